@@ -1,0 +1,350 @@
+"""Every exception that this package raises for a reason of its own, and what to do about each.
+
+A program branches on the class or on `.code`, which is stable; a person reads the message and the notes below it. No
+error holds a secret: not in its text, not in its attributes, not in its pickle.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+import attrs
+
+from .messages import RequestInfo, Response
+
+
+class TelnyxError(Exception):
+    """Any error of this package. Catch it to catch them all."""
+
+    code: str | None = "telnyx_error"
+    """A stable name to branch on."""
+    hint: ClassVar[str] = ""
+    """What to do next; added to the traceback as a note."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        if self.hint:
+            self.add_note(self.hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[TelnyxError], args: tuple[object, ...], state: dict[str, object]) -> TelnyxError:
+    """Unpickle without `__init__`, so that every class may have the arguments that suit it."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class MissingCredentialsError(TelnyxError):
+    """The call needs a credential and none is configured. Nothing was sent. Pass the parameter or set the variable."""
+
+    code = "missing_credentials"
+
+    def __init__(self, operation: str, *choices: tuple[str, str]) -> None:
+        named = ", or ".join(f"{parameter} (environment: {variable})" for parameter, variable in choices)
+        super().__init__(f"{operation} needs credentials and none are configured. Pass {named}.")
+        self.parameters = tuple(parameter for parameter, _ in choices)
+        self.variables = tuple(variable for _, variable in choices)
+
+
+class ClientClosedError(TelnyxError, RuntimeError):
+    """The client was used after `close()`. Make a new one, or close it later."""
+
+    code = "client_closed"
+
+    def __init__(self, what: str = "This client") -> None:
+        super().__init__(f"{what} has been closed and can no longer be used.")
+
+
+class BlockingCallError(TelnyxError, RuntimeError):
+    """A blocking call was made from the thread that would have to serve it. Await the async client there instead."""
+
+    code = "blocking_call"
+
+
+@attrs.frozen
+class ErrorDetail:
+    """One entry of Telnyx's `errors` list. `source` is a JSON pointer or a parameter's name."""
+
+    code: str | None = None
+    title: str | None = None
+    detail: str | None = None
+    source: str | None = None
+
+
+class APIError(TelnyxError):
+    """A call did not give a usable answer. `request` says which, without its query, headers or body."""
+
+    code = "api_error"
+    status_code: int | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    """Seconds to wait before another attempt, when the server said so."""
+    errors: tuple[ErrorDetail, ...] = ()
+    body: object = None
+    response: Response | None = None
+
+    def __init__(self, message: str, *, request: RequestInfo | None = None) -> None:
+        super().__init__(message)
+        self.request = request
+
+
+class APIConnectionError(APIError):
+    """The server could not be reached, or the connection broke before the whole answer was there.
+
+    `sent` is False only when it is certain that no part of the request reached the server, so that sending again
+    cannot do anything twice.
+    """
+
+    code = "connection_error"
+
+    def __init__(self, message: str = "Connection error.", *, request: RequestInfo | None = None, sent: bool = True) -> None:
+        super().__init__(f"{message} ({request})" if request else message, request=request)
+        self.sent = sent
+
+
+class APITimeoutError(APIConnectionError):
+    """The answer did not come in time. Raise `timeout=`, or look at the server."""
+
+    code = "timeout"
+
+    def __init__(self, message: str = "Request timed out.", *, request: RequestInfo | None = None, sent: bool = True) -> None:
+        super().__init__(message, request=request, sent=sent)
+
+
+class APIResponseValidationError(APIError):
+    """The server answered, but not what the API promises. `problems` names each place by its path (`$.data[0].name`).
+
+    The body may hold a secret, so it is not kept. Use `with_raw_response` to look at it.
+    """
+
+    code = "invalid_response"
+
+    def __init__(self, problems: tuple[str, ...], *, response: Response) -> None:
+        super().__init__(f"{response.request}: the answer is not what the API promises: {'; '.join(problems)}",
+                         request=response.request)
+        self.problems = problems
+        self.response = attrs.evolve(response, content=b"", stream=None)
+        self.status_code = response.status_code
+        self.request_id = response.request_id
+
+
+class APIStatusError(APIError):
+    """The server refused the call or failed at it (any status but 2xx). `body` is the decoded answer."""
+
+    code = "status_error"
+    status_code: int
+    response: Response
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        response: Response,
+        body: object = None,
+        code: str | None = None,
+        errors: tuple[ErrorDetail, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, request=response.request)
+        self.response = response
+        self.status_code = response.status_code
+        self.request_id = response.request_id
+        self.body = body
+        self.errors = errors
+        self.retry_after = retry_after
+        if code is not None:
+            self.code = code
+
+    @property
+    def location(self) -> str | None:
+        """Where a 3xx answer points to; no call follows it."""
+        return self.response.headers.get("Location")
+
+
+class BadRequestError(APIStatusError):
+    """400: the request is not one that the server understands. Read `errors`; sending it again will not help."""
+
+    code = "bad_request"
+
+
+class AuthenticationError(APIStatusError):
+    """401: the credentials are missing, wrong, expired or revoked. Check the key or the client's id and secret."""
+
+    code = "authentication_failed"
+    hint = "Check the API key, or the client id and secret, and that they belong to this base_url."
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the credentials are good but not for this. Ask for the scope that the operation needs."""
+
+    code = "permission_denied"
+
+
+class NotFoundError(APIStatusError):
+    """404: there is no such thing here. Check the id and `base_url`."""
+
+    code = "not_found"
+
+
+class ConflictError(APIStatusError):
+    """409: the thing has changed meanwhile, or exists already. Read it again, then decide."""
+
+    code = "conflict"
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the request is well-formed and its values are refused. `errors` says which."""
+
+    code = "unprocessable_entity"
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests. Wait `retry_after` seconds."""
+
+    code = "rate_limited"
+
+
+class InternalServerError(APIStatusError):
+    """5xx: the server failed. Try again later; quote `request_id` to Telnyx's support."""
+
+    code = "server_error"
+
+
+class TokenEndpointError(APIStatusError):
+    """The token endpoint refused a grant (RFC 6749 section 5.2). Its subclasses name why."""
+
+    code = "token_endpoint_error"
+
+
+class InvalidRequestError(TokenEndpointError, BadRequestError):
+    """`invalid_request`: a parameter is missing, repeated or malformed."""
+
+    code = "invalid_request"
+
+
+class InvalidClientError(TokenEndpointError, AuthenticationError):
+    """`invalid_client`: the client's id or secret is unknown or wrong. Check both, and the authentication method."""
+
+    code = "invalid_client"
+
+
+class InvalidGrantError(TokenEndpointError, BadRequestError):
+    """`invalid_grant`: the code or refresh token is expired, used up or revoked. The person must sign in again."""
+
+    code = "invalid_grant"
+
+
+class UnauthorizedClientError(TokenEndpointError, BadRequestError):
+    """`unauthorized_client`: this client may not use this grant type. Allow it in the client's settings."""
+
+    code = "unauthorized_client"
+
+
+class UnsupportedGrantTypeError(TokenEndpointError, BadRequestError):
+    """`unsupported_grant_type`: the server does not know this grant type."""
+
+    code = "unsupported_grant_type"
+
+
+class InvalidScopeError(TokenEndpointError, BadRequestError):
+    """`invalid_scope`: a scope is unknown or more than the client may have. Ask for fewer."""
+
+    code = "invalid_scope"
+
+
+class InvalidTargetError(TokenEndpointError, BadRequestError):
+    """`invalid_target`: the server does not issue tokens for this resource (RFC 8707)."""
+
+    code = "invalid_target"
+
+
+class TokenError(TelnyxError):
+    """The token manager could not give a usable token, so the request was not sent."""
+
+    code = "token_error"
+
+
+class TokenBackoffError(TokenError):
+    """Renewal failed and the next attempt is not due. Try again at `retry_at` (Unix seconds); see `last_error`."""
+
+    code = "token_backoff"
+
+    def __init__(self, *, retry_at: float, retry_after: float, last_error: str) -> None:
+        super().__init__(f"No token: the last renewal failed ({last_error}); the next attempt is in {retry_after:.1f} s.")
+        self.retry_at = retry_at
+        self.retry_after = retry_after
+        self.last_error = last_error
+
+
+class TokenWaitTimeoutError(TokenError, TimeoutError):
+    """The caller's `timeout` ended before the token was there. The renewal goes on; ask again."""
+
+    code = "token_wait_timeout"
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(f"No token within {timeout:g} s; its renewal goes on.")
+        self.timeout = timeout
+
+
+class TokenRejectedError(TokenError, AuthenticationError):
+    """The server refuses a token that it has only just issued. Renewing would go on for ever, so it stops here."""
+
+    code = "token_rejected"
+
+
+class TokenVerificationError(TokenError):
+    """The issued token is not what it claims to be (signature, issuer or expiry) and was thrown away unused."""
+
+    code = "token_verification_failed"
+
+
+class ReauthenticationRequiredError(TokenError):
+    """The grant is gone and cannot be renewed. The person must sign in again. `reason` says how it ended."""
+
+    code = "reauthentication_required"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The stored grant can no longer be renewed ({reason}). Sign in again.")
+        self.reason = reason
+
+
+class TokenPersistenceError(TokenError):
+    """A token store cannot be read or written. Check the folder, the keyring or the server behind it."""
+
+    code = "token_persistence_failed"
+
+
+class ForkedGrantError(TokenError):
+    """A forked child would spend its parent's refresh token. Give both a store that they share."""
+
+    code = "forked_grant"
+
+    def __init__(self) -> None:
+        super().__init__("A refresh token made before a fork is spent only through a store that both processes share.")
+
+
+class Reason(StrEnum):
+    """Why a token was refused: stable values for logs and metrics, never sent to the client."""
+
+    MISSING = "missing"
+
+
+class TokenValidationError(TelnyxError):
+    """A token that was presented to this service is not good enough. It never carries the token's text.
+
+    `status` and `error` are what RFC 6750 has a resource server answer; `reason` is for logs and metrics alone.
+    """
+
+    code = "token_invalid"
+    status: ClassVar[int] = 401
+    error: ClassVar[str | None] = None
+    description: ClassVar[str] = "The access token is invalid"
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(self.description)
+        self.reason = reason

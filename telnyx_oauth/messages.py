@@ -1,0 +1,133 @@
+"""The plain values that cross the network: what is sent, what comes back, and how long it may take."""
+
+from __future__ import annotations
+
+import json as _json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol, TypeAlias
+
+import attrs
+from multidict import CIMultiDict, CIMultiDictProxy
+
+Headers: TypeAlias = CIMultiDictProxy[str]
+
+
+def headers(*pairs: tuple[str, str]) -> Headers:
+    """Case-insensitive, read-only headers made of pairs; a name may repeat."""
+    return CIMultiDictProxy(CIMultiDict(pairs))
+
+
+NO_HEADERS = headers()
+
+
+@attrs.frozen
+class Timeout:
+    """How long one attempt may take, in seconds; `None` is no limit.
+
+    `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection.
+    """
+
+    total: float | None = 60.0
+    connect: float | None = 5.0
+
+
+@attrs.frozen
+class RequestInfo:
+    """What may be said of a request in an error or a log: no query, no headers, no body, no secret in the path."""
+
+    method: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url}"
+
+
+@attrs.frozen
+class Request:
+    """One HTTP request as a transport sends it.
+
+    `url` is absolute and already percent-encoded. `max_bytes` bounds the answer's decoded body. With `stream` a
+    successful answer's body is left on the wire, as `Response.stream`. The repr shows `info` alone: everything else
+    may hold a secret. `secrets` are the strings to be struck out of whatever an error keeps of the answer.
+    """
+
+    method: str = attrs.field(repr=False)
+    url: str = attrs.field(repr=False)
+    info: RequestInfo
+    headers: Mapping[str, str] = attrs.field(repr=False, factory=dict[str, str])
+    content: bytes = attrs.field(repr=False, default=b"")
+    timeout: Timeout = attrs.field(repr=False, default=Timeout())
+    max_bytes: int = attrs.field(repr=False, default=16 * 1024 * 1024)
+    stream: bool = attrs.field(repr=False, default=False)
+    secrets: tuple[str, ...] = attrs.field(repr=False, default=())
+
+
+class ByteStream(Protocol):
+    """A response body that is still on the wire."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None:
+        """Give the connection back (or up). May be called twice."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Response:
+    """One HTTP answer. `content` is the decoded body, empty while `stream` holds it."""
+
+    status_code: int
+    headers: Headers = attrs.field(repr=False, default=NO_HEADERS)
+    content: bytes = attrs.field(repr=False, default=b"")
+    request: RequestInfo = attrs.field(default=RequestInfo("", ""))
+    http_version: str = attrs.field(repr=False, default="HTTP/1.1")
+    stream: ByteStream | None = attrs.field(repr=False, default=None)
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return self.request.method
+
+    @property
+    def url(self) -> str:
+        """The request's address, without query."""
+        return self.request.url
+
+    @property
+    def request_id(self) -> str | None:
+        """Telnyx's name for this answer (`X-Request-Id`): quote it to their support."""
+        return self.headers.get("X-Request-Id")
+
+    def text(self) -> str:
+        """The body as text, in the charset that the answer declares, else UTF-8; undecodable bytes are replaced."""
+        return self.content.decode(_charset(self.headers.get("Content-Type", "")), "replace")
+
+    def json(self) -> object:
+        """The body as JSON. Raises `ValueError` when it is not."""
+        value: object = _json.loads(self.content)
+        return value
+
+    def __reduce__(self) -> tuple[object, ...]:
+        kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")
+        return _restore, (self.status_code, kept, self.content, self.request, self.http_version)
+
+
+def _restore(
+    status_code: int, pairs: tuple[tuple[str, str], ...], content: bytes, request: RequestInfo, http_version: str
+) -> Response:
+    return Response(status_code, headers(*pairs), content, request, http_version)
+
+
+def _charset(content_type: str) -> str:
+    for part in content_type.split(";")[1:]:
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset":
+            try:
+                return b"".decode(value.strip().strip('"')) or value.strip().strip('"')
+            except LookupError:
+                break
+    return "utf-8"
+
+
+Send: TypeAlias = Callable[[Request], Awaitable[Response]]
+"""A transport is one async function. It raises `APIConnectionError` when no complete answer came."""
