@@ -1,0 +1,74 @@
+"""The `Authorization` and `WWW-Authenticate` headers: making the one, reading the other."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import attrs
+
+
+def bearer(token: str) -> str:
+    """The `Authorization` value for a bearer token (RFC 6750 section 2.1).
+
+    Raises `ValueError` when the token cannot be part of a header; the message does not quote it.
+    """
+    # Line breaks would start a header of their own; the rest of RFC 6750's b64token is the server's to judge.
+    if not token or not _VISIBLE.fullmatch(token):
+        raise ValueError("A bearer token must be one or more visible ASCII characters.")
+    return f"Bearer {token}"
+
+
+def basic_credentials(client_id: str, client_secret: str) -> str:
+    """The `Authorization` value for a client's id and secret, form-urlencoded first (RFC 6749 section 2.3.1).
+
+    Only what must be encoded is: at least one real server does not decode, so `-._~` stay as they are.
+    """
+    pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
+    return "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")
+
+
+@attrs.frozen
+class Challenge:
+    """One challenge of a `WWW-Authenticate` header: the scheme and the parameters' names are lower-case."""
+
+    scheme: str
+    params: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+    @property
+    def error(self) -> str | None:
+        """RFC 6750's error code: `invalid_request`, `invalid_token` or `insufficient_scope`."""
+        return self.params.get("error")
+
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PART = re.compile(
+    rf"""[\s,]*(?:
+        (?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN}))(?=\s*(?:,|$))
+      | (?P<scheme>{_TOKEN})(?:[ ]+(?P<token68>[A-Za-z0-9\-._~+/]+=*)(?=\s*(?:,|$)))?(?=[\s,]|$)
+    )""",
+    re.VERBOSE,
+)
+
+
+def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
+    """The challenges of all `WWW-Authenticate` headers of one answer (RFC 9110 section 11.6.1).
+
+    Never raises: what cannot be read ends its header, since these are a stranger's words.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
+    for value in values:
+        position, here = 0, len(found)
+        while match := _PART.match(value, position):
+            position = match.end()
+            if match["scheme"]:
+                found.append((match["scheme"].lower(), {}))
+            elif len(found) > here:
+                text = match["plain"] if match["quoted"] is None else re.sub(r"\\(.)", r"\1", match["quoted"])
+                found[-1][1].setdefault(match["name"].lower(), text)
+            else:
+                break
+    return tuple(Challenge(scheme, params) for scheme, params in found)

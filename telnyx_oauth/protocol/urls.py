@@ -1,0 +1,98 @@
+"""Addresses: checking a base, joining a path to it, escaping what goes in between."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+from urllib.parse import quote, urlencode, urlsplit
+
+QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
+WELL_KNOWN: Final = "/.well-known/"
+_BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f]")
+
+
+def check_base_url(base_url: str) -> str:
+    """The base address without its trailing slashes. Raises `ValueError` unless it is http(s) with a host and no more.
+
+    Credentials, a query or a fragment in it would be sent along with every call or break every path.
+    """
+    text = base_url.strip().rstrip("/")
+    problem = _problem_of_base(text)
+    if problem:
+        raise ValueError(f"base_url {problem}; it should look like https://api.telnyx.com/v2")
+    return text
+
+
+def _problem_of_base(text: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme.lower() not in ("http", "https"):
+        return "must begin with http:// or https://"
+    if not parts.hostname or not port_is_good or _BAD_IN_URL.search(text):
+        return "must name a host and hold no space or control character"
+    if "@" in parts.netloc:
+        return "must hold no user or password"
+    return "must hold no query and no fragment" if parts.query or parts.fragment or text.endswith(("?", "#")) else None
+
+
+def root_of(base_url: str) -> str:
+    """Where the well-known documents are: beside the base's last `/v2` segment, not under it (RFC 8414 section 3)."""
+    return base_url.removesuffix("/v2")
+
+
+def join(base_url: str, path: str) -> str:
+    """`path` under `base_url`; a well-known path goes to the root, and an absolute address is kept when it is on the same origin.
+
+    Raises `ValueError` for an address on another origin, since credentials would go with it.
+    """
+    if "://" in path.partition("?")[0]:
+        if origin(path) != origin(base_url):
+            raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
+        return path
+    if _BAD_IN_URL.search(path):
+        raise ValueError("A path must hold no space or control character; escape them.")
+    base = root_of(base_url) if path.startswith(WELL_KNOWN) else base_url
+    return f"{base}/{path.removeprefix('/')}"
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port (RFC 6454)."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or ""), parts.port or (443 if scheme == "https" else 80)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine, for sure."""
+    return host == "localhost" or host == "::1" or bool(re.fullmatch(r"127(?:\.\d{1,3}){3}", host))
+
+
+def segment(value: str, name: str) -> str:
+    """One path parameter, escaped. Raises `ValueError`, naming the parameter, for one that would change the path.
+
+    `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a str, not {type(value).__name__}")
+    if value in ("", ".", ".."):
+        raise ValueError(f"`{name}` must not be {value!r}" if value else f"`{name}` must not be empty")
+    return quote(value, safe="")
+
+
+def query(pairs: Mapping[str, QueryValue]) -> str:
+    """A query string without its `?`: `None` is left out, booleans are `true` and `false`, a sequence repeats its name."""
+    return urlencode([(name, text) for name, value in pairs.items() for text in _texts(value)], quote_via=quote)
+
+
+def _texts(value: QueryValue) -> Iterable[str]:
+    if value is None:
+        return ()
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    if isinstance(value, (str, int, float)):
+        return (str(value),)
+    return value
