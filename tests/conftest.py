@@ -1,0 +1,160 @@
+"""What every test gets: a clean environment, a guard against blocking and leaking, and secrets to plant."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import pickle
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import aiohttp
+import aioresponses.core
+import attrs
+import hypothesis
+import pytest
+from blockbuster import BlockBuster
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "telnyx_oauth"
+
+hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class _MockedResponse(aiohttp.ClientResponse):
+    """aiohttp 3.14 asks every response for the writer of its request, which aioresponses 0.7.9 does not know of."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+aioresponses.core.ClientResponse = _MockedResponse
+
+
+def pytest_configure() -> None:
+    """Forget what the person who runs the tests has set: no variable of theirs may decide a test."""
+    for name in tuple(os.environ):
+        if name.upper().startswith("TELNYX_") or name.upper().endswith("_PROXY"):
+            del os.environ[name]
+    for name in ("NETRC", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    home = tmp_path_factory.mktemp("home")
+    places = {"HOME": home, "USERPROFILE": home} | {
+        f"XDG_{kind}_HOME": home / kind.lower() for kind in ("CONFIG", "CACHE", "DATA", "STATE")
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, place in places.items():
+            patch.setenv(name, str(place))
+        yield
+
+
+@pytest.fixture(scope="session")
+def _blocking_calls() -> Iterator[BlockBuster]:
+    """Finds calls that block a running event loop, when one of our modules is on the stack."""
+    guard = BlockBuster("telnyx_oauth")
+    # A blocking client used from inside somebody's running loop blocks it: that is what its user asked for.
+    guard.functions["threading.Lock.acquire"].can_block_in("telnyx_oauth/blocking/loop.py", {"run"})
+    yield guard
+    guard.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_in_the_loop(request: pytest.FixtureRequest, _blocking_calls: BlockBuster) -> Iterator[None]:
+    if request.node.get_closest_marker("blocks_loop"):
+        yield
+        return
+    _blocking_calls.activate()
+    yield
+    _blocking_calls.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    if request.node.get_closest_marker("leaves_threads"):
+        return
+    deadline = time.monotonic() + 10
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    leaked = [thread.name for thread in set(threading.enumerate()) - before]
+    assert not leaked, f"the test left these threads running: {leaked}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each async test, and no other, the check for tasks that it leaves behind."""
+    names = getattr(item, "fixturenames", ())
+    if inspect.iscoroutinefunction(getattr(item, "function", None)) and "_no_leaked_tasks" not in names:
+        names.insert(0, "_no_leaked_tasks")
+
+
+@pytest.fixture
+async def _no_leaked_tasks() -> AsyncIterator[None]:
+    yield
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, running = await asyncio.wait(others, timeout=2)
+        assert not running, f"the test left these tasks running: {running}"
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The checkout. Skips where the sources are not beside the tests, as when an installed wheel is tested."""
+    if not (PACKAGE / "__init__.py").exists():
+        pytest.skip("needs the sources, and this runs on an installed package")
+    return ROOT
+
+
+@attrs.frozen
+class Secrets:
+    """Values to plant where secrets go, and to look for where they must not come out."""
+
+    api_key: str = "KEY-planted-api-key-8b1f"
+    client_secret: str = "planted-client-secret-4d0c"
+    access_token: str = "planted-access-token-91e7"
+    refresh_token: str = "planted-refresh-token-c35a"
+    code: str = "planted-authorization-code-70f2"
+    code_verifier: str = "planted-code-verifier-2e6d-0123456789-0123456789-012345"
+
+    def found_in(self, *things: object) -> list[str]:
+        """The names of the planted values that these things tell: as text, and for an error its whole chain."""
+        told = "\n".join(text for thing in things for text in _texts(thing))
+        return [name for name, value in attrs.asdict(self).items() if value in told]
+
+
+def _texts(thing: object) -> Iterator[str]:
+    if isinstance(thing, str):
+        yield thing
+        return
+    yield repr(thing)
+    yield str(thing)
+    if not isinstance(thing, BaseException):
+        return
+    yield repr(thing.args)
+    yield repr(getattr(thing, "__notes__", ()))
+    yield repr(vars(thing))
+    yield pickle.dumps(thing, protocol=0).decode("ascii", "replace")
+    for linked in (thing.__cause__, thing.__context__):
+        if linked is not None:
+            yield from _texts(linked)
+
+
+@pytest.fixture
+def secrets(caplog: pytest.LogCaptureFixture) -> Iterator[Secrets]:
+    """Secrets to plant. When the test ends, none of them may stand in what was logged at any level."""
+    caplog.set_level("DEBUG")
+    planted = Secrets()
+    yield planted
+    logged = "\n".join(record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when))
+    assert not planted.found_in(logged), "a secret was logged"
