@@ -21,6 +21,9 @@ from blockbuster import BlockBuster
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "telnyx_oauth"
+PATIENCE = 5.0
+"""Seconds that a thread or task is given to end on a busy machine before it counts as left behind."""
+THREADS = pytest.StashKey[set[threading.Thread]]()
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)
@@ -80,15 +83,20 @@ def _no_blocking_in_the_loop(request: pytest.FixtureRequest, _blocking_calls: Bl
 
 
 @pytest.fixture(autouse=True)
-def _no_leaked_threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = set(threading.enumerate())
+def _threads_before(request: pytest.FixtureRequest) -> None:
+    request.node.stash[THREADS] = set(threading.enumerate())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Look for threads once every fixture is gone, the event loop with its own threads among them."""
     yield
-    if request.node.get_closest_marker("leaves_threads"):
+    if THREADS not in item.stash or item.get_closest_marker("leaves_threads"):
         return
-    deadline = time.monotonic() + 10
-    for thread in set(threading.enumerate()) - before:
+    deadline = time.monotonic() + PATIENCE
+    for thread in set(threading.enumerate()) - item.stash[THREADS]:
         thread.join(max(0.0, deadline - time.monotonic()))
-    leaked = [thread.name for thread in set(threading.enumerate()) - before]
+    leaked = [thread.name for thread in set(threading.enumerate()) - item.stash[THREADS]]
     assert not leaked, f"the test left these threads running: {leaked}"
 
 
@@ -104,7 +112,7 @@ async def _no_leaked_tasks() -> AsyncIterator[None]:
     yield
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
-        _, running = await asyncio.wait(others, timeout=2)
+        _, running = await asyncio.wait(others, timeout=PATIENCE)
         assert not running, f"the test left these tasks running: {running}"
 
 
