@@ -2,24 +2,158 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
+import zipfile
+from itertools import chain
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["tests"]
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["tests", "lint", "typing"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-ALL = ".[cli,keyring,redis,otel]"
+EXTRAS = "[cli,keyring,redis,otel]"
 
 
 def group(name: str) -> tuple[str, ...]:
+    """The requirements of one of the dependency groups."""
     return nox.project.dependency_groups(PROJECT, name)
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package as it stands here, with every extra, and what these groups name."""
+    session.install("-q", "-e", f".{EXTRAS}", *(requirement for name in groups for requirement in group(name)))
+
+
+def only_with(session: nox.Session, path: str) -> None:
+    """Go on only if there is something to run."""
+    if not Path(path).exists():
+        session.skip(f"There is nothing to run: {path} does not exist.")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests, on the Python that runs nox."""
-    session.install("-q", "-e", ALL, *group("test"))
+    """The tests, on the Python that runs nox. Arguments go to pytest."""
+    install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+for version in ("3.11", "3.12", "3.13"):
+    nox.session(tests.func, name=f"tests-{version}", python=version, default=False)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, and which module may import which."""
+    session.install("-q", *group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", "--quiet")
+    session.run("lint-imports", "--no-logo", silent=True)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Static types under two checkers, the lines of `tests/typing/` that must fail, and the public names' completeness."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "telnyx_oauth", "--ignoreexternal", silent=True)
+
+
+@nox.session(default=False)
+def lowest(session: nox.Session) -> None:
+    """The tests with the lowest version of each dependency that is allowed."""
+    project = PROJECT["project"]
+    allowed = chain(project["dependencies"], *project["optional-dependencies"].values())
+    install(session, "test")
+    session.install("-q", *(requirement.replace(">=", "==") for requirement in allowed))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Branch coverage, subprocesses included: all of `protocol/`, and of the whole what pyproject.toml demands."""
+    install(session, "test")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--include", "*/protocol/*", "--fail-under", "100")
+    session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """The tests of the source distribution against the built wheel, with the sources gone."""
+    session.install("-q", "build", *group("test"))
+    built = Path(session.create_tmp()) / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(built), ".", silent=True)
+    (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    strangers = [name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("telnyx_oauth")]
+    if strangers:
+        session.error(f"The wheel carries more than the package: {strangers}")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(built, filter="data")
+    tree = built / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(tree / "telnyx_oauth")
+    session.install("-q", "--force-reinstall", "--no-deps", str(wheel))
+    session.install("-q", f"{wheel}{EXTRAS}")
+    session.chdir(tree)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """The documentation, where a warning is an error."""
+    only_with(session, "docs/conf.py")
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The same work done by this package and by its peers, in turns, as ratios."""
+    only_with(session, "benchmarks/__main__.py")
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def properties(session: nox.Session) -> None:
+    """The property tests with many more examples, and the other tests that take long."""
+    install(session, "properties")
+    session.env["HYPOTHESIS_PROFILE"] = "long"
+    session.run("pytest", "-m", "hypothesis or long", *session.posargs, success_codes=[0, 5])
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Break the rules and the token manager in small ways: a test must notice each. Arguments name mutants."""
+    install(session, "mutation")
+    shutil.rmtree("mutants", ignore_errors=True)
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "results")
+
+
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """A real browser on the consent page: the system's Chromium, driven by Playwright."""
+    only_with(session, "tests/browser")
+    if not shutil.which("chromium"):
+        session.skip("There is nothing to run it with: no `chromium` is installed.")
+    install(session, "browser")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session(default=False)
+def interop(session: nox.Session) -> None:
+    """Both sides against other people's servers and clients: npm's where npm is, and those that pip installs."""
+    only_with(session, "tests/interop")
+    install(session, "interop")
+    if Path("tests/interop/package.json").exists() and shutil.which("npm"):
+        session.run("npm", "install", "--silent", "--no-package-lock", "--prefix", "tests/interop", external=True)
+    session.run("pytest", "tests/interop", *session.posargs)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import aiohttp
 import aioresponses
-import pytest
 
 pytest_plugins = ["pytester"]
 
