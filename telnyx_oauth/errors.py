@@ -332,6 +332,39 @@ class Reason(StrEnum):
     """Why a token was refused: stable values for logs and metrics, never sent to the client."""
 
     MISSING = "missing"
+    CREDENTIALS_MALFORMED = "credentials_malformed"
+    TOO_LONG = "too_long"
+    NOT_A_JWT = "not_a_jwt"
+    ENCODING_INVALID = "encoding_invalid"
+    HEADER_INVALID = "header_invalid"
+    PAYLOAD_INVALID = "payload_invalid"
+    ALG_NOT_ALLOWED = "alg_not_allowed"
+    EXTENSION_NOT_SUPPORTED = "extension_not_supported"
+    TYP_NOT_ALLOWED = "typ_not_allowed"
+    NOT_AN_ACCESS_TOKEN = "not_an_access_token"
+    KID_INVALID = "kid_invalid"
+    KID_UNKNOWN = "kid_unknown"
+    KID_AMBIGUOUS = "kid_ambiguous"
+    SIGNATURE_INVALID = "signature_invalid"
+    CLAIM_MISSING = "claim_missing"
+    CLAIM_INVALID = "claim_invalid"
+    ISS_MISMATCH = "iss_mismatch"
+    AUD_MISMATCH = "aud_mismatch"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    ISSUED_IN_FUTURE = "issued_in_future"
+    LIFETIME_TOO_LONG = "lifetime_too_long"
+    TOO_OLD = "too_old"
+    SCOPE_INVALID = "scope_invalid"
+    SENDER_CONSTRAINED = "sender_constrained"
+    INACTIVE = "inactive"
+    SCOPE_INSUFFICIENT = "scope_insufficient"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
+    INTROSPECTION_RATE_LIMITED = "introspection_rate_limited"
+    INTROSPECTION_SATURATED = "introspection_saturated"
+    INTROSPECTION_REFUSED_US = "introspection_refused_us"
+    INTROSPECTION_ANSWER_INVALID = "introspection_answer_invalid"
 
 
 class TokenValidationError(TelnyxError):
@@ -340,11 +373,91 @@ class TokenValidationError(TelnyxError):
     `status` and `error` are what RFC 6750 has a resource server answer; `reason` is for logs and metrics alone.
     """
 
-    code = "token_invalid"
+    code = "token_not_accepted"
     status: ClassVar[int] = 401
-    error: ClassVar[str | None] = None
+    error: ClassVar[str | None] = "invalid_token"
     description: ClassVar[str] = "The access token is invalid"
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(self.description)
         self.reason = reason
+
+
+class MissingTokenError(TokenValidationError):
+    """There is no bearer token on the request. Send one as `Authorization: Bearer ...`."""
+
+    code = "token_missing"
+    error = None
+    description = "An access token is required"
+
+    def __init__(self, reason: Reason = Reason.MISSING) -> None:
+        super().__init__(reason)
+
+
+class MalformedCredentialsError(TokenValidationError):
+    """The request presents credentials in a way that RFC 6750 does not know: twice, empty, or in other characters."""
+
+    code = "credentials_malformed"
+    status = 400
+    error = "invalid_request"
+    description = "The request's credentials are malformed"
+
+    def __init__(self, reason: Reason = Reason.CREDENTIALS_MALFORMED) -> None:
+        super().__init__(reason)
+
+
+class InvalidTokenError(TokenValidationError):
+    """The token is forged, for someone else, revoked, or not an access token. `reason` says which, for the log."""
+
+    code = "token_invalid"
+
+
+class ExpiredTokenError(InvalidTokenError):
+    """The token was good once. Its bearer should get a new one."""
+
+    code = "token_expired"
+    description = "The access token expired"
+
+    def __init__(self, reason: Reason = Reason.EXPIRED) -> None:
+        super().__init__(reason)
+
+
+class InsufficientScopeError(TokenValidationError):
+    """The token is good, but not for this: it needs every scope in `required`."""
+
+    code = "insufficient_scope"
+    status = 403
+    error = "insufficient_scope"
+    description = "The access token does not have the required scope"
+
+    def __init__(self, required: frozenset[str]) -> None:
+        super().__init__(Reason.SCOPE_INSUFFICIENT)
+        self.required = required
+
+
+class ValidationUnavailableError(TokenValidationError):
+    """Whether the token is good cannot be known now. Nothing is wrong with the token: try again in `retry_after` s."""
+
+    code = "validation_unavailable"
+    status = 503
+    error = "temporarily_unavailable"
+    description = "Access tokens cannot be validated at the moment"
+
+    def __init__(self, reason: Reason, *, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class KeysUnavailableError(ValidationUnavailableError):
+    """The issuer's keys cannot be fetched and none in hand may still be used. Look at `JWKSCache.health`."""
+
+    code = "keys_unavailable"
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__(Reason.KEYS_UNAVAILABLE, retry_after=retry_after)
+
+
+class IntrospectionUnavailableError(ValidationUnavailableError):
+    """The introspection endpoint did not say whether the token is active. `reason` says how it failed."""
+
+    code = "introspection_unavailable"

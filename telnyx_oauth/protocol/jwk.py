@@ -1,0 +1,148 @@
+"""One published key: which JWK may verify signatures, and how it does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeAlias, cast
+
+import attrs
+
+from .jose import decode_segment
+
+_RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_CURVES = {"P-256": ("ES256", 32), "P-384": ("ES384", 48), "P-521": ("ES512", 66)}
+_EDWARDS = frozenset({"EdDSA", "Ed25519"})  # RFC 9864 gave the one curve of RFC 8037 that we take its own name
+_RSA_BITS = range(2048, 8193)
+_SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+_Check: TypeAlias = Callable[[bytes, bytes], bool]
+
+
+@attrs.frozen
+class VerificationKey:
+    """A public key that may verify signatures. Two are equal if id, material and permitted algorithms are.
+
+    `thumbprint` is that of RFC 7638; a signature has `signature_bytes` bytes, never another number.
+    """
+
+    kid: str | None
+    thumbprint: str
+    algorithms: frozenset[str]
+    signature_bytes: int = attrs.field(eq=False)
+    _checks: Mapping[str, _Check] = attrs.field(eq=False, repr=False)
+
+    def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        """Whether the signature over the input was made with this key's private half by that algorithm."""
+        check = self._checks.get(algorithm)
+        return check is not None and len(signature) == self.signature_bytes and check(signing_input, signature)
+
+
+class UnusableKeyError(ValueError):
+    """The JWK may not verify tokens. The text says why, in words of ours alone."""
+
+
+def import_key(jwk: object) -> VerificationKey:
+    """The key of a public JWK (RFC 7517, RFC 7518 section 6, RFC 8037). Raises `UnusableKeyError`."""
+    if not isinstance(jwk, Mapping):
+        raise UnusableKeyError("not an object")
+    return _import(cast("Mapping[str, object]", jwk))
+
+
+def _import(jwk: Mapping[str, object]) -> VerificationKey:
+    if not _SECRET.isdisjoint(jwk):
+        # Whoever reads the set could sign with it: such a key proves nothing, whatever it says of itself.
+        raise UnusableKeyError("it publishes a private or symmetric key")
+    if jwk.get("use", "sig") != "sig":
+        raise UnusableKeyError("use is not sig")
+    operations = jwk.get("key_ops", ("verify",))
+    if (
+        not isinstance(operations, tuple)
+        or "verify" not in operations
+        or _repeats(cast("tuple[object, ...]", operations))
+    ):
+        raise UnusableKeyError("key_ops is not a list that names verify")
+    if "kid" in jwk and not (isinstance(jwk["kid"], str) and jwk["kid"]):
+        raise UnusableKeyError("kid is not a text")
+    match jwk.get("kty"):
+        case "RSA":
+            return _rsa(jwk)
+        case "EC":
+            return _ec(jwk)
+        case "OKP":
+            return _okp(jwk)
+        case _:
+            raise UnusableKeyError("kty is not RSA, EC or OKP")
+
+
+def _repeats(values: tuple[object, ...]) -> bool:
+    return len({repr(value) for value in values}) != len(values)
+
+
+def _rsa(jwk: Mapping[str, object]) -> VerificationKey:
+    modulus, exponent = (int.from_bytes(_member(jwk, name)) for name in ("n", "e"))
+    if modulus.bit_length() not in _RSA_BITS or not modulus % 2:
+        raise UnusableKeyError("n is not an odd number of 2048 to 8192 bits")
+    if exponent < 3 or not exponent % 2:
+        raise UnusableKeyError("e is not an odd number from 3")
+    return _key(jwk, _RSA, (modulus.bit_length() + 7) // 8, ("e", "kty", "n"))
+
+
+def _ec(jwk: Mapping[str, object]) -> VerificationKey:
+    curve = jwk.get("crv")
+    if not isinstance(curve, str) or curve not in _CURVES:
+        raise UnusableKeyError("crv is not P-256, P-384 or P-521")
+    algorithm, size = _CURVES[curve]
+    # RFC 7518 section 6.2.1.2: the full size, leading zeros included.
+    if len(_member(jwk, "x")) != size or len(_member(jwk, "y")) != size:
+        raise UnusableKeyError("a coordinate has not the curve's length")
+    return _key(jwk, frozenset({algorithm}), 2 * size, ("crv", "kty", "x", "y"))
+
+
+def _okp(jwk: Mapping[str, object]) -> VerificationKey:
+    if jwk.get("crv") != "Ed25519" or len(_member(jwk, "x")) != 32:
+        raise UnusableKeyError("it is no Ed25519 key")
+    return _key(jwk, _EDWARDS, 64, ("crv", "kty", "x"))
+
+
+def _key(
+    jwk: Mapping[str, object], possible: frozenset[str], signature_bytes: int, names: tuple[str, ...]
+) -> VerificationKey:
+    """The key made of the named members alone; nothing else that the JWK says reaches the library."""
+    algorithms = possible
+    if "alg" in jwk:
+        named = jwk["alg"] if isinstance(jwk["alg"], str) else ""
+        algorithms = possible & (_EDWARDS if named in _EDWARDS else {named})
+    if not algorithms:
+        raise UnusableKeyError("alg is none that the key can have here")
+    members = {name: str(jwk[name]) for name in names}
+    checks = _checks(members, algorithms)
+    if checks is None:
+        raise UnusableKeyError("its members make no key")
+    # https://www.rfc-editor.org/rfc/rfc7638#section-3
+    thumbprint = hashlib.sha256(json.dumps(members, separators=(",", ":")).encode("ascii")).hexdigest()
+    kid = jwk.get("kid")
+    return VerificationKey(str(kid) if kid else None, thumbprint, algorithms, signature_bytes, checks)
+
+
+def _checks(members: Mapping[str, str], algorithms: frozenset[str]) -> Mapping[str, _Check] | None:
+    # Loaded on first use: a program that never validates a token never pays for cryptography.
+    from joserfc.jwk import JWKRegistry
+    from joserfc.jws import JWSRegistry
+
+    try:
+        public = JWKRegistry.import_key(dict(members))
+    except Exception:  # noqa: BLE001 - whatever a library makes of an odd key, the good ones beside it must go on
+        return None
+    models = {name: JWSRegistry.algorithms["Ed25519" if name in _EDWARDS else name] for name in algorithms}
+    return {name: partial(model.verify, key=public) for name, model in models.items()}
+
+
+def _member(jwk: Mapping[str, object], name: str) -> bytes:
+    value = jwk.get(name)
+    data = decode_segment(value) if isinstance(value, str) else None
+    if data is None:
+        raise UnusableKeyError(f"{name} is not base64url")
+    return data

@@ -1,0 +1,268 @@
+"""What a JWT access token must be: the policy, and the rules for its header and its claims.
+
+Nothing here proves anything: the signature does, and it is checked between the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Self, cast
+
+import attrs
+
+from ..errors import ExpiredTokenError, InvalidTokenError, Reason
+from .jose import decode_segment, looks_like_jwt, parse_object
+
+ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+)
+"""All that can be allowed. HMAC and `none` are not among them: whoever could verify could also forge."""
+
+TELNYX_ISSUER = "https://api.telnyx.com"
+MAX_HEADER_BYTES = 4096
+MAX_KID_LENGTH = 256
+_MAX_TIME = 2**53  # beyond it a JSON number is not the same integer everywhere
+
+_ALWAYS_REQUIRED = frozenset({"iss", "exp", "aud"})
+# RFC 7515 section 4.1.11: an extension that is not understood makes the token invalid, and we understand none.
+_EXTENSIONS = frozenset({"crit", "b64", "zip", "enc"})
+# A bare "JWT" says nothing about its purpose; these claims say that it is an ID token or a logout token.
+_NOT_ACCESS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
+# https://www.rfc-editor.org/rfc/rfc6749#section-3.3
+_SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+
+
+def _names(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset((value,) if isinstance(value, str) else value)
+
+
+def _types(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(map(_media_type, _names(value)))
+
+
+def _media_type(typ: str) -> str:
+    return typ.lower().removeprefix("application/")
+
+
+def _required(value: str | Iterable[str]) -> frozenset[str]:
+    return _names(value) | _ALWAYS_REQUIRED
+
+
+@attrs.frozen(kw_only=True)
+class TokenPolicy:
+    """What a service demands of an access token. The defaults are those of RFC 9068.
+
+    `issuer` is compared exactly; one of `audience` must be in the token's `aud`. `leeway` is how far the clocks may
+    differ, 0 to 300 seconds. `max_lifetime` bounds `exp - iat` and `max_age` bounds `now - iat`, in seconds. `iss`,
+    `exp` and `aud` are required whatever `required` says. Raises `ValueError` for a policy that could not be meant.
+    """
+
+    issuer: str
+    audience: frozenset[str] = attrs.field(converter=_names)
+    algorithms: frozenset[str] = attrs.field(
+        converter=_names, default=frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"})
+    )
+    typ: frozenset[str] = attrs.field(converter=_types, default=frozenset({"at+jwt"}))
+    required: frozenset[str] = attrs.field(
+        converter=_required, default=frozenset({"iss", "exp", "aud", "sub", "client_id", "iat", "jti"})
+    )
+    leeway: float = 30.0
+    max_token_bytes: int = 8192
+    max_lifetime: float | None = None
+    max_age: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not self.issuer:
+            raise ValueError("issuer must name who issues the tokens.")
+        if not self.audience or "" in self.audience:
+            raise ValueError("audience must name this service, as the tokens' `aud` does.")
+        if not self.algorithms or not self.algorithms <= ALGORITHMS:
+            raise ValueError(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}.")
+        if not self.typ:
+            raise ValueError("typ must name at least one type.")
+        if not 0 <= self.leeway <= 300:
+            raise ValueError("leeway must be between 0 and 300 seconds.")
+
+    @classmethod
+    def rfc9068(
+        cls,
+        *,
+        issuer: str,
+        audience: str | Iterable[str],
+        algorithms: str | Iterable[str] = frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"}),
+        leeway: float = 30.0,
+        max_lifetime: float | None = None,
+        max_age: float | None = None,
+    ) -> Self:
+        """The policy of RFC 9068 section 4: `typ` is `at+jwt`, and all claims of section 2.2 are there."""
+        return cls(
+            issuer=issuer,
+            audience=audience,
+            algorithms=algorithms,
+            leeway=leeway,
+            max_lifetime=max_lifetime,
+            max_age=max_age,
+        )
+
+    @classmethod
+    def telnyx(
+        cls,
+        *,
+        audience: str | Iterable[str],
+        issuer: str = TELNYX_ISSUER,
+        algorithms: str | Iterable[str] = frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"}),
+        leeway: float = 30.0,
+        max_lifetime: float | None = None,
+        max_age: float | None = None,
+    ) -> Self:
+        """A policy that makes do with what a Telnyx token can be expected to say; its format is not documented.
+
+        `typ` may be a bare `JWT` too, but an ID token or a logout token is refused by its claims.
+        """
+        return cls(
+            issuer=issuer,
+            audience=audience,
+            algorithms=algorithms,
+            typ={"at+jwt", "jwt"},
+            required={"client_id"},
+            leeway=leeway,
+            max_lifetime=max_lifetime,
+            max_age=max_age,
+        )
+
+
+@attrs.frozen
+class UnverifiedToken:
+    """A token taken apart, its header accepted. Nothing in it may be trusted before the signature is."""
+
+    algorithm: str
+    key_id: str | None
+    claims: Mapping[str, object] = attrs.field(repr=False)
+    signing_input: bytes = attrs.field(repr=False)
+    signature: bytes = attrs.field(repr=False)
+
+
+def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
+    """The token's parts, if its form and header are what the policy allows. Raises `InvalidTokenError`."""
+    if len(token) > policy.max_token_bytes:
+        raise InvalidTokenError(Reason.TOO_LONG)
+    if not looks_like_jwt(token):
+        raise InvalidTokenError(Reason.NOT_A_JWT)
+    segments = token.split(".")
+    header_bytes, payload, signature = map(decode_segment, segments)
+    if header_bytes is None or payload is None or signature is None:
+        raise InvalidTokenError(Reason.ENCODING_INVALID)
+    header = parse_object(header_bytes) if len(header_bytes) <= MAX_HEADER_BYTES else None
+    if header is None:
+        raise InvalidTokenError(Reason.HEADER_INVALID)
+    algorithm, key_id = check_header(policy, header)
+    claims = parse_object(payload)
+    if claims is None:
+        raise InvalidTokenError(Reason.PAYLOAD_INVALID)
+    if _media_type(str(header["typ"])) == "jwt" and _is_for_something_else(claims):
+        raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
+    signing_input = token[: -len(segments[2]) - 1].encode("ascii")
+    return UnverifiedToken(algorithm, key_id, claims, signing_input, signature)
+
+
+def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None]:
+    """The algorithm and the key's id, if the policy allows such a header (RFC 7515 section 4, RFC 8725 section 3).
+
+    `jku`, `jwk`, `x5u` and `x5c` are left alone: a key that the token itself brings or points to proves nothing.
+    """
+    algorithm, key_id, typ = header.get("alg"), header.get("kid"), header.get("typ")
+    if not isinstance(algorithm, str) or algorithm not in policy.algorithms:
+        raise InvalidTokenError(Reason.ALG_NOT_ALLOWED)
+    if not _EXTENSIONS.isdisjoint(header):
+        raise InvalidTokenError(Reason.EXTENSION_NOT_SUPPORTED)
+    if not isinstance(typ, str) or _media_type(typ) not in policy.typ:
+        raise InvalidTokenError(Reason.TYP_NOT_ALLOWED)
+    if key_id is None and "kid" not in header:
+        return algorithm, None
+    if not isinstance(key_id, str) or not 1 <= len(key_id) <= MAX_KID_LENGTH:
+        raise InvalidTokenError(Reason.KID_INVALID)
+    return algorithm, key_id
+
+
+def _is_for_something_else(claims: Mapping[str, object]) -> bool:
+    return not _NOT_ACCESS.isdisjoint(claims) or ("sid" in claims and "sub" not in claims)
+
+
+def check_addressee(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
+    """Refuse a token for someone else, or one that has expired, before it costs a fetch or a signature.
+
+    It refuses only: the claims are not proven, so that they match says nothing. Raises `InvalidTokenError`.
+    """
+    if not claims.keys() >= _ALWAYS_REQUIRED:
+        raise InvalidTokenError(Reason.CLAIM_MISSING)
+    _check_issuer(policy, claims["iss"])
+    _check_audience(policy, claims["aud"])
+    _check_expiry(policy, claims, now)
+
+
+def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float, *, required: frozenset[str]) -> None:
+    """Refuse the claims unless the policy accepts them at `now` (RFC 7519 section 4.1, RFC 9068 section 4).
+
+    Claims that are not `required` may be absent, but never of the wrong type. Raises `InvalidTokenError`.
+    """
+    if any(claims.get(name) in (None, "") for name in required):
+        raise InvalidTokenError(Reason.CLAIM_MISSING)
+    if "iss" in claims:
+        _check_issuer(policy, claims["iss"])
+    if "aud" in claims:
+        _check_audience(policy, claims["aud"])
+    if any(not isinstance(claims.get(name, ""), str) for name in ("sub", "client_id", "jti")):
+        raise InvalidTokenError(Reason.CLAIM_INVALID)
+    scope = claims.get("scope", "")
+    if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+        raise InvalidTokenError(Reason.SCOPE_INVALID)
+    if "cnf" in claims:  # RFC 7800: good only together with a key that its bearer proves, so it is no bearer token
+        raise InvalidTokenError(Reason.SENDER_CONSTRAINED)
+    _check_times(policy, claims, now)
+
+
+def _check_issuer(policy: TokenPolicy, issuer: object) -> None:
+    if not isinstance(issuer, str) or issuer != policy.issuer:
+        raise InvalidTokenError(Reason.ISS_MISMATCH)
+
+
+def _check_audience(policy: TokenPolicy, audience: object) -> None:
+    values = cast("tuple[object, ...]", audience) if isinstance(audience, tuple) else (audience,)
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidTokenError(Reason.CLAIM_INVALID)
+    if policy.audience.isdisjoint(values):
+        raise InvalidTokenError(Reason.AUD_MISMATCH)
+
+
+def _check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> float | None:
+    expires_at = numeric_date(claims, "exp")
+    if expires_at is not None and now >= expires_at + policy.leeway:
+        raise ExpiredTokenError
+    return expires_at
+
+
+def _check_times(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
+    expires_at = _check_expiry(policy, claims, now)
+    not_before, issued_at = numeric_date(claims, "nbf"), numeric_date(claims, "iat")
+    if not_before is not None and not_before > now + policy.leeway:
+        raise InvalidTokenError(Reason.NOT_YET_VALID)
+    if issued_at is not None and issued_at > now + policy.leeway:
+        raise InvalidTokenError(Reason.ISSUED_IN_FUTURE)
+    if policy.max_lifetime is not None and (
+        expires_at is None or issued_at is None or expires_at - issued_at > policy.max_lifetime
+    ):
+        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
+    if policy.max_age is not None and (issued_at is None or now - issued_at > policy.max_age + policy.leeway):
+        raise InvalidTokenError(Reason.TOO_OLD)
+
+
+def numeric_date(claims: Mapping[str, object], name: str) -> float | None:
+    """A time claim in Unix seconds, None where absent (RFC 7519 section 2). Raises `InvalidTokenError`."""
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    # `bool` is a number to Python and not to JSON; NaN fails every comparison.
+    if (type(value) is int or type(value) is float) and 0 <= value < _MAX_TIME:
+        return value
+    raise InvalidTokenError(Reason.CLAIM_INVALID)

@@ -1,0 +1,214 @@
+"""When the issuer's keys are fetched: often enough to see a rotation, never as often as an attacker would like.
+
+The state is one frozen value. `decide` says what a caller does with it; `succeeded` and `failed` say what an attempt
+makes of it. All times are seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import attrs
+
+from ..errors import Reason
+from .jwk import VerificationKey
+from .jwks import KeySet
+
+NEVER: Final = float("-inf")
+LONGEST_RETRY_AFTER: Final = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class FetchPolicy:
+    """How keys are kept and fetched. All in seconds, but for `refresh_ahead`, a fraction of the lifetime.
+
+    `ttl` is how long keys are fresh when the answer does not say; what it says is held between `min_ttl` and `max_ttl`.
+    From `refresh_ahead` before the end on, the next caller has them fetched in the background. After a failure the old
+    keys serve until `stale_if_error` after their fetch; attempts are `backoff` apart, the first wait to the longest.
+    An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run, and is
+    remembered as unknown for `negative_ttl`, with at most `negative_kids` others.
+    """
+
+    ttl: float = 300.0
+    min_ttl: float = 60.0
+    max_ttl: float = 3600.0
+    refresh_ahead: float = 0.2
+    stale_if_error: float = 3600.0
+    miss_burst: int = 2
+    miss_interval: float = 10.0
+    negative_kids: int = 128
+    negative_ttl: float = 300.0
+    backoff: tuple[float, float] = (1.0, 30.0)
+
+
+@attrs.frozen(kw_only=True)
+class FetchState:
+    """What is known: the keys, how old they are, and how the last attempts went."""
+
+    keys: KeySet = attrs.field(factory=KeySet)
+    generation: int = 0
+    sequence: int = 0
+    fetched_at: float = NEVER
+    ahead_at: float = NEVER
+    expires_at: float = NEVER
+    usable_until: float = NEVER
+    etag: str | None = None
+    tried_at: float = NEVER
+    failures: int = 0
+    retry_at: float = NEVER
+    last_error: str | None = None
+    next_miss_at: float = NEVER
+    unknown: Mapping[str, float] = attrs.field(factory=dict[str, float])
+
+
+@attrs.frozen
+class Use:
+    """Use this key; with `refresh`, have the set fetched in the background as well."""
+
+    key: VerificationKey
+    refresh: bool
+
+
+@attrs.frozen
+class Fetch:
+    """Wait for one fetch, then ask again. `miss` is the unknown key id that it is for, if it is for one."""
+
+    miss: str | None = None
+
+
+@attrs.frozen
+class Refuse:
+    """There is no such key."""
+
+    reason: Reason
+
+
+@attrs.frozen
+class Unavailable:
+    """Whether there is such a key cannot be known before `retry_after` seconds have passed."""
+
+    retry_after: float
+
+
+Decision: TypeAlias = Use | Fetch | Refuse | Unavailable
+
+
+def decide(
+    policy: FetchPolicy, state: FetchState, *, algorithm: str, kid: str | None, now: float, asked_at: float
+) -> Decision:
+    """What a caller does that asked for a key at `asked_at`.
+
+    It waits for at most one attempt: whatever was tried since it asked is as good an answer as another attempt's.
+    """
+    may_fetch = state.tried_at < asked_at and now >= state.retry_at
+    unavailable = Unavailable(max(state.retry_at - now, 1.0))
+    if now >= state.usable_until:
+        return Fetch() if may_fetch else unavailable
+    if now >= state.expires_at and may_fetch and not state.failures:
+        return Fetch()
+    found = state.keys.select(algorithm, kid)
+    if isinstance(found, VerificationKey):
+        return Use(found, now >= state.ahead_at and now >= state.retry_at)
+    # A kid that another key bears, or a token without one, is not the sign of a rotation that a new kid is.
+    if found is Reason.KID_AMBIGUOUS or kid is None or state.keys.knows(kid):
+        return Refuse(found)
+    if state.failures:
+        return Fetch() if may_fetch else unavailable
+    return Fetch(kid) if may_fetch and _may_miss(policy, state, kid, now) else Refuse(found)
+
+
+def _may_miss(policy: FetchPolicy, state: FetchState, kid: str, now: float) -> bool:
+    bucket_is_empty = state.next_miss_at - (policy.miss_burst - 1) * policy.miss_interval > now
+    return not bucket_is_empty and state.unknown.get(kid, NEVER) <= now
+
+
+def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
+    """The state once a fetch for an unknown key id has begun: it took one of the few that may begin."""
+    return attrs.evolve(state, next_miss_at=max(state.next_miss_at, now) + policy.miss_interval)
+
+
+def succeeded(
+    policy: FetchPolicy,
+    state: FetchState,
+    *,
+    sequence: int,
+    keys: KeySet,
+    etag: str | None,
+    lifetime: float,
+    sent_at: float,
+    now: float,
+    jitter: float,
+    miss: str | None = None,
+) -> FetchState:
+    """The state after an answer with keys; unchanged if a later request has been answered already.
+
+    `jitter`, uniform in 0..1, spreads the early refresh of many processes over 5 % to either side.
+    """
+    if sequence <= state.sequence:
+        return state
+    changed = frozenset(keys.keys) != frozenset(state.keys.keys)
+    unknown = {} if changed else {kid: until for kid, until in state.unknown.items() if until > now}
+    if miss is not None and not keys.knows(miss):
+        while len(unknown) >= policy.negative_kids:
+            # Not the oldest: whoever could foretell which goes could have one's own asked for again.
+            del unknown[list(unknown)[int(jitter * len(unknown)) % len(unknown)]]
+        unknown[miss] = now + policy.negative_ttl
+    return attrs.evolve(
+        state,
+        keys=keys,
+        generation=state.generation + changed,
+        sequence=sequence,
+        fetched_at=sent_at,
+        ahead_at=sent_at + lifetime * (1 - policy.refresh_ahead) * (0.95 + 0.1 * jitter),
+        expires_at=sent_at + lifetime,
+        usable_until=sent_at + max(lifetime, policy.stale_if_error),
+        etag=etag,
+        tried_at=now,
+        failures=0,
+        retry_at=NEVER,
+        last_error=None,
+        unknown=unknown,
+    )
+
+
+def failed(
+    policy: FetchPolicy,
+    state: FetchState,
+    *,
+    sequence: int,
+    error: str,
+    retry_after: float | None,
+    now: float,
+    jitter: float,
+) -> FetchState:
+    """The state after an attempt that brought no keys: the old ones stay, and the next attempt is put off.
+
+    The wait doubles per attempt, give or take 20 % by `jitter` (0..1); a server's wish of up to a minute is granted.
+    """
+    if sequence <= state.sequence:
+        return state
+    first, longest = policy.backoff
+    wait = min(first * 2.0 ** min(state.failures, 32), longest) * (0.8 + 0.4 * jitter)
+    if retry_after is not None:
+        wait = max(wait, min(retry_after, LONGEST_RETRY_AFTER))
+    return attrs.evolve(
+        state, sequence=sequence, tried_at=now, failures=state.failures + 1, retry_at=now + wait, last_error=error
+    )
+
+
+_MAX_AGE = re.compile(r'max-age="?(\d{1,10})"?')
+
+
+def lifetime(policy: FetchPolicy, headers: Mapping[str, str]) -> float:
+    """How long an answer with these headers is fresh (RFC 9111 section 4.2), within the policy's bounds."""
+    directives = [part.strip().lower() for part in headers.get("Cache-Control", "").split(",")]
+    if "no-store" in directives or "no-cache" in directives:
+        return policy.min_ttl
+    for directive in directives:
+        if match := _MAX_AGE.fullmatch(directive):
+            age = headers.get("Age", "")
+            spent = int(age) if re.fullmatch(r"\d{1,10}", age, re.ASCII) else 0
+            return min(max(float(int(match[1]) - spent), policy.min_ttl), policy.max_ttl)
+    return policy.ttl

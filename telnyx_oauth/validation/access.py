@@ -1,0 +1,83 @@
+"""What a service learns of a token that was found good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Literal, Self, cast
+
+import attrs
+
+from ..protocol.jwt import numeric_date
+from ..transport.clock import SystemClock
+
+_CLOCK = SystemClock()
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class AccessToken:
+    """A verified access token. It cannot be changed, `claims` included, so one value serves many requests.
+
+    Times are Unix seconds; `expires_at` is infinite where introspection named none. `claims` is all that the token, or
+    the introspection answer, says: arrays are tuples. The repr shows who, what for and until when.
+    """
+
+    subject: str | None
+    client_id: str | None
+    issuer: str
+    audience: tuple[str, ...]
+    scopes: frozenset[str]
+    expires_at: float
+    issued_at: float | None
+    token_id: str | None
+    key_id: str | None
+    algorithm: str | None
+    source: Literal["jwt", "introspection"]
+    claims: Mapping[str, object]
+
+    @classmethod
+    def from_claims(
+        cls,
+        claims: Mapping[str, object],
+        *,
+        issuer: str,
+        source: Literal["jwt", "introspection"],
+        key_id: str | None = None,
+        algorithm: str | None = None,
+    ) -> Self:
+        """The token with these claims, which must have been checked. `issuer` is for answers that do not name one."""
+        audience = claims.get("aud", ())
+        expires_at = numeric_date(claims, "exp")
+        return cls(
+            subject=_text(claims, "sub"),
+            client_id=_text(claims, "client_id"),
+            issuer=_text(claims, "iss") or issuer,
+            audience=(audience,) if isinstance(audience, str) else cast("tuple[str, ...]", audience),
+            scopes=frozenset((_text(claims, "scope") or "").split()),
+            expires_at=inf if expires_at is None else expires_at,
+            issued_at=numeric_date(claims, "iat"),
+            token_id=_text(claims, "jti"),
+            key_id=key_id,
+            algorithm=algorithm,
+            source=source,
+            claims=claims,
+        )
+
+    def has(self, *scopes: str) -> bool:
+        """Whether the token carries every one of these scopes."""
+        return self.scopes.issuperset(scopes)
+
+    def remaining(self, now: float | None = None) -> float:
+        """Seconds until it expires, negative afterwards: for websockets and streams that outlive a request."""
+        return self.expires_at - (_CLOCK.wall() if now is None else now)
+
+    def __repr__(self) -> str:
+        return (
+            f"AccessToken(subject={self.subject!r}, client_id={self.client_id!r}, "
+            f"scopes={sorted(self.scopes)!r}, expires_at={self.expires_at!r})"
+        )
+
+
+def _text(claims: Mapping[str, object], name: str) -> str | None:
+    value = claims.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,71 @@
+"""Where a validator gets its keys from: what a source of keys is, and the one whose keys never change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Protocol
+
+from ..errors import InvalidTokenError, Reason
+from ..protocol.jwk import VerificationKey
+from ..protocol.jwks import read_jwks
+
+
+class KeySource(Protocol):
+    """Anything that can say which key a token's header means."""
+
+    @property
+    def generation(self) -> int:
+        """A number that changes whenever the set of keys does."""
+        ...
+
+    async def select(self, *, alg: str, kid: str | None) -> VerificationKey:
+        """The one key for this header. Raises `InvalidTokenError` if there is none, `KeysUnavailableError` if unknown."""
+        ...
+
+    def contains(self, key: VerificationKey) -> bool:
+        """Whether the key is still one of the set."""
+        ...
+
+    async def warm(self) -> None:
+        """Have the keys ready, so that the first token need not wait. Never raises for a failing fetch."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what the source holds open."""
+        ...
+
+
+class StaticKeys:
+    """The keys of a JWKS that is at hand: for tests, and for services without a network.
+
+    A key that may not verify (malformed, private, of another use) is left out; `skipped` says which and why. Raises
+    `ValueError` when `jwks` is no JWKS at all.
+    """
+
+    generation = 0
+
+    def __init__(self, jwks: Mapping[str, object] | str | bytes) -> None:
+        text = jwks if isinstance(jwks, str | bytes) else json.dumps(jwks)
+        keys = read_jwks(text.encode() if isinstance(text, str) else text)
+        if keys is None:
+            raise ValueError('jwks must be {"keys": [...]} with at most 64 keys (RFC 7517 section 5).')
+        self._keys = keys
+        self.skipped = keys.skipped
+
+    async def select(self, *, alg: str, kid: str | None) -> VerificationKey:
+        """The one key for this header. Raises `InvalidTokenError`."""
+        found = self._keys.select(alg, kid)
+        if isinstance(found, Reason):
+            raise InvalidTokenError(found)
+        return found
+
+    def contains(self, key: VerificationKey) -> bool:
+        """Whether the key is one of the set."""
+        return key in self._keys.keys
+
+    async def warm(self) -> None:
+        """Nothing to do."""
+
+    async def aclose(self) -> None:
+        """Nothing to do."""
