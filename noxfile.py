@@ -43,7 +43,7 @@ def tests(session: nox.Session) -> None:
 
 
 for version in ("3.11", "3.12", "3.13"):
-    nox.session(tests.func, name=f"tests-{version}", python=version, default=False)
+    nox.session(name=f"tests-{version}", python=version, default=False)(tests.func)
 
 
 @nox.session
