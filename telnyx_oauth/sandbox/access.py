@@ -1,0 +1,68 @@
+"""Who is asking: bearer credentials on the API, client authentication at the token endpoint."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+from .answers import fault, oauth_refused, refused
+from .calls import Call
+from .state import Client, State
+
+READ_SCOPES = ("admin", "account_management.read", "authentication_and_access.read")
+WRITE_SCOPES = ("admin", "account_management.write")
+
+
+def require_bearer(state: State, call: Call, *any_of: str) -> None:
+    """Demand the API key, or an access token for the API with one of the scopes (RFC 6750)."""
+    metadata = f'resource_metadata="{state.root_url}/.well-known/oauth-protected-resource"'
+    presented = call.headers.getall("Authorization", [])
+    scheme, _, token = presented[0].partition(" ") if len(presented) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise refused(401, fault("10009"), pairs=(("WWW-Authenticate", f"Bearer {metadata}"),))
+    if _same(token, state.api_key):
+        return
+    known = state.valid_token(token)
+    audience = known.claims.get("aud") if known else None
+    if known is None or state.root_url not in (audience if isinstance(audience, list) else [audience]):
+        challenge = f'Bearer error="invalid_token", {metadata}'
+        raise refused(401, fault("10009"), pairs=(("WWW-Authenticate", challenge),))
+    if not set(any_of) & set(str(known.claims.get("scope", "")).split()):
+        challenge = f'Bearer error="insufficient_scope", scope="{any_of[-1]}", {metadata}'
+        raise refused(403, fault("10010"), pairs=(("WWW-Authenticate", challenge),))
+
+
+def authenticated_client(state: State, call: Call, form: Mapping[str, str]) -> Client:
+    """The client that Basic or the body names, its secret proven; a public one names itself (RFC 6749 section 2.3).
+
+    A Bearer beside credentials in the body is passed over: Telnyx's own packages send one.
+    """
+    basic = _basic_credentials(call)
+    if basic and ("client_secret" in form or form.get("client_id", basic[0]) != basic[0]):
+        raise oauth_refused("invalid_request", "The client must not authenticate in two ways at once.")
+    client_id, secret = basic or (form.get("client_id", ""), form.get("client_secret", ""))
+    client = state.clients.get(client_id)
+    if client is None or (client.secret or secret) and not _same(secret, client.secret or ""):
+        challenge = (("WWW-Authenticate", 'Basic realm="Telnyx API"'),)
+        raise oauth_refused("invalid_client", "Client authentication failed.", 401, *challenge)
+    return client
+
+
+def _basic_credentials(call: Call) -> tuple[str, str] | None:
+    scheme, _, value = call.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(value.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    client_id, _, secret = decoded.partition(":")
+    # RFC 6749 section 2.3.1: both halves are form-urlencoded before they are joined.
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _same(left: str, right: str) -> bool:
+    return hmac.compare_digest(left.encode("utf-8", "surrogateescape"), right.encode())

@@ -1,0 +1,159 @@
+"""What a request says: its path, parameters and body, read strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeAlias, TypeGuard, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import attrs
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ..messages import Headers, Request
+from .answers import oauth_refused
+
+
+@attrs.frozen
+class Call:
+    """One request. `argument` is the part of the path that the route leaves open, decoded."""
+
+    method: str
+    path: str
+    query: str = attrs.field(repr=False)
+    headers: Headers = attrs.field(repr=False)
+    content: bytes = attrs.field(repr=False)
+    argument: str = attrs.field(repr=False, default="")
+
+    @classmethod
+    def of(cls, request: Request) -> Call:
+        """The call that a request makes."""
+        parts = urlsplit(request.url)
+        given = CIMultiDictProxy(CIMultiDict(request.headers))
+        return cls(request.method.upper(), parts.path or "/", parts.query, given, request.content)
+
+    @property
+    def media_type(self) -> str:
+        """The body's media type, without parameters."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """The query's pairs."""
+        return parse_qsl(self.query, keep_blank_values=True)
+
+    def json_object(self) -> dict[str, object]:
+        """The JSON body; an absent one is empty. Raises `ValueError` when it is not a JSON object."""
+        if not self.content:
+            return {}
+        if self.media_type != "application/json":
+            raise ValueError("The body must be application/json.")
+        try:
+            body: object = json.loads(self.content)
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise ValueError("The body must be a JSON object.")
+        return cast(dict[str, object], body)
+
+    def form(self) -> dict[str, str]:
+        """The parameters of a token or introspection request, form-encoded (RFC 6749 section 3.2) or JSON.
+
+        Empty parameters are taken for absent, repeated ones are refused.
+        """
+        if self.media_type == "application/json":
+            try:
+                body = self.json_object()
+            except ValueError as error:
+                raise oauth_refused("invalid_request", str(error)) from None
+            wrong = [name for name, value in body.items() if value is not None and not isinstance(value, str)]
+            if wrong:
+                raise oauth_refused("invalid_request", f"Not a string: {', '.join(wrong)}.")
+            return {name: value for name, value in body.items() if isinstance(value, str) and value}
+        if self.media_type != "application/x-www-form-urlencoded":
+            raise oauth_refused("invalid_request", "The body must be application/x-www-form-urlencoded or application/json.")
+        return single(parse_qsl(self.content.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def single(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The parameters that have a value; none may be repeated (RFC 6749 section 3.1)."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise oauth_refused("invalid_request", f"Repeated parameter: {name}.")
+        found[name] = value
+    return {name: value for name, value in found.items() if value}
+
+
+Check: TypeAlias = Callable[[object], str]
+"""Says what is wrong with a value, or nothing."""
+
+
+def problems(body: Mapping[str, object], schema: Mapping[str, Check], required: Collection[str] = ()) -> dict[str, str]:
+    """What is wrong with each field of a closed schema."""
+    found = {name: "is required" for name in required if name not in body}
+    for name, value in body.items():
+        wrong = schema[name](value) if name in schema else "is not a known field"
+        if wrong:
+            found[name] = wrong
+    return found
+
+
+def text(value: object) -> str:
+    """A string with something in it."""
+    return "" if isinstance(value, str) and value.strip() else "must be a non-empty string"
+
+
+def flag(value: object) -> str:
+    """A boolean."""
+    return "" if isinstance(value, bool) else "must be a boolean"
+
+
+def one_of(*choices: str) -> Check:
+    """One of some strings."""
+    return lambda value: "" if value in choices else f"must be one of {', '.join(choices)}"
+
+
+def some_of(choices: Collection[str]) -> Check:
+    """A list of some strings."""
+
+    def check(value: object) -> str:
+        if not _is_strings(value):
+            return "must be an array of strings"
+        return "" if set(value) <= set(choices) else f"must be a subset of {', '.join(choices)}"
+
+    return check
+
+
+def scope_of(choices: Collection[str]) -> Check:
+    """Space-separated scopes."""
+    return lambda value: some_of(choices)(value.split()) if isinstance(value, str) else "must be a string"
+
+
+def web_uri(value: object) -> str:
+    """An http(s) address."""
+    return "" if isinstance(value, str) and _is_uri(value, ("http", "https")) else "must be an http or https URI"
+
+
+def redirect_uris(value: object) -> str:
+    """Redirection URIs: absolute, without fragment (RFC 6749 section 3.1.2), of no scheme that a browser would run."""
+    if not _is_strings(value):
+        return "must be an array of strings"
+    return "" if all(_is_uri(uri) for uri in value) else "must be absolute URIs without a fragment"
+
+
+def _is_strings(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in cast(list[object], value))
+
+
+def _is_uri(value: str, schemes: tuple[str, ...] = ()) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    if value != value.strip() or any(character.isspace() for character in value):
+        return False
+    if parts.scheme in ("http", "https") and not parts.hostname:
+        return False
+    allowed = parts.scheme in schemes if schemes else parts.scheme not in ("", "javascript", "data", "vbscript", "file", "blob")
+    return allowed and "#" not in value

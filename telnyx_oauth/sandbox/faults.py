@@ -1,0 +1,170 @@
+"""Faults that are put in on purpose: which request meets one, and what becomes of its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, assert_never
+
+import attrs
+
+from ..messages import Response, headers
+from .answers import answer
+from .calls import Call
+from .log import matches
+
+Kind: TypeAlias = Literal[
+    "latency", "status", "reset", "hang", "truncate", "malformed", "html", "wrong_types", "oversized"
+]
+Ending: TypeAlias = Literal["whole", "truncated", "reset", "hung"]
+
+
+@attrs.define(kw_only=True)
+class Fault:
+    """One fault. `hits` counts the requests that met it."""
+
+    kind: Kind
+    path: str
+    method: str | None
+    times: int | None
+    after: int
+    status: int | None
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes | None = attrs.field(repr=False)
+    seconds: float
+    size: int
+    processed: bool
+    hits: int = 0
+
+    def meets(self, call: Call) -> bool:
+        """Whether this request meets it; counts."""
+        if self.times is not None and self.hits >= self.times:
+            return False
+        if self.method not in (None, call.method) or not matches(self.path, call.path):
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        self.hits += 1
+        return True
+
+
+@attrs.frozen
+class Served:
+    """What to do with a request: wait `delay` seconds, then send `response` in the way that `ending` says."""
+
+    response: Response
+    delay: float = 0.0
+    ending: Ending = "whole"
+
+
+class Faults:
+    """The faults in force. A request meets the first that fits it."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def add(
+        self,
+        path: str = "*",
+        *,
+        kind: Kind,
+        method: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        seconds: float = 0.0,
+        size: int = 17 * 1024 * 1024,
+        processed: bool = False,
+    ) -> Fault:
+        """Put a fault in.
+
+        Args:
+            path: Shell pattern of the paths that meet it; `/v2` may be left out.
+            kind: `latency` (only wait), `status` (another answer), `reset` (cut the connection), `hang` (never answer),
+                `truncate` (half the body, then cut), `malformed` (broken JSON), `html`, `wrong_types` (every value of the
+                JSON answer of another type), `oversized` (valid JSON of at least `size` bytes).
+            method: Only requests of this method.
+            times: How many requests meet it; None is all.
+            after: How many requests pass before the first meets it.
+            status: The status of the answer; 503 for `status`, else the answer's own.
+            headers: Headers to add (`Retry-After`), or to put in the place of the answer's.
+            body: The body to send instead.
+            seconds: How long to wait first, for any kind.
+            size: For `oversized`, in bytes.
+            processed: Whether the request does its work before the fault: the answer that was lost, rather than the
+                request. Kinds that alter an answer always are.
+        """
+        fault = Fault(
+            kind=kind, path=path, method=method, times=times, after=after, status=status, headers=dict(headers or {}),
+            body=body, seconds=seconds, size=size, processed=processed or kind not in ("status", "reset", "hang"),
+        )  # fmt: skip
+        self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """Take all faults out."""
+        self._faults.clear()
+
+    def meeting(self, call: Call) -> Fault | None:
+        """The fault that this request meets."""
+        return next((fault for fault in self._faults if fault.meets(call)), None)
+
+
+def spoiled(fault: Fault, response: Response | None) -> Served:
+    """The answer as the fault leaves it. `response` is None where the request was never processed."""
+    if response is None or fault.kind == "status":
+        error = {"code": "10007", "title": "Unexpected error", "detail": "A fault of the sandbox."}
+        response = answer({"errors": [error]}, fault.status or 503)
+    return Served(_rewritten(fault, response), fault.seconds, _ending(fault.kind))
+
+
+def _ending(kind: Kind) -> Ending:
+    match kind:
+        case "reset":
+            return "reset"
+        case "hang":
+            return "hung"
+        case "truncate":
+            return "truncated"
+        case "latency" | "status" | "malformed" | "html" | "wrong_types" | "oversized":
+            return "whole"
+        case _:  # pragma: no cover
+            assert_never(kind)
+
+
+def _rewritten(fault: Fault, response: Response) -> Response:
+    named = {name.lower() for name in fault.headers}
+    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in named]
+    content = response.content
+    match fault.kind:
+        case "malformed":
+            content = content[: len(content) // 2] + b'"\\'
+        case "html":
+            content = b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>"
+            kept = [pair for pair in kept if pair[0].lower() != "content-type"] + [("Content-Type", "text/html")]
+        case "wrong_types":
+            content = json.dumps(_confused(json.loads(content or b"null"))).encode()
+        case "oversized":
+            content += b" " * (fault.size - len(content))
+        case _:
+            pass
+    if fault.body is not None:
+        content = fault.body
+    status = 200 if response.status_code == 204 and content else response.status_code
+    return Response(fault.status or status, headers(*kept, *fault.headers.items()), content)
+
+
+def _confused(value: object) -> object:
+    """JSON of the same members, every value of another type."""
+    match value:
+        case dict():
+            return {name: _confused(member) for name, member in value.items()}
+        case list():
+            return {"0": [_confused(member) for member in value]}
+        case str() | None:
+            return [7]
+        case _:
+            return {"value": str(value)}

@@ -1,0 +1,112 @@
+"""What people see: the consent page and the pages that say what went wrong."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from urllib.parse import urlsplit
+
+from ..messages import Response, headers
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #f3f5f4; --card: #fff; --ink: #10201a; --soft: #50625a; --line: #d5ddd9;
+  --accent: #00694d; --on-accent: #fff; --warn: #7a4300; }
+@media (prefers-color-scheme: dark) { :root { --page: #0e1512; --card: #18221e; --ink: #eaf2ee; --soft: #a6b8b0;
+  --line: #35463f; --accent: #4fd6ab; --on-accent: #04231a; --warn: #ffc078; } }
+* { box-sizing: border-box; }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem; background: var(--page);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+main { width: 100%; max-width: 30rem; padding: clamp(1.25rem, 5vw, 2.25rem); background: var(--card);
+  border: 1px solid var(--line); border-radius: 1rem; overflow-wrap: anywhere; }
+h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.25; }
+h2 { margin: 1.5rem 0 .5rem; font-size: 1rem; }
+p { margin: .5rem 0; }
+ul { margin: 0; padding: 0; list-style: none; border-top: 1px solid var(--line); }
+li { padding: .75rem 0; border-bottom: 1px solid var(--line); }
+li span, .soft { display: block; color: var(--soft); font-size: .9rem; }
+.warn { color: var(--warn); }
+a { color: var(--accent); }
+form { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.5rem; }
+button { flex: 1 1 8rem; min-height: 3rem; padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .6rem;
+  background: transparent; color: var(--accent); font: inherit; font-weight: 600; cursor: pointer; }
+button.allow { background: var(--accent); color: var(--on-accent); }
+button:focus-visible, a:focus-visible { outline: 3px solid var(--ink); outline-offset: 2px; }
+"""
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+
+def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cookie: str) -> Response:
+    """The page on which a person allows or denies what `consent` (the data of a consent token) asks for."""
+    name = escape(str(consent["name"]) or str(consent["client_id"]))
+    redirect_uri = str(consent["redirect_uri"])
+    scopes = consent["requested_scopes"]
+    items = "".join(_scope(scope) for scope in scopes) if isinstance(scopes, Sequence) else ""
+    unverified = "" if consent["verified"] else '<p class="warn">Telnyx has not verified this application.</p>'
+    fields = "".join(f'<input type="hidden" name="{escape(key)}" value="{escape(hidden[key])}">' for key in hidden)
+    body = f"""
+<h1>Allow {name} to use your Telnyx account?</h1>
+<p class="soft">You are signed in to the Telnyx sandbox. Nothing here reaches a real account.</p>
+{unverified}
+<h2 id="wants">{name} wants to</h2>
+<ul aria-labelledby="wants">{items}</ul>
+<p class="soft">Afterwards you are sent to {escape(_origin(redirect_uri))}.</p>
+{_links(consent)}
+<form method="post" action="/consent">{fields}
+<button class="allow" name="decision" value="allow">Allow</button>
+<button name="decision" value="deny">Deny</button>
+</form>"""
+    return _page(200, f"Allow {name}?", body, form_action=f"'self' {_origin(redirect_uri)}", pairs=(("Set-Cookie", cookie),))
+
+
+def error_page(status: int, message: str) -> Response:
+    """A page that says why it goes no further."""
+    body = f'<h1>This request cannot go on</h1>\n<p role="alert">{escape(message)}</p>'
+    return _page(status, "This request cannot go on", f"{body}\n<p>Go back to the application and start again.</p>")
+
+
+def _scope(scope: Mapping[str, str]) -> str:
+    return f"<li><strong>{escape(scope['name'])}</strong> <span>{escape(scope['description'])}</span></li>"
+
+
+def _links(consent: Mapping[str, object]) -> str:
+    named = (("policy_uri", "Privacy policy"), ("tos_uri", "Terms of service"))
+    links = [f'<a href="{escape(str(consent[key]))}" rel="noreferrer">{label}</a>' for key, label in named if consent[key]]
+    return f"<p>{' · '.join(links)}</p>" if links else ""
+
+
+def _origin(uri: str) -> str:
+    """Where a redirect goes, as a source that a Content-Security-Policy can name."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2].replace(";", "").replace(",", "")
+    return f"{parts.scheme}://{host}" if host else f"{parts.scheme}:"
+
+
+def _page(
+    status: int, title: str, body: str, form_action: str = "'none'", pairs: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    # Browsers hold a form's redirect to form-action too, so the application's address is in it.
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {form_action}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+    html = (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n'
+        f"</head>\n<body>\n<main>{body}\n</main>\n</body>\n</html>\n"
+    )
+    return Response(
+        status,
+        headers(
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", policy),
+            # Not no-referrer: that would make the form's Origin "null", and the form is known by its Origin.
+            ("Referrer-Policy", "same-origin"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            ("Cache-Control", "no-store"),
+            *pairs,
+        ),
+        html.encode(),
+    )

@@ -1,0 +1,101 @@
+"""The socket: an aiohttp server on 127.0.0.1 with a thread and an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import assert_never
+
+from aiohttp import web
+
+from ..messages import Request, RequestInfo, Response
+from .faults import Served
+
+
+class Server:
+    """Serves from the moment it is made: the socket listens before the thread runs, so there is nothing to wait for."""
+
+    def __init__(self, serve: Callable[[Request], Served], listener: socket.socket) -> None:
+        self._serve = serve
+        self._listener = listener
+        self._stopping = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="telnyx-sandbox", daemon=True)
+        self.ended: Future[None] = Future()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin to end: requests that hang or wait are cut."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def join(self) -> None:
+        """Wait until nothing of it is left."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._main())
+        self.ended.set_result(None)
+
+    async def _main(self) -> None:
+        connections = web.Server(self._respond, handler_cancellation=True, access_log=None)
+        server = await self._loop.create_server(connections, sock=self._listener)
+        await self._stopping.wait()
+        server.close()
+        connections.pre_shutdown()
+        await connections.shutdown(1.0)
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        content = await request.read()
+        url = f"http://{request.host}{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
+        info = RequestInfo(request.method, url.partition("?")[0])
+        served = self._serve(Request(request.method, url, info, request.headers, content))
+        if served.delay and await self._stopped_within(served.delay):
+            return _cut(request)
+        match served.ending:
+            case "whole":
+                return _whole(served.response)
+            case "truncated":
+                return await _truncated(request, served.response)
+            case "reset":
+                return _cut(request)
+            case "hung":
+                await self._stopping.wait()
+                return _cut(request)
+            case _:
+                assert_never(served.ending)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _whole(response: Response) -> web.Response:
+    return web.Response(status=response.status_code, headers=response.headers, body=response.content or None)
+
+
+async def _truncated(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+    half = web.StreamResponse(status=response.status_code, headers=response.headers)
+    half.content_length = len(response.content)
+    await half.prepare(request)
+    await half.write(response.content[: len(response.content) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return half
+
+
+def _cut(request: web.BaseRequest) -> web.Response:
+    """Reset the connection: with nothing left to linger for, the system sends RST rather than FIN."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+        request.transport.abort()
+    return web.Response()

@@ -1,0 +1,199 @@
+"""Everything the local Telnyx remembers: settings, clock, clients, grants, codes and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import attrs
+
+from .keys import KeyRing
+
+LIVE_SCOPES = tuple(
+    f"{area}.{right}"
+    for area, rights in (
+        ("account_management", "read write"), ("ai", "read write"), ("authentication_and_access", "read"),
+        ("billing", "read"), ("edge_compute", "read write"), ("enterprise_integrations", "read write"),
+        ("fax", "read write"), ("messaging", "read write"), ("networking", "read write"), ("numbers", "read write"),
+        ("reporting", "read write"), ("speech", "read write"), ("storage", "read write"), ("verify", "read write"),
+        ("video", "read write"), ("voice", "read write"), ("wireless", "read write"),
+    )
+    for right in rights.split()
+)  # fmt: skip
+"""The 32 scopes that the service listed in October 2026, when it had begun to refuse `admin` for new clients."""
+
+Rotation = Literal["none", "strict", "grace"]
+
+
+@attrs.define(kw_only=True)
+class Settings:
+    """How this Telnyx behaves where the real one's rules are unknown or may change. Times are seconds."""
+
+    token_lifetime: float = 1800
+    refresh_lifetime: float = 30 * 86400
+    code_lifetime: float = 600
+    consent_lifetime: float = 600
+    rotation: Rotation = "strict"
+    """`none` keeps a refresh token for life; `strict` replaces it at each use and takes a second use for theft;
+    `grace` forgives a second use within `grace_period`."""
+    grace_period: float = 30
+    scopes: tuple[str, ...] = ("admin", *LIVE_SCOPES)
+    pkce_methods: tuple[str, ...] = ("S256",)
+    resources: tuple[str, ...] = ()
+    """Resource servers (RFC 8707) for which tokens are issued, besides the API itself and its `/v2/mcp`."""
+    introspection_limit: int | None = None
+    """Introspections a client may make in 60 seconds; the real service allows 5."""
+    issuer_in_redirect: bool = False
+    """Send `iss` with the authorization answer and advertise it (RFC 9207)."""
+    jwks_max_age: int | None = None
+    """The `Cache-Control` of the key set; none when None."""
+    slash_paths: bool = True
+    """Serve `/oauth/clients` and `/oauth/grants`; otherwise 404."""
+    underscore_paths: bool = True
+    """Serve `/oauth_clients` and `/oauth_grants`; otherwise 404."""
+
+
+class Clock:
+    """The service's time: the machine's, moved."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._offset = 0.0
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._wall() + self._offset
+
+    def advance(self, seconds: float) -> None:
+        """Move on, or back with a negative number."""
+        self._offset += seconds
+
+    def reset(self) -> None:
+        """Go back to the machine's time."""
+        self._offset = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Client:
+    """A registered OAuth client."""
+
+    client_id: str
+    name: str = ""
+    client_type: str = "public"
+    grant_types: tuple[str, ...]
+    scopes: tuple[str, ...]
+    redirect_uris: tuple[str, ...] = ()
+    require_pkce: bool = False
+    logo_uri: str | None = None
+    policy_uri: str | None = None
+    tos_uri: str | None = None
+    secret: str | None = attrs.field(default=None, repr=False)
+    verified: bool = False
+    created_at: float
+    updated_at: float
+
+
+@attrs.frozen(kw_only=True)
+class Grant:
+    """What a person allowed a client to do."""
+
+    id: str
+    client_id: str
+    scopes: tuple[str, ...]
+    created_at: float
+    last_used_at: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Authorization:
+    """An authorization request: what the client asks a person for (RFC 6749 section 4.1.1)."""
+
+    client_id: str
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    state: str | None = attrs.field(default=None, repr=False)
+    code_challenge: str | None = attrs.field(default=None, repr=False)
+    code_challenge_method: str = "plain"
+    resource: str | None = None
+    expires_at: float
+
+
+@attrs.frozen(kw_only=True)
+class Code:
+    """An authorization code. A spent one is remembered, so that a second use is known for what it is."""
+
+    authorization: Authorization
+    grant_id: str
+    expires_at: float
+    spent: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RefreshToken:
+    """A refresh token. A spent one is remembered, so that a second use is known for what it is."""
+
+    grant_id: str
+    client_id: str
+    scopes: tuple[str, ...]
+    resource: str | None
+    expires_at: float
+    spent_at: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AccessToken:
+    """What is known of an issued access token. `grant_id` is None where a client acts for itself."""
+
+    claims: Mapping[str, object]
+    grant_id: str | None = None
+
+
+@attrs.define(kw_only=True)
+class State:
+    """All of it. `root_url` is the service's own address without `/v2`: every address it gives out starts there."""
+
+    settings: Settings
+    clock: Clock
+    root_url: str
+    api_key: str = attrs.field(repr=False)
+    org_id: str
+    user_id: str
+    csrf_key: bytes = attrs.field(repr=False)
+    keys: KeyRing = attrs.field(factory=KeyRing)
+    clients: dict[str, Client] = attrs.field(factory=dict[str, Client])
+    grants: dict[str, Grant] = attrs.field(factory=dict[str, Grant])
+    consents: dict[str, Authorization] = attrs.field(factory=dict[str, Authorization], repr=False)
+    codes: dict[str, Code] = attrs.field(factory=dict[str, Code], repr=False)
+    refresh_tokens: dict[str, RefreshToken] = attrs.field(factory=dict[str, RefreshToken], repr=False)
+    access_tokens: dict[str, AccessToken] = attrs.field(factory=dict[str, AccessToken], repr=False)
+    introspections: dict[str, list[float]] = attrs.field(factory=dict[str, list[float]])
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Resource servers for which tokens are issued; the first is the API."""
+        return (self.root_url, f"{self.root_url}/v2/mcp", *self.settings.resources)
+
+    def valid_token(self, token: str) -> AccessToken | None:
+        """The access token, if it was issued here, has not expired, and its client and grant are still there."""
+        known = self.access_tokens.get(token)
+        if known is None or known.claims.get("iss") != self.root_url:
+            return None
+        expires_at = known.claims.get("exp")
+        if not isinstance(expires_at, int | float) or expires_at <= self.clock.now():
+            return None
+        if known.claims.get("client_id") not in self.clients:
+            return None
+        return known if known.grant_id is None or known.grant_id in self.grants else None
+
+    def valid_consent(self, consent_token: str) -> Authorization | None:
+        """The authorization request that waits for a person's word, unless it has expired or its client is gone."""
+        waiting = self.consents.get(consent_token)
+        if waiting is None or waiting.expires_at <= self.clock.now() or waiting.client_id not in self.clients:
+            return None
+        return waiting
+
+    def forget_client(self, client_id: str) -> None:
+        """Delete a client; its grants, codes and tokens die with it."""
+        del self.clients[client_id]
+        for grant in [grant for grant in self.grants.values() if grant.client_id == client_id]:
+            del self.grants[grant.id]
