@@ -102,7 +102,9 @@ class APIConnectionError(APIError):
 
     code = "connection_error"
 
-    def __init__(self, message: str = "Connection error.", *, request: RequestInfo | None = None, sent: bool = True) -> None:
+    def __init__(
+        self, message: str = "Connection error.", *, request: RequestInfo | None = None, sent: bool = True
+    ) -> None:
         super().__init__(f"{message} ({request})" if request else message, request=request)
         self.sent = sent
 
@@ -112,7 +114,9 @@ class APITimeoutError(APIConnectionError):
 
     code = "timeout"
 
-    def __init__(self, message: str = "Request timed out.", *, request: RequestInfo | None = None, sent: bool = True) -> None:
+    def __init__(
+        self, message: str = "Request timed out.", *, request: RequestInfo | None = None, sent: bool = True
+    ) -> None:
         super().__init__(message, request=request, sent=sent)
 
 
@@ -125,8 +129,10 @@ class APIResponseValidationError(APIError):
     code = "invalid_response"
 
     def __init__(self, problems: tuple[str, ...], *, response: Response) -> None:
-        super().__init__(f"{response.request}: the answer is not what the API promises: {'; '.join(problems)}",
-                         request=response.request)
+        super().__init__(
+            f"{response.request}: the answer is not what the API promises: {'; '.join(problems)}",
+            request=response.request,
+        )
         self.problems = problems
         self.response = attrs.evolve(response, content=b"", stream=None)
         self.status_code = response.status_code
@@ -275,7 +281,9 @@ class TokenBackoffError(TokenError):
     code = "token_backoff"
 
     def __init__(self, *, retry_at: float, retry_after: float, last_error: str) -> None:
-        super().__init__(f"No token: the last renewal failed ({last_error}); the next attempt is in {retry_after:.1f} s.")
+        super().__init__(
+            f"No token: the last renewal failed ({last_error}); the next attempt is in {retry_after:.1f} s."
+        )
         self.retry_at = retry_at
         self.retry_after = retry_after
         self.last_error = last_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json as _json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
@@ -74,7 +75,10 @@ class ByteStream(Protocol):
 
 @attrs.frozen(eq=False)
 class Response:
-    """One HTTP answer. `content` is the decoded body, empty while `stream` holds it."""
+    """One HTTP answer. `content` is the decoded body: empty while `stream` holds it, or when it has a `fault`.
+
+    `fault` says what is wrong with the body: it ended early, or is too large.
+    """
 
     status_code: int
     headers: Headers = attrs.field(repr=False, default=NO_HEADERS)
@@ -82,6 +86,7 @@ class Response:
     request: RequestInfo = attrs.field(default=RequestInfo("", ""))
     http_version: str = attrs.field(repr=False, default="HTTP/1.1")
     stream: ByteStream | None = attrs.field(repr=False, default=None)
+    fault: str = ""
 
     @property
     def method(self) -> str:
@@ -100,7 +105,12 @@ class Response:
 
     def text(self) -> str:
         """The body as text, in the charset that the answer declares, else UTF-8; undecodable bytes are replaced."""
-        return self.content.decode(_charset(self.headers.get("Content-Type", "")), "replace")
+        return self.content.decode(self.charset, "replace")
+
+    @property
+    def charset(self) -> str:
+        """The charset that the answer declares, else UTF-8."""
+        return _charset(self.headers.get("Content-Type", ""))
 
     def json(self) -> object:
         """The body as JSON. Raises `ValueError` when it is not."""
@@ -109,13 +119,18 @@ class Response:
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")
-        return _restore, (self.status_code, kept, self.content, self.request, self.http_version)
+        return _restore, (self.status_code, kept, self.content, self.request, self.http_version, self.fault)
 
 
 def _restore(
-    status_code: int, pairs: tuple[tuple[str, str], ...], content: bytes, request: RequestInfo, http_version: str
+    status_code: int,
+    pairs: tuple[tuple[str, str], ...],
+    content: bytes,
+    request: RequestInfo,
+    http_version: str,
+    fault: str,
 ) -> Response:
-    return Response(status_code, headers(*pairs), content, request, http_version)
+    return Response(status_code, headers(*pairs), content, request, http_version, None, fault)
 
 
 def _charset(content_type: str) -> str:
@@ -123,9 +138,11 @@ def _charset(content_type: str) -> str:
         name, _, value = part.partition("=")
         if name.strip().lower() == "charset":
             try:
-                return b"".decode(value.strip().strip('"')) or value.strip().strip('"')
+                found = codecs.lookup(value.strip().strip('"')).name
             except LookupError:
                 break
+            # Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
+            return found if found.startswith(("utf", "iso8859", "cp125", "ascii")) else "utf-8"
     return "utf-8"
 
 

@@ -1,0 +1,197 @@
+"""A call as an endpoint describes it, and how that becomes a request."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import Final, TypeAlias, final
+from urllib.parse import urlencode
+
+import attrs
+
+from ..messages import Request, RequestInfo, Timeout
+from .urls import QueryValue, join, query
+
+
+@final
+class Omit:
+    """The type of `omit`."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "omit"
+
+
+omit: Final = Omit()
+"""Leave a parameter out, so that a default applies; as a header's value, leave out a header that would be sent."""
+
+JSON: TypeAlias = "str | int | float | bool | None | Sequence[JSON] | Mapping[str, JSON]"
+HeaderValues: TypeAlias = Mapping[str, str | Omit]
+QueryValues: TypeAlias = Mapping[str, QueryValue]
+
+
+class Auth(Enum):
+    """Who a call says it comes from."""
+
+    NONE = auto()
+    BEARER = auto()
+    """The client's token, or its API key."""
+    CLIENT = auto()
+    """The OAuth client's own credentials, else the API key (introspection)."""
+    TOKEN = auto()
+    """The OAuth client's own credentials, else nobody: never the API key (the token endpoint)."""
+
+
+@attrs.frozen
+class Call:
+    """One call, before anything about the client that makes it is known.
+
+    `form` and `body` exclude each other. `once` marks an exchange that must not be made twice. `resource` is the path's
+    beginning that has an underscore alias. `shown` replaces a path with a secret in it wherever a person may read it.
+    With `redirects` a 3xx is an answer, not an error.
+    """
+
+    method: str
+    path: str
+    auth: Auth = Auth.BEARER
+    query: QueryValues = attrs.field(factory=dict[str, QueryValue], repr=False)
+    body: object = attrs.field(default=omit, repr=False)
+    form: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    once: bool = False
+    accept: str = "application/json"
+    resource: str = ""
+    shown: str = ""
+    redirects: bool = False
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen
+class Extras:
+    """What one caller adds to one call; it wins over everything else."""
+
+    headers: HeaderValues | None = attrs.field(default=None, repr=False)
+    query: QueryValues | None = attrs.field(default=None, repr=False)
+    body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
+    timeout: float | Timeout | None | Omit = omit
+    max_retries: int | None = None
+
+
+@attrs.frozen
+class Defaults:
+    """What one client adds to all its calls."""
+
+    base_url: str
+    timeout: Timeout
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Checked, and ready to be sent: the client's own and the user's."""
+    query: QueryValues = attrs.field(factory=dict[str, QueryValue], repr=False)
+    max_retries: int = 2
+
+
+def given(**parameters: object) -> dict[str, object]:
+    """The parameters that were given."""
+    return {name: value for name, value in parameters.items() if value is not omit}
+
+
+def queried(parameters: Mapping[str, QueryValue | Omit]) -> dict[str, QueryValue]:
+    """The query parameters that were given."""
+    return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
+
+
+def texts(parameters: Mapping[str, str | Omit]) -> dict[str, str]:
+    """The form's fields that were given."""
+    return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
+
+
+def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str | None) -> Request:
+    """The request that a call becomes. Raises `ValueError` for what cannot be sent safely."""
+    url = join(defaults.base_url, call.path)
+    shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
+    pairs = _query(call, defaults, extras)
+    if pairs:
+        url += ("&" if "?" in url else "?") + pairs
+    headers = dict(defaults.headers)
+    if call.accept != "application/json":
+        headers["Accept"] = call.accept
+    content, content_type = _content(call, extras)
+    if content_type:
+        headers["Content-Type"] = content_type
+    if authorization is not None:
+        headers["Authorization"] = authorization
+    if extras.headers:
+        headers = merged(headers, extras.headers)
+    secrets = [*call.secrets]
+    if authorization is not None:
+        secrets.append(authorization.partition(" ")[2])
+    if call.form is not None and extras.body:
+        secrets += [value for value in extras.body.values() if isinstance(value, str)]
+    return Request(
+        call.method,
+        url,
+        RequestInfo(call.method, shown),
+        headers,
+        content,
+        defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout),
+        secrets=tuple(filter(None, secrets)),
+    )
+
+
+def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
+    if not (call.query or defaults.query or extras.query):
+        return ""
+    return query({**defaults.query, **call.query, **(extras.query or {})})
+
+
+def _content(call: Call, extras: Extras) -> tuple[bytes, str]:
+    if call.form is not None:
+        form = {**call.form, **{name: str(value) for name, value in (extras.body or {}).items()}}
+        return urlencode(form).encode("ascii"), "application/x-www-form-urlencoded"
+    body = call.body
+    if extras.body is not None:
+        body = {**body, **extras.body} if isinstance(body, Mapping) else extras.body
+    if body is omit:
+        return b"", ""
+    if isinstance(body, bytes):
+        return body, "application/octet-stream"
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), "application/json"
+
+
+def as_timeout(timeout: float | Timeout | None) -> Timeout:
+    """Seconds as a `Timeout`: connecting has no more time than the whole. Raises `ValueError` unless positive."""
+    if isinstance(timeout, Timeout):
+        return timeout
+    if timeout is None:
+        return Timeout(None, None)
+    if not timeout > 0:
+        raise ValueError("`timeout` must be a positive number of seconds, or None for no limit")
+    return Timeout(timeout, min(timeout, 5.0))
+
+
+# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of its own.
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BREAKS: Final = re.compile(r"[\r\n\x00]")
+
+
+def merged(headers: Mapping[str, str], more: HeaderValues) -> dict[str, str]:
+    """`headers` with `more` laid over them, whatever their case; `omit` takes one away. Raises `ValueError` for a bad one."""
+    result = dict(headers)
+    names = {name.lower(): name for name in result}
+    for name, value in more.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a header name")
+        result.pop(names.get(name.lower(), name), None)
+        if isinstance(value, Omit):
+            continue
+        if _BREAKS.search(value):
+            raise ValueError(f"The value of the header {name!r} must hold no line break and no NUL")
+        result[name] = value
+    return result
+
+
+def names(headers: HeaderValues | None, name: str) -> bool:
+    """Whether `headers` speak of `name`, whatever its case."""
+    return headers is not None and any(each.lower() == name for each in headers)

@@ -1,0 +1,273 @@
+"""From an answer's bytes to typed values: the one converter, strict, with a path to every problem.
+
+cattrs by itself would turn `"false"` into True, None into "None" and 12.9 into 12; in introspection that would let
+people in. So each kind of value has a hook of its own here, and an error never quotes what it found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from types import NoneType, UnionType
+from typing import Any, Final, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from urllib.parse import urljoin
+
+import attrs
+from cattrs import Converter
+
+from ..errors import APIResponseValidationError
+from ..messages import Response
+from ..types import BaseModel, OAuthRetrieveAuthorizeResponse
+
+_T = TypeVar("_T")
+_Hook: TypeAlias = Callable[[Any, Any], Any]
+_MOST_PROBLEMS: Final = 20
+_ABSENT: Final = object()
+
+
+class _Refused(ValueError):
+    """Problems of one value, each with its path below that value."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+
+
+def decode(response: Response, kind: type[_T], *, url: str = "") -> _T:
+    """The answer's body as a `kind`: a model, a list of models, `object` for any JSON, `str`, `bytes`, `Response`, or `None`'s type.
+
+    `url` is the address that was asked. Raises `APIResponseValidationError` with a path for each problem.
+    """
+    special = _SPECIAL.get(kind)
+    if special is not None:
+        return cast("_T", special(response, url))
+    value = _ABSENT
+    if not response.fault:
+        try:
+            value = json.loads(response.content)
+        except (ValueError, RecursionError):
+            pass
+    if value is _ABSENT:
+        raise APIResponseValidationError((_no_json(response),), response=response)
+    return from_json(value, kind, response)
+
+
+def _whole(response: Response) -> Response:
+    if response.fault:
+        raise APIResponseValidationError((f"$: {response.fault}",), response=response)
+    return response
+
+
+def _authorize_response(response: Response, url: str) -> OAuthRetrieveAuthorizeResponse:
+    """The consent page, or where the server points to (RFC 6749 section 4.1)."""
+    if response.status_code < 300:
+        return OAuthRetrieveAuthorizeResponse(url=url, html=_whole(response).text())
+    location = response.headers.get("Location")
+    if not location:
+        raise APIResponseValidationError(("$: the redirect has no Location header",), response=response)
+    return OAuthRetrieveAuthorizeResponse(url=urljoin(url, location))
+
+
+_SPECIAL: Final[dict[object, Callable[[Response, str], object]]] = {
+    NoneType: lambda response, url: None,  # noqa: ARG005 - the shape of all entries
+    Response: lambda response, url: _whole(response),  # noqa: ARG005
+    bytes: lambda response, url: _whole(response).content,  # noqa: ARG005
+    str: lambda response, url: _whole(response).text(),  # noqa: ARG005
+    OAuthRetrieveAuthorizeResponse: _authorize_response,
+}
+
+
+def from_json(value: object, kind: type[_T], response: Response) -> _T:
+    """A decoded JSON value as a `kind`; `response` is what an error will speak of."""
+    try:
+        return cast("_T", _hook(kind)(value, kind))
+    except _Refused as refused:
+        problems = tuple(f"${problem}" for problem in refused.problems[:_MOST_PROBLEMS])
+    raise APIResponseValidationError(problems, response=response)
+
+
+def _no_json(response: Response) -> str:
+    if response.fault:
+        return f"$: {response.fault}"
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip() or "no content type"
+    return f"$: expected JSON, found {len(response.content)} bytes of something else ({kind})"
+
+
+def _model_hook(kind: Any) -> _Hook:
+    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
+    hints = get_type_hints(kind)
+    plan = [
+        (
+            field.name,
+            _kept(hints[field.name]),
+            _hook(hints[field.name]),
+            hints[field.name],
+            field.default is attrs.NOTHING,
+        )
+        for field in attrs.fields(kind)
+        if field.name not in ("model_extra", "_absent")
+    ]
+    defaults = {name: None for name, *_, required in plan if not required}
+    names = frozenset(name for name, *_ in plan)
+    new = kind.__new__
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not dict:
+            raise _Refused(f": expected an object, found {_named(value)}")
+        fields: dict[str, object] = defaults.copy()
+        absent: list[str] = []
+        problems: list[str] = []
+        for name, kept, hook, hint, required in plan:
+            item = value.get(name, _ABSENT)
+            # Most members are kept as the parser made them; not calling a hook for those halves the cost of a list.
+            if type(item) in kept:
+                fields[name] = item
+                continue
+            if item is _ABSENT:
+                absent.append(name)
+                if required:
+                    problems.append(f".{name}: is missing")
+                continue
+            try:
+                fields[name] = hook(item, hint)
+            except _Refused as refused:
+                problems.extend(f".{name}{problem}" for problem in refused.problems)
+        if problems:
+            raise _Refused(*problems)
+        known = len(plan) - len(absent)
+        fields["model_extra"] = {} if len(value) == known else {k: v for k, v in value.items() if k not in names}
+        fields["_absent"] = tuple(absent)
+        instance = new(kind)
+        instance.__dict__.update(fields)
+        return instance
+
+    return structure
+
+
+def _kept(kind: Any) -> frozenset[type]:
+    """The exact types of JSON values that a field of this kind takes unchanged."""
+    if kind in (str, bool, int):
+        return frozenset({kind})
+    if get_origin(kind) in (Union, UnionType):
+        parts = [frozenset({NoneType}) if each is NoneType else _kept(each) for each in get_args(kind)]
+        return frozenset[type]().union(*parts)
+    return frozenset()
+
+
+def _list_hook(kind: Any) -> _Hook:
+    (item_kind,) = get_args(kind)
+    hook = _hook(item_kind)
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not list:
+            raise _Refused(f": expected an array, found {_named(value)}")
+        try:
+            return [hook(item, item_kind) for item in value]
+        except _Refused:
+            raise _Refused(*_problems_of_items(value, hook, item_kind)) from None
+
+    return structure
+
+
+def _problems_of_items(value: list[object], hook: _Hook, kind: object) -> list[str]:
+    problems: list[str] = []
+    for index, item in enumerate(value):
+        try:
+            hook(item, kind)
+        except _Refused as refused:
+            problems.extend(f"[{index}]{problem}" for problem in refused.problems)
+    return problems
+
+
+def _union_hook(kind: Any) -> _Hook:
+    """`T | None`, and `str | list[str]`: the first hook that takes the value wins."""
+    hooks = [(_hook(each), each) for each in get_args(kind) if each is not NoneType]
+    first, first_kind = hooks[0]
+    others = hooks[1:]
+    nullable = NoneType in get_args(kind)
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is None and nullable:
+            return None
+        for hook, each in others:
+            try:
+                return hook(value, each)
+            except _Refused:
+                continue
+        return first(value, first_kind)
+
+    return structure
+
+
+def _str(value: Any, _: Any) -> str:
+    if type(value) is str:
+        return value
+    raise _Refused(f": expected a string, found {_named(value)}")
+
+
+def _bool(value: Any, _: Any) -> bool:
+    if value is True or value is False:
+        return value
+    raise _Refused(f": expected true or false, found {_named(value)}")
+
+
+def _int(value: Any, _: Any) -> int:
+    # Digits in a string are tolerated: servers send `expires_in` that way.
+    if type(value) is int:
+        return value
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    raise _Refused(f": expected an integer, found {_named(value)}")
+
+
+def _datetime(value: Any, _: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        time = None
+    if time is None:
+        raise _Refused(f": expected a date and time, found {_named(value)}")
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def _as_it_is(value: Any, _: Any) -> Any:
+    return value
+
+
+def _object(value: Any, _: Any) -> dict[str, object]:
+    if type(value) is dict:
+        return value
+    raise _Refused(f": expected an object, found {_named(value)}")
+
+
+_JSON_NAMES: Final = {
+    NoneType: "null",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def _named(value: object) -> str:
+    return _JSON_NAMES.get(type(value), "something else")
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+_converter = Converter()
+for _kind, _plain_hook in {str: _str, bool: _bool, int: _int, datetime: _datetime}.items():
+    _converter.register_structure_hook(_kind, _plain_hook)
+_converter.register_structure_hook_func(lambda kind: kind is object, _as_it_is)
+_converter.register_structure_hook_func(lambda kind: get_origin(kind) is dict or kind is dict, _object)
+_converter.register_structure_hook_factory(_is_model, _model_hook)
+_converter.register_structure_hook_factory(lambda kind: get_origin(kind) is list, _list_hook)
+_converter.register_structure_hook_factory(lambda kind: get_origin(kind) in (Union, UnionType), _union_hook)
+
+
+def _hook(kind: Any) -> _Hook:
+    return _converter.get_structure_hook(kind)

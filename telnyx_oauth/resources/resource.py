@@ -1,0 +1,102 @@
+"""What all resources share: an engine, and the three forms in which they can give an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from functools import wraps
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+from ..protocol.calls import Call, Extras
+from ..protocol.codec import decode
+from ..transport.engine import Answer, Engine
+from ..transport.pager import AsyncPage, AsyncPaginator, Listing, PageBody
+from ..transport.raw import AsyncAPIResponse, AsyncStreamed
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Form(Enum):
+    """In which form a resource gives its answers."""
+
+    PARSED = auto()
+    RAW = auto()
+    STREAMED = auto()
+
+
+class Resource:
+    """A group of operations. Its methods describe calls; the engine sends them."""
+
+    def __init__(self, engine: Engine, form: Form = Form.PARSED) -> None:
+        self._engine = engine
+        self._form = form
+
+    async def _send(self, call: Call, kind: type[_T], extras: Extras) -> _T:
+        if self._form is Form.PARSED:
+            return await self._engine.send(call, kind, extras)
+        answer = await self._engine.exchange(call, extras, stream=self._form is Form.STREAMED)
+
+        def parse(answer: Answer) -> _T:
+            return decode(answer.response, kind, url=answer.request.url)
+
+        # The rows of a raw or streamed view say what this really is; the methods under them are written once.
+        return cast("_T", AsyncAPIResponse(answer, parse))
+
+    def _list(self, call: Call, kind: type[PageBody[_T]], extras: Extras) -> AsyncPaginator[_T]:
+        listing = Listing(self._engine, call, kind, extras)
+        if self._form is Form.PARSED:
+            return AsyncPaginator(listing)
+
+        async def raw() -> AsyncAPIResponse[AsyncPage[_T]]:
+            answer = await self._engine.exchange(call, extras, stream=self._form is Form.STREAMED)
+            return AsyncAPIResponse(answer, listing.read)
+
+        return cast("AsyncPaginator[_T]", raw())
+
+
+class RawView:
+    """A resource whose methods answer with raw responses, their bodies read."""
+
+    def __init__(self, resource: type[Resource], engine: Engine) -> None:
+        self._resource = resource(engine, Form.RAW)
+
+
+class StreamedView:
+    """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
+
+    def __init__(self, resource: type[Resource], engine: Engine) -> None:
+        self._resource = resource(engine, Form.STREAMED)
+
+
+class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = viewed(AsyncOAuthClients.create)`
+    """A row of a raw or streamed view: an operation with its parameters as they are and its answer in another form."""
+
+    def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
+        @wraps(method)
+        def row(view: RawView | StreamedView, *args: _P.args, **kwargs: _P.kwargs) -> object:
+            def send() -> Any:
+                return method(view._resource, *args, **kwargs)  # noqa: SLF001 - a row is part of its view
+
+            return send() if isinstance(view, RawView) else AsyncStreamed(send)
+
+        self._row = row
+
+    @overload
+    def __get__(self, view: RawView, owner: object = None) -> Callable[_P, Awaitable[AsyncAPIResponse[_T]]]: ...
+
+    @overload
+    def __get__(self, view: StreamedView, owner: object = None) -> Callable[_P, AsyncStreamed[_T]]: ...
+
+    @overload
+    def __get__(self, view: None, owner: object = None) -> Callable[..., object]: ...
+
+    def __get__(self, view: RawView | StreamedView | None, owner: object = None) -> Any:
+        """The row as a method of the view."""
+        return self._row if view is None else MethodType(self._row, view)
+
+
+def viewed_list(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> viewed[_P, AsyncPage[_T]]:
+    """A row for an operation that lists."""
+    return viewed(cast("Callable[Concatenate[Any, _P], Awaitable[AsyncPage[_T]]]", method))

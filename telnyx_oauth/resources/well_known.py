@@ -1,0 +1,70 @@
+"""The well-known documents: what the server offers, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..messages import Timeout
+from ..protocol.calls import Auth, Call, Extras, HeaderValues, Omit, QueryValues, omit
+from ..types import (
+    WellKnownRetrieveAuthorizationServerMetadataResponse,
+    WellKnownRetrieveProtectedResourceMetadataResponse,
+)
+from .resource import RawView, Resource, StreamedView, viewed
+
+
+class AsyncWellKnown(Resource):
+    """The well-known documents. They need no credentials."""
+
+    async def retrieve_authorization_server_metadata(
+        self,
+        *,
+        extra_headers: HeaderValues | None = None,
+        extra_query: QueryValues | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        timeout: float | Timeout | None | Omit = omit,
+    ) -> WellKnownRetrieveAuthorizationServerMetadataResponse:
+        """What the authorization server offers, and the address of each endpoint (RFC 8414)."""
+        return await self._send(
+            Call("GET", "/.well-known/oauth-authorization-server", Auth.NONE),
+            WellKnownRetrieveAuthorizationServerMetadataResponse,
+            Extras(extra_headers, extra_query, extra_body, timeout),
+        )
+
+    async def retrieve_protected_resource_metadata(
+        self,
+        *,
+        extra_headers: HeaderValues | None = None,
+        extra_query: QueryValues | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        timeout: float | Timeout | None | Omit = omit,
+    ) -> WellKnownRetrieveProtectedResourceMetadataResponse:
+        """Which authorization servers the API takes tokens from (RFC 9728)."""
+        return await self._send(
+            Call("GET", "/.well-known/oauth-protected-resource", Auth.NONE),
+            WellKnownRetrieveProtectedResourceMetadataResponse,
+            Extras(extra_headers, extra_query, extra_body, timeout),
+        )
+
+    @property
+    def with_raw_response(self) -> AsyncWellKnownWithRawResponse:
+        """The same operations, answering with status, headers and body."""
+        return AsyncWellKnownWithRawResponse(AsyncWellKnown, self._engine)
+
+    @property
+    def with_streaming_response(self) -> AsyncWellKnownWithStreamingResponse:
+        """The same operations, answering before the body is read."""
+        return AsyncWellKnownWithStreamingResponse(AsyncWellKnown, self._engine)
+
+
+class _Rows:
+    retrieve_authorization_server_metadata = viewed(AsyncWellKnown.retrieve_authorization_server_metadata)
+    retrieve_protected_resource_metadata = viewed(AsyncWellKnown.retrieve_protected_resource_metadata)
+
+
+class AsyncWellKnownWithRawResponse(_Rows, RawView):
+    """The well-known documents, as raw responses."""
+
+
+class AsyncWellKnownWithStreamingResponse(_Rows, StreamedView):
+    """The well-known documents, as streams."""

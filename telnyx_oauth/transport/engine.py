@@ -1,0 +1,234 @@
+"""Sending a call: who it comes from, how often it is tried, and what the outcome means."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar, assert_never
+
+import attrs
+
+from ..errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    ClientClosedError,
+    MissingCredentialsError,
+)
+from ..messages import Request, Response, Send
+from ..protocol.bearer import basic_credentials, bearer, parse_challenges
+from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare
+from ..protocol.codec import decode
+from ..protocol.failures import error_from
+from ..protocol.retry import GiveUp, Outcome, Wait, decide
+from ..protocol.token import Token
+from .clock import Clock, SystemClock
+from .log import logger
+
+_T = TypeVar("_T")
+
+# Telnyx documents the slash form, and serves the underscore form; which one a deployment knows is learnt by asking.
+ALIASES: Final = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
+_API_KEY: Final = ("api_key", "TELNYX_API_KEY")
+_CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
+
+
+class Tokens(Protocol):
+    """What the engine asks of a token manager."""
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a refused token can be replaced by another."""
+        ...
+
+    def peek(self) -> Token | None:
+        """A token that is good now, without waiting."""
+        ...
+
+    async def get(self) -> Token:
+        """A token that is good now."""
+        ...
+
+    async def replace(self, rejected: Token) -> Token:
+        """Another token than the one that was refused."""
+        ...
+
+
+@attrs.frozen
+class Identity:
+    """Who a client is. Client credentials win over an API key, and nothing falls back from the one to the other."""
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = attrs.field(default=None, repr=False)
+    tokens: Tokens | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Answer:
+    """What came of a call: the last request, its response, and how many attempts went before."""
+
+    request: Request
+    response: Response
+    retries_taken: int = 0
+
+
+@attrs.define
+class Shared:
+    """What a client and its copies learn together: the form of each resource's path that the server knows."""
+
+    forms: dict[str, str] = attrs.field(factory=dict[str, str])
+
+
+class Engine:
+    """Sends calls for one client."""
+
+    def __init__(
+        self,
+        send: Send,
+        defaults: Defaults,
+        identity: Identity,
+        *,
+        shared: Shared | None = None,
+        clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.defaults = defaults
+        self.identity = identity
+        self.shared = shared or Shared()
+        self.closed = False
+        self._send = send
+        self._clock = clock or SystemClock()
+        self._jitter = jitter
+        self._own_authorization = names(defaults.headers, "authorization")
+
+    async def send(self, call: Call, kind: type[_T], extras: Extras) -> _T:
+        """The call's answer as a `kind`. Raises an `APIError` or a `TokenError`."""
+        answer = await self.exchange(call, extras)
+        return decode(answer.response, kind, url=answer.request.url)
+
+    async def exchange(self, call: Call, extras: Extras, *, stream: bool = False) -> Answer:
+        """The call's answer, not yet decoded. Raises for any status that is not a success."""
+        if self.closed:
+            raise ClientClosedError
+        form = self.shared.forms.get(call.resource, call.resource)
+        answer = await self._identified(_under(call, form), extras, stream)
+        if call.resource and call.resource not in self.shared.forms:
+            answer = await self._other_form(call, extras, stream, answer)
+        response = answer.response
+        if response.status_code < 300 or (call.redirects and response.status_code < 400):
+            return answer
+        raise self._error(call, answer)
+
+    async def _other_form(self, call: Call, extras: Extras, stream: bool, first: Answer) -> Answer:
+        """After a 404 on the documented form: one try of the other. What answers first is remembered."""
+        if first.response.status_code != 404:
+            self.shared.forms[call.resource] = call.resource
+            return first
+        form = ALIASES[call.resource]
+        second = await self._identified(_under(call, form), extras, stream)
+        if second.response.status_code == 404:
+            return first
+        self.shared.forms[call.resource] = form
+        return second
+
+    async def _identified(self, call: Call, extras: Extras, stream: bool) -> Answer:
+        """The answer to a call made under the client's identity; a refused token is replaced, once."""
+        if self._own_authorization or names(extras.headers, "authorization"):
+            return await self._attempted(call, extras, None, stream)
+        if call.auth is not Auth.BEARER or self.identity.tokens is None:
+            return await self._attempted(call, extras, self._static(call), stream)
+        tokens = self.identity.tokens
+        token = tokens.peek() or await tokens.get()
+        answer = await self._attempted(call, extras, token.authorization, stream)
+        if answer.response.status_code != 401 or not tokens.renewable or not _token_is_at_fault(answer.response):
+            return answer
+        replacement = await tokens.replace(token)
+        if replacement.authorization == token.authorization:
+            return answer
+        return await self._attempted(call, extras, replacement.authorization, stream)
+
+    def _static(self, call: Call) -> str | None:
+        """The `Authorization` of a call that needs no token of the manager's."""
+        match call.auth:
+            case Auth.NONE:
+                return None
+            case Auth.TOKEN:
+                return None if call.form is not None and "client_id" in call.form else self._client_credentials()
+            case Auth.CLIENT:
+                own = self._client_credentials() or (bearer(self.identity.api_key) if self.identity.api_key else None)
+                if own is None:
+                    raise MissingCredentialsError(f"{call.method} {call.path}", _CLIENT_ID, _API_KEY)
+                return own
+            case Auth.BEARER:
+                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", _API_KEY, _CLIENT_ID)
+            case _:
+                assert_never(call.auth)
+
+    def _client_credentials(self) -> str | None:
+        if self.identity.client_id and self.identity.client_secret:
+            return basic_credentials(self.identity.client_id, self.identity.client_secret)
+        return None
+
+    async def _attempted(self, call: Call, extras: Extras, authorization: str | None, stream: bool) -> Answer:
+        """The answer after as many attempts as the rules allow."""
+        if call.auth is Auth.TOKEN and authorization is None and self.identity.client_id and call.form is not None:
+            # A public client says who it is in the form (RFC 6749 section 3.2.1).
+            call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
+        request = prepare(call, self.defaults, extras, authorization)
+        if stream:
+            request = attrs.evolve(request, stream=True)
+        most = self.defaults.max_retries if extras.max_retries is None else extras.max_retries
+        attempt = 0
+        while True:
+            error: APIConnectionError | None = None
+            try:
+                response = await self._send(request)
+            except APIConnectionError as exc:
+                error = exc
+                outcome = Outcome.of(exc)
+            else:
+                if response.status_code < 400 and not response.fault:
+                    return Answer(request, response, attempt)
+                # A body that broke off is a connection that broke, whatever the status before it said.
+                outcome = Outcome(0 if response.fault else response.status_code, response.headers)
+            decision = decide(
+                outcome,
+                attempt=attempt,
+                max_retries=most,
+                once=call.once,
+                jitter=self._jitter(),
+                now=self._clock.wall(),
+            )
+            match decision:
+                case GiveUp():
+                    if error is not None:
+                        raise error
+                    return Answer(request, response, attempt)
+                case Wait(seconds):
+                    logger.info("%s: attempt %d in %.2f s", request.info, attempt + 2, seconds)
+                    await self._clock.sleep(seconds)
+                    attempt += 1
+                case _:
+                    assert_never(decision)
+
+    def _error(self, call: Call, answer: Answer) -> APIStatusError:
+        return error_from(
+            answer.response,
+            token_endpoint=call.auth is Auth.TOKEN,
+            secrets=answer.request.secrets,
+            now=self._clock.wall(),
+        )
+
+
+def _under(call: Call, form: str) -> Call:
+    if form == call.resource:
+        return call
+    return attrs.evolve(call, path=form + call.path.removeprefix(call.resource))
+
+
+def _token_is_at_fault(response: Response) -> bool:
+    """Whether a 401 says that another token would do: not when what is missing is a scope (RFC 6750 section 3.1)."""
+    challenges = parse_challenges(response.headers.getall("WWW-Authenticate", ()))
+    errors = {challenge.error for challenge in challenges if challenge.scheme == "bearer"}
+    return not errors or bool(errors & {None, "invalid_token"})

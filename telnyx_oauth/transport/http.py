@@ -1,0 +1,243 @@
+"""The aiohttp adapter: one async function from `Request` to `Response`, and the connections under it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import lru_cache
+from typing import Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
+from ..messages import Request, RequestInfo, Response, Timeout
+
+
+class HttpTransport:
+    """Sends requests through aiohttp. Works on any number of event loops, each with connections of its own.
+
+    Follows no redirect and keeps no cookie. Connections end with `aclose`, or with their loop. After a fork the child has
+    none of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        http_session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+        limit: int = 100,
+    ) -> None:
+        self._given = http_session
+        self._proxy = proxy
+        self._trust_env = trust_env
+        self._ssl: ssl.SSLContext | bool = ssl_context or True
+        self._limit = limit
+        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
+        self._proxies: dict[tuple[str, str], str | None] = {}
+        self._closed = False
+        _transports.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds connections on a loop that still runs."""
+        return any(not loop.is_closed() for loop in self._sessions)
+
+    async def __call__(self, request: Request) -> Response:
+        """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
+        session = self._given or await self._session()
+        try:
+            answer = await session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                data=request.content or None,
+                headers=request.headers,
+                allow_redirects=False,
+                timeout=_client_timeout(request.timeout),
+                proxy=self._proxy_for(request.url),
+                ssl=self._ssl,
+                skip_auto_headers=_AUTO_HEADERS,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            error = _named(exc, request.info)
+        else:
+            return await self._received(answer, request)
+        # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
+        raise error
+
+    async def _received(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
+        # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
+        streams = request.stream and answer.status < 300
+        version = "HTTP/1.1" if answer.version is None else f"HTTP/{answer.version.major}.{answer.version.minor}"
+        response = Response(answer.status, answer.headers, b"", request.info, version)
+        if streams:
+            return attrs.evolve(response, stream=_Body(answer, request.info))
+        try:
+            content, fault = await _read(answer, request.max_bytes)
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            answer.close()
+            error = _named(exc, request.info)
+        except BaseException:
+            answer.close()
+            raise
+        else:
+            return attrs.evolve(response, content=content, fault=fault)
+        raise error
+
+    async def _session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        kept = self._sessions.get(loop)
+        if kept is None:
+            if self._closed:
+                raise ClientClosedError
+            kept = self._sessions[loop] = _Kept(self._new_session())
+            # An asynchronous generator left open is what a loop closes before it ends, `asyncio.run` included: so the
+            # connections end in time on a loop whose client is never closed.
+            await anext(kept.guard)
+        return kept.session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._limit),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+
+    def _proxy_for(self, url: str) -> str | None:
+        """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise.
+
+        aiohttp's own `trust_env` would read `.netrc` as well, and send what it finds there.
+        """
+        if self._proxy is not None or not self._trust_env:
+            return self._proxy
+        scheme, _, rest = url.partition("://")
+        host = rest.partition("/")[0]
+        place = (scheme, host)
+        if place not in self._proxies:
+            self._proxies[place] = None if proxy_bypass(host) else getproxies().get(scheme)
+        return self._proxies[place]
+
+    async def aclose(self) -> None:
+        """End the connections. Those of other loops that still run are ended there. A given session stays open."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        for loop, kept in list(self._sessions.items()):
+            if loop is here:
+                await kept.guard.aclose()
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(loop.create_task, kept.guard.aclose())
+        self._sessions.clear()
+
+    def forget_after_fork(self) -> None:
+        """Let go of connections that belong to the parent process, touching none of them."""
+        # Closing them here would unregister their sockets from the epoll object that the parent still uses.
+        for kept in self._sessions.values():
+            connector = kept.session.connector
+            kept.session.detach()
+            _inherited.append((kept, connector))
+        self._sessions = weakref.WeakKeyDictionary()
+
+
+class _Kept:
+    """One loop's session and what ends it."""
+
+    __slots__ = ("guard", "session")
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.guard = self._guard(session)
+
+    @staticmethod
+    async def _guard(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await session.close()
+
+
+class _Body:
+    """A response's body while it is on the wire."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, info: RequestInfo) -> None:
+        self._answer = answer
+        self._info = info
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._answer.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            error = _named(exc, self._info)
+        else:
+            return
+        self._answer.close()
+        raise error
+
+    async def aclose(self) -> None:
+        self._answer.close()
+
+
+# We send our own User-Agent and Accept; aiohttp need not think about them for every request.
+_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Content-Type")
+
+
+async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:
+    """The whole decoded body, and what is wrong with it. Never holds much more than `most` bytes."""
+    stream = answer.content
+    try:
+        content = await stream.readany()
+        if not stream.at_eof():
+            chunks = [content]
+            size = len(content)
+            while size <= most and (chunk := await stream.readany()):
+                chunks.append(chunk)
+                size += len(chunk)
+            content = b"".join(chunks)
+    except aiohttp.ClientPayloadError:
+        answer.close()
+        return b"", "the body ended early or could not be decoded"
+    if len(content) > most:
+        answer.close()
+        return b"", f"the body has more than {most} bytes"
+    return content, ""
+
+
+def _named(exc: BaseException, info: RequestInfo) -> APIConnectionError:
+    """Our name for aiohttp's failure. Its words stay behind, but for those of the operating system."""
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
+        return APITimeoutError("No connection in time.", request=info, sent=False)
+    if isinstance(exc, TimeoutError):
+        return APITimeoutError(request=info)
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        return APIConnectionError("The server's certificate is not trusted.", request=info, sent=False)
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        reason = exc.os_error.strerror or type(exc.os_error).__name__
+        return APIConnectionError(f"No connection: {reason}.", request=info, sent=False)
+    if isinstance(exc, (aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
+        return APIConnectionError(f"Nothing was sent: {type(exc).__name__}.", request=info, sent=False)
+    return APIConnectionError(f"The connection broke before the answer was there ({type(exc).__name__}).", request=info)
+
+
+@lru_cache(maxsize=64)
+def _client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=timeout.total, sock_connect=timeout.connect)
+
+
+_transports: weakref.WeakSet[HttpTransport] = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    for transport in list(_transports):
+        transport.forget_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,162 @@
+"""Pages of a list: one page, the next one, and all of them as one iteration."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+
+from ..errors import APIResponseValidationError
+from ..messages import Response
+from ..protocol.calls import Call, Extras
+from ..protocol.codec import decode
+from ..types import OAuthOAuthPaginationMeta
+from .engine import Answer, Engine
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class PageBody(Protocol[_T_co]):
+    """The wire's form of a page, such as `types.OAuthClientListResponse`."""
+
+    @property
+    def data(self) -> list[_T_co]:  # type: ignore[misc]  # the list is an answer's, and nobody writes to it
+        """The items."""
+        ...
+
+    @property
+    def meta(self) -> OAuthOAuthPaginationMeta | None:
+        """Where the page stands."""
+        ...
+
+    def to_dict(self) -> dict[str, object]:
+        """The page as the API sent it."""
+        ...
+
+
+@attrs.frozen
+class PageInfo:
+    """What to ask for to get a page: the query parameters that differ."""
+
+    params: dict[str, int]
+
+
+class PageData(Generic[_T]):
+    """What both kinds of page hold."""
+
+    def __init__(self, body: PageBody[_T], number: int) -> None:
+        self._body = body
+        self._number = number
+
+    @property
+    def data(self) -> list[_T]:
+        """This page's items."""
+        return self._body.data
+
+    @property
+    def meta(self) -> OAuthOAuthPaginationMeta | None:
+        """Where this page stands among all pages."""
+        return self._body.meta
+
+    def has_next_page(self) -> bool:
+        """Whether there is a page after this one. An empty page is the last."""
+        return self.next_page_info() is not None
+
+    def next_page_info(self) -> PageInfo | None:
+        """What to ask for to get the next page, or `None` after the last."""
+        total = None if self.meta is None else self.meta.total_pages
+        if not self.data or total is None or self._number >= total:
+            return None
+        return PageInfo({"page[number]": self._number + 1})
+
+    def to_dict(self) -> dict[str, object]:
+        """The page as the API sent it."""
+        return self._body.to_dict()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(data={self.data!r}, meta={self.meta!r})"
+
+
+class AsyncPage(PageData[_T]):
+    """One page of a list. `async for` goes over its items and those of all pages after it."""
+
+    def __init__(self, listing: Listing[_T], body: PageBody[_T], number: int) -> None:
+        super().__init__(body, number)
+        self._listing = listing
+
+    async def get_next_page(self) -> AsyncPage[_T]:
+        """The next page. Raises `RuntimeError` after the last, and `APIResponseValidationError` if the server repeats pages."""
+        info = self.next_page_info()
+        if info is None:
+            raise RuntimeError("There is no next page. Ask `has_next_page()` first.")
+        return await self._listing.after(self._body, info.params["page[number]"])
+
+    async def iter_pages(self) -> AsyncIterator[AsyncPage[_T]]:
+        """This page and all after it."""
+        page = self
+        yield page
+        while page.has_next_page():
+            page = await page.get_next_page()
+            yield page
+
+    async def __aiter__(self) -> AsyncIterator[_T]:
+        async for page in self.iter_pages():
+            for item in page.data:
+                yield item
+
+
+class AsyncPaginator(Generic[_T]):
+    """A list that is not fetched yet: `await` it for a page, or go over all items with `async for`."""
+
+    def __init__(self, listing: Listing[_T]) -> None:
+        self._listing = listing
+
+    def __await__(self) -> Generator[object, None, AsyncPage[_T]]:
+        return self._listing.first().__await__()
+
+    async def __aiter__(self) -> AsyncIterator[_T]:
+        async for item in await self:
+            yield item
+
+
+class Listing(Generic[_T]):
+    """A list call: how to get any of its pages."""
+
+    def __init__(self, engine: Engine, call: Call, kind: type[PageBody[_T]], extras: Extras) -> None:
+        self._engine = engine
+        self._call = call
+        self._kind = kind
+        self._extras = extras
+
+    async def first(self) -> AsyncPage[_T]:
+        """The page that the caller asked for."""
+        return self.read(await self._engine.exchange(self._call, self._extras))
+
+    def read(self, answer: Answer) -> AsyncPage[_T]:
+        """The page that an answer to the call holds."""
+        body = decode(answer.response, self._kind)
+        asked = self._call.query.get("page[number]")
+        told = None if body.meta is None else body.meta.page_number
+        return AsyncPage(self, body, told or (asked if isinstance(asked, int) else 1))
+
+    async def after(self, previous: PageBody[_T], number: int) -> AsyncPage[_T]:
+        """Page `number`, which follows `previous`."""
+        call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
+        # The user's own page number in extra_query would win, and fetch the same page again and again.
+        own = {name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"}
+        answer = await self._engine.exchange(call, attrs.evolve(self._extras, query=own))
+        body = decode(answer.response, self._kind)
+        told = None if body.meta is None else body.meta.page_number
+        if told not in (None, number):
+            raise _repeated(f"$.meta.page_number: expected {number}, found {told}", answer.response)
+        if body.data and body.data == previous.data:
+            raise _repeated(f"$.data: page {number} has the items of the page before it", answer.response)
+        return AsyncPage(self, body, number)
+
+
+def _repeated(problem: str, response: Response) -> APIResponseValidationError:
+    return APIResponseValidationError(
+        (f"{problem}; a server that repeats pages would be read for ever",), response=response
+    )

@@ -1,0 +1,172 @@
+"""Responses as they are: status, headers and body, with the typed value one call away."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import attrs
+
+from ..messages import Headers, Response
+from .engine import Answer
+
+_T = TypeVar("_T")
+
+
+class ResponseFacts(Generic[_T]):
+    """What is known of a response before its body is read."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+        return self._answer.response.status_code
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, whatever their case."""
+        return self._answer.response.headers
+
+    @property
+    def request_id(self) -> str | None:
+        """Telnyx's name for this answer: quote it to their support."""
+        return self._answer.response.request_id
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return self._answer.request.method
+
+    @property
+    def url(self) -> str:
+        """The address that was asked, query included."""
+        return self._answer.request.url
+
+    @property
+    def http_version(self) -> str:
+        """Such as `HTTP/1.1`."""
+        return self._answer.response.http_version
+
+    @property
+    def retries_taken(self) -> int:
+        """How many attempts went before this answer."""
+        return self._answer.retries_taken
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self.status_code}] {self._answer.request.info}>"
+
+
+class AsyncAPIResponse(ResponseFacts[_T]):
+    """A response, its body read or still on the wire."""
+
+    def __init__(self, answer: Answer, parse: Callable[[Answer], _T]) -> None:
+        super().__init__(answer)
+        self._parse = parse
+        self._closed = False
+        self._consumed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the body has been read, or given up."""
+        return self._answer.response.stream is None or self._closed
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        if self._answer.response.stream is not None:
+            content = b"".join([chunk async for chunk in self.iter_bytes()])
+            response = attrs.evolve(self._answer.response, content=content, stream=None)
+            self._answer = attrs.evolve(self._answer, response=response)
+        return self._answer.response.content
+
+    async def text(self) -> str:
+        """The whole body as text."""
+        return (await self._whole()).text()
+
+    async def json(self) -> object:
+        """The whole body as JSON. Raises `ValueError` when it is not."""
+        return json.loads(await self.read())
+
+    async def parse(self) -> _T:
+        """The typed value that the call without `with_raw_response` would have given."""
+        await self.read()
+        return self._parse(self._answer)
+
+    async def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
+        kept = bytearray()
+        async for chunk in self._chunks():
+            if chunk_size is None:
+                yield chunk
+                continue
+            kept += chunk
+            while len(kept) >= chunk_size:
+                yield bytes(kept[:chunk_size])
+                del kept[:chunk_size]
+        if kept:
+            yield bytes(kept)
+
+    async def iter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
+        """The body as text, piece by piece."""
+        decoder = codecs.getincrementaldecoder(self._answer.response.charset)("replace")
+        async for chunk in self.iter_bytes(chunk_size):
+            if text := decoder.decode(chunk):
+                yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
+
+    async def iter_lines(self) -> AsyncIterator[str]:
+        """The body as text, line by line, without the line ends."""
+        kept = ""
+        async for text in self.iter_text():
+            lines = (kept + text).split("\n")
+            kept = lines.pop()
+            for line in lines:
+                yield line.removesuffix("\r")
+        if kept:
+            yield kept
+
+    async def close(self) -> None:
+        """Give up what is still on the wire."""
+        self._closed = True
+        if self._answer.response.stream is not None:
+            await self._answer.response.stream.aclose()
+
+    async def _whole(self) -> Response:
+        await self.read()
+        return self._answer.response
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        stream = self._answer.response.stream
+        if stream is None:
+            yield self._answer.response.content
+            return
+        if self._consumed or self._closed:
+            raise RuntimeError("This response's body has been read already, or closed.")
+        self._consumed = True
+        async for chunk in stream:
+            yield chunk
+        self._closed = True
+
+
+class AsyncStreamed(AbstractAsyncContextManager[AsyncAPIResponse[_T]]):
+    """`async with` it for the response while its body is on the wire; the connection is given back at the end."""
+
+    def __init__(self, send: Callable[[], Awaitable[AsyncAPIResponse[_T]]]) -> None:
+        self._send = send
+        self._response: AsyncAPIResponse[_T] | None = None
+
+    async def __aenter__(self) -> AsyncAPIResponse[_T]:
+        self._response = await self._send()
+        return self._response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._response is not None:
+            await self._response.close()
