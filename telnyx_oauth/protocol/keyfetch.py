@@ -13,8 +13,9 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..errors import Reason
+from ..messages import Response
 from .jwk import VerificationKey
-from .jwks import KeySet
+from .jwks import KeySet, read_jwks
 
 NEVER: Final = float("-inf")
 LONGEST_RETRY_AFTER: Final = 60.0
@@ -28,7 +29,7 @@ class FetchPolicy:
     From `refresh_ahead` before the end on, the next caller has them fetched in the background. After a failure the old
     keys serve until `stale_if_error` after their fetch; attempts are `backoff` apart, the first wait to the longest.
     An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run, and is
-    remembered as unknown for `negative_ttl`, with at most `negative_kids` others.
+    remembered as unknown for `negative_ttl`, with at most `negative_kids` others. A set of more than `max_keys` is refused.
     """
 
     ttl: float = 300.0
@@ -41,6 +42,7 @@ class FetchPolicy:
     negative_kids: int = 128
     negative_ttl: float = 300.0
     backoff: tuple[float, float] = (1.0, 30.0)
+    max_keys: int = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -129,14 +131,37 @@ def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
     return attrs.evolve(state, next_miss_at=max(state.next_miss_at, now) + policy.miss_interval)
 
 
+@attrs.frozen
+class Answer:
+    """An answer that has keys. `lifetime`: seconds for which it is fresh, from when it was asked for."""
+
+    keys: KeySet
+    etag: str | None
+    lifetime: float
+
+
+def read_answer(policy: FetchPolicy, state: FetchState, response: Response) -> Answer | str:
+    """The keys in an answer, or what is wrong with it, in words of ours alone."""
+    if response.status_code == 304 and state.keys.keys:
+        return Answer(state.keys, state.etag, lifetime(policy, response.headers))
+    if response.status_code != 200:
+        return f"status {response.status_code}"
+    if response.fault:
+        return response.fault
+    keys = read_jwks(response.content, max_keys=policy.max_keys)
+    if keys is None:
+        return f"no JWKS, or one with more than {policy.max_keys} keys"
+    if not keys.keys:
+        return "no usable key"
+    return Answer(keys, response.headers.get("ETag"), lifetime(policy, response.headers))
+
+
 def succeeded(
     policy: FetchPolicy,
     state: FetchState,
+    answer: Answer,
     *,
     sequence: int,
-    keys: KeySet,
-    etag: str | None,
-    lifetime: float,
     sent_at: float,
     now: float,
     jitter: float,
@@ -144,27 +169,28 @@ def succeeded(
 ) -> FetchState:
     """The state after an answer with keys; unchanged if a later request has been answered already.
 
-    `jitter`, uniform in 0..1, spreads the early refresh of many processes over 5 % to either side.
+    `jitter`, uniform in 0..1, spreads the early refresh of many processes over 5 % to either side. `miss` is the unknown
+    key id that the request was for.
     """
     if sequence <= state.sequence:
         return state
-    changed = frozenset(keys.keys) != frozenset(state.keys.keys)
+    changed = frozenset(answer.keys.keys) != frozenset(state.keys.keys)
     unknown = {} if changed else {kid: until for kid, until in state.unknown.items() if until > now}
-    if miss is not None and not keys.knows(miss):
-        while len(unknown) >= policy.negative_kids:
+    if miss is not None and not answer.keys.knows(miss):
+        if len(unknown) >= policy.negative_kids:
             # Not the oldest: whoever could foretell which goes could have one's own asked for again.
             del unknown[list(unknown)[int(jitter * len(unknown)) % len(unknown)]]
         unknown[miss] = now + policy.negative_ttl
     return attrs.evolve(
         state,
-        keys=keys,
+        keys=answer.keys,
         generation=state.generation + changed,
         sequence=sequence,
         fetched_at=sent_at,
-        ahead_at=sent_at + lifetime * (1 - policy.refresh_ahead) * (0.95 + 0.1 * jitter),
-        expires_at=sent_at + lifetime,
-        usable_until=sent_at + max(lifetime, policy.stale_if_error),
-        etag=etag,
+        ahead_at=sent_at + answer.lifetime * (1 - policy.refresh_ahead) * (0.95 + 0.1 * jitter),
+        expires_at=sent_at + answer.lifetime,
+        usable_until=sent_at + max(answer.lifetime, policy.stale_if_error),
+        etag=answer.etag,
         tried_at=now,
         failures=0,
         retry_at=NEVER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
-from contextlib import suppress
 from hashlib import sha256
 
 import attrs
@@ -35,6 +34,7 @@ class TokenValidator:
     ) -> None:
         self.policy = policy
         self.keys = keys
+        self._longest = policy.max_token_bytes
         self._size = cache_size
         self._ttl = cache_ttl
         self._now = (clock or SystemClock()).wall
@@ -57,7 +57,7 @@ class TokenValidator:
 
     def cached(self, token: str, /) -> AccessToken | None:
         """The verdict on a token that was found good lately and still is; None is no verdict. Never waits."""
-        if len(token) > self.policy.max_token_bytes or not token.isascii():
+        if len(token) > self._longest or not token.isascii():
             return None
         digest = sha256(token.encode()).digest()
         verdict = self._verdicts.get(digest)
@@ -69,8 +69,10 @@ class TokenValidator:
         ):
             self._verdicts.pop(digest, None)
             return None
-        with suppress(KeyError):  # another thread may have dropped it meanwhile
+        try:
             self._verdicts.move_to_end(digest)
+        except KeyError:  # another thread has dropped it meanwhile
+            return None
         return verdict.access
 
     def revoke_cached(self, *, subject: str | None = None, token_id: str | None = None) -> int:

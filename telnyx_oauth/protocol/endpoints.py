@@ -1,0 +1,26 @@
+"""Which addresses may be asked for keys and verdicts, or be sent a token."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from .urls import is_loopback
+
+
+def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str:
+    """The address. Raises `ValueError`, naming the parameter, unless it is https with a host and has no user or fragment.
+
+    `http` is taken for this machine alone, and only when allowed: elsewhere anyone on the way could change the answer.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        well_formed = bool(host) and (parts.port or 0) >= 0
+    except ValueError:
+        raise ValueError(f"{name} is not a URL.") from None
+    secure = parts.scheme == "https" or (parts.scheme == "http" and allow_insecure_loopback and is_loopback(host))
+    if not secure or not well_formed:
+        raise ValueError(f"{name} must be an https address (http: only to this machine, and only when allowed).")
+    if "@" in parts.netloc or "#" in url:
+        raise ValueError(f"{name} must hold no user, password or fragment.")
+    return url

@@ -1,0 +1,231 @@
+"""The issuer's keys, fetched and kept: the shell around the decisions of `protocol.keyfetch`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Literal, assert_never
+
+import attrs
+
+from ..errors import APIError, InvalidTokenError, KeysUnavailableError
+from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..protocol.endpoints import check_endpoint
+from ..protocol.jwk import VerificationKey
+from ..protocol.keyfetch import (
+    NEVER,
+    Answer,
+    Fetch,
+    FetchPolicy,
+    FetchState,
+    Refuse,
+    Unavailable,
+    Use,
+    decide,
+    failed,
+    missed,
+    read_answer,
+    succeeded,
+)
+from ..protocol.retry import retry_after
+from ..transport.clock import Clock, SystemClock
+from ..transport.flight import Flights
+from ..transport.http import HttpTransport
+from ..transport.log import logger
+
+_FLIGHT: Final = "keys"
+
+
+@attrs.frozen
+class JWKSEvent:
+    """One attempt to fetch the keys has ended. `error` says how it failed; None: the keys are fresh."""
+
+    generation: int
+    keys: int
+    skipped: tuple[str, ...]
+    error: str | None = None
+    next_attempt: float = 0.0
+
+
+@attrs.frozen
+class JWKSHealth:
+    """How the keys are. `age` and `next_attempt` are seconds; `skipped` names unusable keys, with reasons.
+
+    `failing`: the last attempt failed; `stale`: due for a fetch; `empty`: no key may be used, none ever fetched or all
+    too old.
+    """
+
+    state: Literal["fresh", "stale", "failing", "empty"]
+    age: float | None
+    keys: int
+    skipped: tuple[str, ...]
+    generation: int
+    fetches: int
+    last_error: str | None
+    next_attempt: float
+
+
+class JWKSCache:
+    """The keys at a JWKS address, kept as its answers and the policy allow. Safe for any tasks, loops and threads.
+
+    `uri` is https; `allow_insecure_loopback` admits http to this machine. `send` is the transport, by default one of
+    its own. `timeout` and `connect_timeout` are seconds for one fetch, `max_bytes` bounds the decoded answer. `on_event`
+    hears of every attempt; what it raises is logged. The address comes from configuration, never from a token.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        send: Send | None = None,
+        policy: FetchPolicy | None = None,
+        connect_timeout: float = 2.0,
+        timeout: float = 5.0,
+        max_bytes: int = 65536,
+        allow_insecure_loopback: bool = False,
+        on_event: Callable[[JWKSEvent], None] | None = None,
+        clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        check_endpoint(uri, "uri", allow_insecure_loopback=allow_insecure_loopback)
+        self._request = Request(
+            "GET",
+            uri,
+            RequestInfo("GET", uri.partition("?")[0]),
+            {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+            timeout=Timeout(timeout, connect_timeout),
+            max_bytes=max_bytes,
+        )
+        self._own: HttpTransport | None = None
+        if send is None:
+            send = self._own = HttpTransport()
+        self._send = send
+        self._policy = policy or FetchPolicy()
+        self._on_event = on_event
+        self._clock = clock or SystemClock()
+        self._jitter = jitter
+        self._state = FetchState()  # replaced by one assignment, and by the flight alone
+        self._flights: Flights[None] = Flights()
+        self._fetches = 0
+        self.generation = 0
+
+    async def select(self, *, alg: str, kid: str | None) -> VerificationKey:
+        """The one key for this header, fetched if it must be.
+
+        Raises `InvalidTokenError` if there is none, and `KeysUnavailableError` if that cannot be known.
+        """
+        asked_at = now = self._clock.boot()
+        while True:
+            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, asked_at=asked_at)
+            match decision:
+                case Use(key, refresh):
+                    if refresh:
+                        self._flights.start(_FLIGHT, self._fetch)
+                    return key
+                case Fetch(miss):
+                    await self._flights.join(_FLIGHT, partial(self._fetch, miss))
+                    now = self._clock.boot()
+                case Refuse(reason):
+                    raise InvalidTokenError(reason)
+                case Unavailable(seconds):
+                    raise KeysUnavailableError(retry_after=seconds)
+                case _:
+                    assert_never(decision)
+
+    def contains(self, key: VerificationKey) -> bool:
+        """Whether the key is still published, as far as is known."""
+        return key in self._state.keys.keys
+
+    async def refresh(self, *, force: bool = False) -> bool:
+        """Fetch the keys if they are due and no back-off forbids it, or at once with `force`. Whether they are fresh then."""
+        now = self._clock.boot()
+        if force or now >= max(self._state.ahead_at, self._state.retry_at):
+            await self._flights.join(_FLIGHT, self._fetch)
+        return not self._state.failures and self._clock.boot() < self._state.expires_at
+
+    async def warm(self) -> None:
+        """Have the keys here before the first token comes. A failing fetch shows in `health`, and is tried again."""
+        await self.refresh()
+
+    @property
+    def health(self) -> JWKSHealth:
+        """How the keys are, for a health check or a page of metrics."""
+        state, now = self._state, self._clock.boot()
+        return JWKSHealth(
+            state=_state_name(state, now),
+            age=None if state.fetched_at == NEVER else now - state.fetched_at,
+            keys=len(state.keys.keys),
+            skipped=state.keys.skipped,
+            generation=state.generation,
+            fetches=self._fetches,
+            last_error=state.last_error,
+            next_attempt=max(0.0, max(state.ahead_at, state.retry_at) - now),
+        )
+
+    async def aclose(self) -> None:
+        """End a fetch under way, and the connections if they are the cache's own."""
+        await self._flights.aclose()
+        if self._own is not None:
+            await self._own.aclose()
+
+    async def _fetch(self, miss: str | None = None) -> None:
+        """One attempt. Whatever comes of it goes into the state; it raises nothing."""
+        self._fetches = sequence = self._fetches + 1
+        sent_at = self._clock.boot()
+        if miss is not None:
+            self._state = missed(self._policy, self._state, sent_at)
+        response, problem = await self._ask()
+        answer = problem if response is None else read_answer(self._policy, self._state, response)
+        now, jitter = self._clock.boot(), self._jitter()
+        if isinstance(answer, Answer):
+            self._state = succeeded(
+                self._policy,
+                self._state,
+                answer,
+                sequence=sequence,
+                sent_at=sent_at,
+                now=now,
+                jitter=jitter,
+                miss=miss,
+            )
+        else:
+            wait = None if response is None else retry_after(response.headers, self._clock.wall())
+            self._state = failed(
+                self._policy, self._state, sequence=sequence, error=answer, retry_after=wait, now=now, jitter=jitter
+            )
+        self.generation = self._state.generation
+        self._tell(now)
+
+    async def _ask(self) -> tuple[Response | None, str]:
+        request, state = self._request, self._state
+        if state.etag is not None and state.keys.keys:
+            request = attrs.evolve(request, headers={**request.headers, "If-None-Match": state.etag})
+        try:
+            return await self._send(request), ""
+        except APIError as error:
+            return None, error.message
+        except Exception as error:  # noqa: BLE001 - a transport of someone's own may raise anything; it is an outage
+            return None, f"the transport raised {type(error).__name__}"
+
+    def _tell(self, now: float) -> None:
+        state = self._state
+        wait = max(0.0, state.retry_at - now)
+        if state.last_error is not None:
+            where = self._request.info.url
+            logger.warning("Keys at %s: %s; next attempt in %.0f s.", where, state.last_error, wait)
+        if self._on_event is None:
+            return
+        event = JWKSEvent(state.generation, len(state.keys.keys), state.keys.skipped, state.last_error, wait)
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - a listener's fault is no reason to refuse tokens
+            logger.exception("on_event raised")
+
+
+def _state_name(state: FetchState, now: float) -> Literal["fresh", "stale", "failing", "empty"]:
+    if now >= state.usable_until:
+        return "empty"
+    if state.failures:
+        return "failing"
+    return "fresh" if now < state.expires_at else "stale"
