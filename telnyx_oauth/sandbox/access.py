@@ -45,7 +45,7 @@ def authenticated_client(state: State, call: Call, form: Mapping[str, str]) -> C
         raise oauth_refused("invalid_request", "The client must not authenticate in two ways at once.")
     client_id, secret = basic or (form.get("client_id", ""), form.get("client_secret", ""))
     client = state.clients.get(client_id)
-    if client is None or (client.secret or secret) and not _same(secret, client.secret or ""):
+    if client is None or not _same(secret, client.secret or ""):
         challenge = (("WWW-Authenticate", 'Basic realm="Telnyx API"'),)
         raise oauth_refused("invalid_client", "Client authentication failed.", 401, *challenge)
     return client

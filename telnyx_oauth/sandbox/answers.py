@@ -23,7 +23,7 @@ _DETAILS = {
 }
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
     """An answer that ends the handling of a request early."""
 
     def __init__(self, response: Response) -> None:

@@ -16,6 +16,9 @@ from .clients import validated
 from .pages import error_page
 from .state import Authorization, Client, Code, Grant, State
 
+PKCE = r"[A-Za-z0-9._~-]{43,128}"
+"""A code verifier, and a challenge made of one (RFC 7636 section 4)."""
+
 
 def authorize(state: State, call: Call) -> Response:
     """Send the browser to the consent page, or back to the client with an error.
@@ -134,25 +137,26 @@ def extended(uri: str, parameters: Mapping[str, str]) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters)}"
 
 
-def _objection(state: State, client: Client, scopes: tuple[str, ...], given: Mapping[str, str]) -> tuple[str, str] | None:
+def _objection(
+    state: State, client: Client, scopes: tuple[str, ...], given: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """The first rule that the request breaks: the error's code and what it means."""
+    response_type = given.get("response_type")
     challenge, method = given.get("code_challenge"), given.get("code_challenge_method", "plain")
-    if given.get("response_type") != "code":
-        absent = "response_type" not in given
-        return ("invalid_request" if absent else "unsupported_response_type"), "The response_type must be code."
-    if "authorization_code" not in client.grant_types:
-        return "unauthorized_client", "The application may not use the authorization code flow."
-    if not set(scopes) <= set(client.scopes):
-        return "invalid_scope", "The application may not ask for this scope."
-    if "resource" in given and given["resource"] not in state.resources:
-        return "invalid_target", "No tokens are issued for this resource."
-    if challenge is None:
-        wanting = client.require_pkce or "code_challenge_method" in given
-        return ("invalid_request", "A code_challenge is required.") if wanting else None
-    if method not in state.settings.pkce_methods:
-        return "invalid_request", f"The code_challenge_method must be {' or '.join(state.settings.pkce_methods)}."
-    if not re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", challenge):
-        return "invalid_request", "The code_challenge is malformed."
-    return None
+    methods = state.settings.pkce_methods
+    needs_challenge = client.require_pkce or "code_challenge_method" in given
+    malformed = challenge is not None and not re.fullmatch(PKCE, challenge)
+    rules = (
+        (response_type is None, "invalid_request", "The response_type is required."),
+        (response_type != "code", "unsupported_response_type", "The response_type must be code."),
+        ("authorization_code" not in client.grant_types, "unauthorized_client", "This flow is not the client's."),
+        (not set(scopes) <= set(client.scopes), "invalid_scope", "The application may not ask for this scope."),
+        (given.get("resource", state.root_url) not in state.resources, "invalid_target", "No such resource."),
+        (challenge is None and needs_challenge, "invalid_request", "A code_challenge is required."),
+        (challenge is not None and method not in methods, "invalid_request", "The code_challenge_method is refused."),
+        (malformed, "invalid_request", "The code_challenge is malformed."),
+    )
+    return next(((error, meaning) for broken, error, meaning in rules if broken), None)
 
 
 def _shared(state: State, client_state: str | None) -> dict[str, str]:

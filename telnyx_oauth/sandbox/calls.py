@@ -52,9 +52,9 @@ class Call:
             body: object = json.loads(self.content)
         except (ValueError, RecursionError):
             body = None
-        if not isinstance(body, dict):
-            raise ValueError("The body must be a JSON object.")
-        return cast(dict[str, object], body)
+        if isinstance(body, dict):
+            return cast(dict[str, object], body)
+        raise ValueError("The body must be a JSON object.")
 
     def form(self) -> dict[str, str]:
         """The parameters of a token or introspection request, form-encoded (RFC 6749 section 3.2) or JSON.
@@ -71,7 +71,9 @@ class Call:
                 raise oauth_refused("invalid_request", f"Not a string: {', '.join(wrong)}.")
             return {name: value for name, value in body.items() if isinstance(value, str) and value}
         if self.media_type != "application/x-www-form-urlencoded":
-            raise oauth_refused("invalid_request", "The body must be application/x-www-form-urlencoded or application/json.")
+            raise oauth_refused(
+                "invalid_request", "The body must be application/x-www-form-urlencoded or application/json."
+            )
         return single(parse_qsl(self.content.decode("utf-8", "replace"), keep_blank_values=True))
 
 
@@ -155,5 +157,9 @@ def _is_uri(value: str, schemes: tuple[str, ...] = ()) -> bool:
         return False
     if parts.scheme in ("http", "https") and not parts.hostname:
         return False
-    allowed = parts.scheme in schemes if schemes else parts.scheme not in ("", "javascript", "data", "vbscript", "file", "blob")
+    allowed = (
+        parts.scheme in schemes
+        if schemes
+        else parts.scheme not in ("", "javascript", "data", "vbscript", "file", "blob")
+    )
     return allowed and "#" not in value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -111,7 +111,7 @@ def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body's fields under the names that `Client` has for them."""
     names = {"allowed_scopes": "scopes", "allowed_grant_types": "grant_types"}
     return {
-        names.get(name, name): tuple(value) if isinstance(value, list) else value
+        names.get(name, name): tuple(cast(list[str], value)) if isinstance(value, list) else value
         for name, value in body.items()
         if name != "client_type"
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never, cast
 
 import attrs
 
@@ -161,9 +161,9 @@ def _confused(value: object) -> object:
     """JSON of the same members, every value of another type."""
     match value:
         case dict():
-            return {name: _confused(member) for name, member in value.items()}
+            return {name: _confused(member) for name, member in cast(dict[str, object], value).items()}
         case list():
-            return {"0": [_confused(member) for member in value]}
+            return {"0": [_confused(member) for member in cast(list[object], value)]}
         case str() | None:
             return [7]
         case _:

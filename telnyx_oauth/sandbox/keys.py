@@ -47,7 +47,9 @@ class KeyRing:
         """The JWK Set (RFC 7517) of the published keys, newest first."""
         return {"keys": [dict(pooled_key(index).as_dict(private=False)) for index in reversed(self._published)]}
 
-    def sign(self, claims: Mapping[str, object], *, header: Mapping[str, object] | None = None, forged: bool = False) -> str:
+    def sign(
+        self, claims: Mapping[str, object], *, header: Mapping[str, object] | None = None, forged: bool = False
+    ) -> str:
         """A JWS of the claims, `typ` `at+jwt` (RFC 9068). `header` overrides members, None leaves one out.
 
         `forged` signs with a key that is never published, under the name of the one that is.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from ..messages import Response
 from .answers import answer, fault, refused
@@ -31,11 +31,11 @@ def bad_parameter(name: str, wrong: str) -> Exception:
 
 def moment(seconds: float) -> str:
     """A time as the API writes it."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _whole(value: str, name: str, most: int | None) -> int:
     number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
-    if number < 1 or most is not None and number > most:
+    if number < 1 or (most is not None and number > most):
         raise bad_parameter(name, f"must be a whole number from 1{f' to {most}' if most else ''}")
     return number

@@ -65,7 +65,7 @@ class RequestLog(Sequence[LoggedRequest]):
             if matches(path, entry.path) and method in (None, entry.method) and status in (None, entry.status)
         ]
 
-    def count(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> int:  # type: ignore[override]
+    def count(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> int:
         """How many `find` finds."""
         return len(self.find(path, method=method, status=status))
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import cast
 from urllib.parse import urlsplit
 
 from ..messages import Response, headers
@@ -41,8 +42,10 @@ def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cooki
     """The page on which a person allows or denies what `consent` (the data of a consent token) asks for."""
     name = escape(str(consent["name"]) or str(consent["client_id"]))
     redirect_uri = str(consent["redirect_uri"])
-    scopes = consent["requested_scopes"]
-    items = "".join(_scope(scope) for scope in scopes) if isinstance(scopes, Sequence) else ""
+    scopes = cast(Sequence[Mapping[str, str]], consent["requested_scopes"])
+    items = "".join(
+        f"<li><strong>{escape(s['name'])}</strong> <span>{escape(s['description'])}</span></li>" for s in scopes
+    )
     unverified = "" if consent["verified"] else '<p class="warn">Telnyx has not verified this application.</p>'
     fields = "".join(f'<input type="hidden" name="{escape(key)}" value="{escape(hidden[key])}">' for key in hidden)
     body = f"""
@@ -57,7 +60,9 @@ def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cooki
 <button class="allow" name="decision" value="allow">Allow</button>
 <button name="decision" value="deny">Deny</button>
 </form>"""
-    return _page(200, f"Allow {name}?", body, form_action=f"'self' {_origin(redirect_uri)}", pairs=(("Set-Cookie", cookie),))
+    return _page(
+        200, f"Allow {name}?", body, form_action=f"'self' {_origin(redirect_uri)}", pairs=(("Set-Cookie", cookie),)
+    )
 
 
 def error_page(status: int, message: str) -> Response:
@@ -66,13 +71,11 @@ def error_page(status: int, message: str) -> Response:
     return _page(status, "This request cannot go on", f"{body}\n<p>Go back to the application and start again.</p>")
 
 
-def _scope(scope: Mapping[str, str]) -> str:
-    return f"<li><strong>{escape(scope['name'])}</strong> <span>{escape(scope['description'])}</span></li>"
-
-
 def _links(consent: Mapping[str, object]) -> str:
     named = (("policy_uri", "Privacy policy"), ("tos_uri", "Terms of service"))
-    links = [f'<a href="{escape(str(consent[key]))}" rel="noreferrer">{label}</a>' for key, label in named if consent[key]]
+    links = [
+        f'<a href="{escape(str(consent[key]))}" rel="noreferrer">{label}</a>' for key, label in named if consent[key]
+    ]
     return f"<p>{' · '.join(links)}</p>" if links else ""
 
 

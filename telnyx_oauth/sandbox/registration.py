@@ -49,6 +49,11 @@ def _registered(state: State, body: dict[str, Any]) -> dict[str, object]:
         redirect_uris=tuple(body.get("redirect_uris", ())),
         **{name: body[name] for name in ("logo_uri", "policy_uri", "tos_uri") if name in body},
     )
-    defaults = {"grant_types": grant_types, "response_types": ["code"], "token_endpoint_auth_method": method, "scope": scope}
+    defaults = {
+        "grant_types": grant_types,
+        "response_types": ["code"],
+        "token_endpoint_auth_method": method,
+        "scope": scope,
+    }
     issued: dict[str, object] = {"client_id": client.client_id, "client_id_issued_at": int(client.created_at)}
     return issued | ({"client_secret": client.secret} if client.secret else {}) | defaults | body

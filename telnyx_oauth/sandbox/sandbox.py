@@ -9,123 +9,117 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, assert_never
+from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import attrs
 
-from ..errors import APIConnectionError, APITimeoutError
 from ..messages import Request, RequestInfo, Response
 from .brain import Brain
 from .faults import Faults, Served
 from .log import RequestLog
+from .memory import deliver
 from .seed_data import plant, plant_token
 from .server import Server
-from .state import AccessToken, Clock, Rotation, Settings, State
+from .state import AccessToken, Clock, Settings, State
 
 if TYPE_CHECKING:
     from ..client import AsyncTelnyx
     from ..sync import Telnyx
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
-class Sandbox:
+
+class _Ready(Generic[_P, _T]):
+    """Makes clients of one sandbox. They take what their class takes; its address and credentials are filled in."""
+
+    def __init__(self, load: Callable[[], Callable[_P, _T]]) -> None:
+        self._load = load
+
+    def __get__(self, sandbox: Sandbox, owner: type[Sandbox]) -> Callable[_P, _T]:
+        return cast(Callable[_P, _T], partial(self._make, sandbox))
+
+    def _make(self, sandbox: Sandbox, /, **options: object) -> _T:
+        credentials = {name: getattr(sandbox, name) for name in ("api_key", "client_id", "client_secret")}
+        filled: dict[str, object] = {"base_url": sandbox.base_url}
+        if not credentials.keys() & options.keys():
+            filled |= credentials
+        return cast(Callable[..., _T], self._load())(**(filled | options))
+
+
+def _blocking_client() -> type[Telnyx]:
+    from ..sync import Telnyx
+
+    return Telnyx
+
+
+def _async_client() -> type[AsyncTelnyx]:
+    from ..client import AsyncTelnyx
+
+    return AsyncTelnyx
+
+
+@attrs.define(kw_only=True, eq=False, repr=False, slots=False)
+class Sandbox(Settings):
     """A local Telnyx: `with Sandbox() as telnyx:` or `async with`, then `telnyx.client()` or `telnyx.base_url`.
 
     It listens on 127.0.0.1 in a thread of its own and is gone, threads and sockets too, when the block ends. Without
-    a block nothing listens, and `send` answers all the same. What it leaves open of the real service's rules is in
-    `settings`, whose fields are these parameters and may be changed at any time.
-
-    Args:
-        api_key: The key that bearer operations take; made up when None. So with `client_id` and `client_secret`.
-        client_id: The OAuth client that is there from the start, confidential and allowed everything.
-        client_secret: Its secret.
-        port: Where to listen; 0 is any free port, kept for later starts of the same sandbox.
-        seed_data: Hold what the examples of Telnyx's documentation ask for.
-        token_lifetime: Of access tokens, seconds. The lifetimes of refresh tokens, codes and consent tokens likewise.
-        rotation: What becomes of a used refresh token: see `Settings`.
-        grace_period: Seconds for which `rotation="grace"` forgives a second use.
-        scopes: The scopes that exist; None is `admin` and the 32 newer ones. `LIVE_SCOPES` is the 32 alone.
-        pkce_methods: Code challenge methods that are taken.
-        resources: Further resource servers that tokens may be for.
-        introspection_limit: Introspections per client in 60 seconds; None is any number, the real service's is 5.
-        issuer_in_redirect: Send `iss` with authorization answers (RFC 9207).
-        jwks_max_age: The key set's `Cache-Control: max-age`.
-        slash_paths: Serve `/oauth/clients` and `/oauth/grants`.
-        underscore_paths: Serve `/oauth_clients` and `/oauth_grants`.
+    a block nothing listens, and `send` answers all the same. What the real service's rules leave open is a parameter
+    (see `Settings` for the further ones), and an attribute that may be changed at any time.
     """
 
-    def __init__(
-        self,
-        *,
-        api_key: str | None = None,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        port: int = 0,
-        seed_data: bool = True,
-        token_lifetime: float = 1800,
-        refresh_lifetime: float = 30 * 86400,
-        code_lifetime: float = 600,
-        consent_lifetime: float = 600,
-        rotation: Rotation = "strict",
-        grace_period: float = 30,
-        scopes: Sequence[str] | None = None,
-        pkce_methods: Sequence[str] = ("S256",),
-        resources: Sequence[str] = (),
-        introspection_limit: int | None = None,
-        issuer_in_redirect: bool = False,
-        jwks_max_age: int | None = None,
-        slash_paths: bool = True,
-        underscore_paths: bool = True,
-    ) -> None:
-        self.settings = Settings(
-            token_lifetime=token_lifetime,
-            refresh_lifetime=refresh_lifetime,
-            code_lifetime=code_lifetime,
-            consent_lifetime=consent_lifetime,
-            rotation=rotation,
-            grace_period=grace_period,
-            pkce_methods=tuple(pkce_methods),
-            resources=tuple(resources),
-            introspection_limit=introspection_limit,
-            issuer_in_redirect=issuer_in_redirect,
-            jwks_max_age=jwks_max_age,
-            slash_paths=slash_paths,
-            underscore_paths=underscore_paths,
-        )
-        if scopes is not None:
-            self.settings.scopes = tuple(scopes)
-        self.api_key = api_key or f"KEY{secrets.token_hex(16)}"
-        self.client_id = client_id or secrets.token_urlsafe(16)
-        self.client_secret = client_secret or secrets.token_urlsafe(32)
-        self.clock = Clock(time.time)
-        self._seed_data = seed_data
-        self._initial = attrs.evolve(self.settings)
-        self._port = port
-        self._server: Server | None = None
-        # Guards the brain: the server's thread and the threads of a sandbox's users ask it things.
-        self._lock = threading.Lock()
+    api_key: str = attrs.field(factory=lambda: f"KEY{secrets.token_hex(16)}")
+    """What bearer operations take, besides access tokens."""
+    client_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(16))
+    """The confidential OAuth client that is there from the start and may do everything."""
+    client_secret: str = attrs.field(factory=lambda: secrets.token_urlsafe(32))
+    port: int = 0
+    """Where it listens. 0 is any free port, which later starts of the same sandbox keep."""
+    seed_data: bool = True
+    """Hold what the examples of Telnyx's documentation ask for."""
+    clock: Clock = attrs.field(init=False, factory=lambda: Clock(time.time))
+    """The service's time: `clock.advance(seconds)` makes its tokens older."""
+    _initial: dict[str, object] = attrs.field(init=False, factory=dict[str, object])
+    _brain: Brain = attrs.field(init=False)
+    _server: Server | None = attrs.field(init=False, default=None)
+    # Guards the brain: the server's thread and the threads of a sandbox's users ask it things.
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._initial = {field.name: getattr(self, field.name) for field in attrs.fields(Settings)}
         self._brain = Brain(self._fresh_state("http://127.0.0.1"))
 
-    # Life
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.base_url}{'' if self._server else ', not started'}>"
+
+    client = _Ready(_blocking_client)
+    """A blocking client of this sandbox. Takes what `Telnyx` takes.
+
+    Without a credential among them it has the sandbox's own, API key and OAuth client both; with one, only that.
+    """
+    async_client = _Ready(_async_client)
+    """An async client of this sandbox, likewise."""
 
     def start(self) -> Self:
-        """Listen. Only for use without `with`; end it with `stop()`."""
+        """Listen. For use without `with`; end it with `stop()`. Raises `OSError` when the port is taken."""
         if self._server is not None:
             raise RuntimeError("This sandbox is already started.")
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         listener.setblocking(False)
-        self._port = listener.getsockname()[1]
+        self.port = int(listener.getsockname()[1])
         with self._lock:
-            self._brain.state.root_url = f"http://127.0.0.1:{self._port}"
-            if self._seed_data:
+            self._brain.state.root_url = f"http://127.0.0.1:{self.port}"
+            if self.seed_data:
                 plant_token(self._brain.state, self.client_id)
         self._server = Server(self._serve, listener)
         return self
 
     def stop(self) -> None:
-        """Stop listening; what is known stays, and a later `start()` listens on the same port."""
+        """Stop listening. What is known stays, and a later `start()` listens on the same port."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
@@ -134,7 +128,9 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
@@ -149,19 +145,19 @@ class Sandbox:
             await asyncio.wrap_future(server.ended)
             server.join()
 
-    # Addresses and clients
+    async def send(self, request: Request) -> Response:
+        """Answer a request without a socket: a transport. Faults become the errors that a connection would give."""
+        return await deliver(request, self._serve(request))
 
     @property
     def root_url(self) -> str:
-        """The address that the well-known documents are under; also the issuer of its tokens."""
+        """The address that the well-known documents are under; also the issuer and the audience of its tokens."""
         return self._brain.state.root_url
 
     @property
     def base_url(self) -> str:
         """What to give a client as `base_url`, or as `TELNYX_BASE_URL`."""
         return f"{self.root_url}/v2"
-
-    # Looking and disturbing
 
     @property
     def requests(self) -> RequestLog:
@@ -174,10 +170,10 @@ class Sandbox:
         return self._brain.faults
 
     def reset(self) -> None:
-        """Become as it was when made: data, settings, keys and clock; no requests, no faults."""
+        """Become as it was when made: settings, data, keys and clock; no requests, no faults."""
         with self._lock:
-            for field in attrs.fields(Settings):
-                setattr(self.settings, field.name, getattr(self._initial, field.name))
+            for name, value in self._initial.items():
+                setattr(self, name, value)
             self.clock.reset()
             self.requests.clear()
             self.faults.clear()
@@ -216,25 +212,24 @@ class Sandbox:
             subject: `sub`; the client when None.
             audience: `aud`; `root_url` when None.
             issuer: `iss`; `root_url` when None.
-            lifetime: Seconds from now to `exp`; negative has expired.
+            lifetime: Seconds from now to `exp`; `token_lifetime` when None, and with a negative one it has expired.
             opaque: A random string instead of a JWT; introspection knows what it means.
-            forged: Signed by a key that is not the service's; the service itself does not know the token.
+            forged: Signed by a key that is not the service's; the service does not know the token either.
             claims: Claims to set over these; None leaves one out.
             header: Members of the JWT's header, likewise.
         """
         with self._lock:
             state = self._brain.state
             now = int(state.clock.now())
-            known = state.settings.scopes
             full: dict[str, object] = {
                 "iss": issuer or state.root_url,
                 "sub": subject or client_id or self.client_id,
-                "aud": audience if isinstance(audience, str) else list(audience or ()) or state.root_url,
+                "aud": (audience if isinstance(audience, str) else list(audience or ())) or state.root_url,
                 "client_id": client_id or self.client_id,
                 "iat": now,
-                "exp": now + int(state.settings.token_lifetime if lifetime is None else lifetime),
+                "exp": now + int(self.token_lifetime if lifetime is None else lifetime),
                 "jti": str(uuid.uuid4()),
-                "scope": scope if scope is not None else "admin" if "admin" in known else " ".join(known),
+                "scope": scope if scope is not None else "admin" if "admin" in self.scopes else " ".join(self.scopes),
                 **(claims or {}),
             }
             meant = {name: value for name, value in full.items() if value is not None}
@@ -254,10 +249,10 @@ class Sandbox:
                 raise ValueError("This token was not issued by this sandbox, or is revoked already.")
 
     def approve(self, url: str) -> str:
-        """Play the person who allows what an authorization URL or a consent page's URL asks for.
+        """Play the person who allows what an authorization URL or the consent page's URL asks for.
 
-        Gives the address that the browser would be sent to, with its `code`. Raises `ValueError` when there is
-        nothing to approve.
+        Gives the address that the browser would be sent to, with its `code`. Raises `ValueError` when there is nothing
+        to allow.
         """
         return self._decide(url, allowed=True)
 
@@ -265,39 +260,13 @@ class Sandbox:
         """As `approve`, for the person who says no: the address carries `error=access_denied`."""
         return self._decide(url, allowed=False)
 
-    async def send(self, request: Request) -> Response:
-        """Answer a request without a socket: a transport. Faults become the errors that a real connection would give."""
-        served = self._serve(request)
-        if served.delay:
-            await asyncio.sleep(served.delay)
-        match served.ending:
-            case "whole":
-                return served.response
-            case "truncated" | "reset":
-                raise APIConnectionError("The connection was reset.", request=request.info)
-            case "hung":
-                await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=request.timeout.total)
-                raise APITimeoutError(request=request.info)
-            case _:
-                assert_never(served.ending)
-
-    # Within
-
     def _serve(self, request: Request) -> Served:
         with self._lock:
             return self._brain.serve(request)
 
     def _fresh_state(self, root_url: str) -> State:
-        state = State(
-            settings=self.settings,
-            clock=self.clock,
-            root_url=root_url,
-            api_key=self.api_key,
-            org_id=str(uuid.uuid4()),
-            user_id=str(uuid.uuid4()),
-            csrf_key=secrets.token_bytes(32),
-        )
-        plant(state, self.client_id, self.client_secret, examples=self._seed_data)
+        state = State(settings=self, clock=self.clock, root_url=root_url, api_key=self.api_key)
+        plant(state, self.client_id, self.client_secret, examples=self.seed_data)
         return state
 
     def _decide(self, url: str, *, allowed: bool) -> str:
@@ -316,5 +285,5 @@ class Sandbox:
         info = RequestInfo(method, url.partition("?")[0])
         response = self._serve(Request(method, url, info, given, json.dumps(body).encode() if body else b"")).response
         if response.status_code >= 400:
-            raise ValueError(f"The service refuses the request with status {response.status_code}.")
+            raise ValueError(f"The service refuses this with status {response.status_code}.")
         return response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -25,7 +27,7 @@ LIVE_SCOPES = tuple(
 Rotation = Literal["none", "strict", "grace"]
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False, slots=False)
 class Settings:
     """How this Telnyx behaves where the real one's rules are unknown or may change. Times are seconds."""
 
@@ -156,9 +158,9 @@ class State:
     clock: Clock
     root_url: str
     api_key: str = attrs.field(repr=False)
-    org_id: str
-    user_id: str
-    csrf_key: bytes = attrs.field(repr=False)
+    org_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    user_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    csrf_key: bytes = attrs.field(repr=False, factory=lambda: secrets.token_bytes(32))
     keys: KeyRing = attrs.field(factory=KeyRing)
     clients: dict[str, Client] = attrs.field(factory=dict[str, Client])
     grants: dict[str, Grant] = attrs.field(factory=dict[str, Grant])

@@ -15,7 +15,7 @@ import attrs
 from ..messages import Response
 from .access import authenticated_client
 from .answers import Refusal, oauth_refused, secret_answer
-from .authorization import default_scopes
+from .authorization import PKCE, default_scopes
 from .calls import Call
 from .state import AccessToken, Authorization, Client, RefreshToken, State
 
@@ -160,7 +160,7 @@ def _verified(asked: Authorization, verifier: str | None) -> bool:
     """Whether the verifier proves who began (RFC 7636 section 4.6)."""
     if asked.code_challenge is None or verifier is None:
         return asked.code_challenge is verifier
-    if not re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", verifier):
+    if not re.fullmatch(PKCE, verifier):
         return False
     hashed = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     return hmac.compare_digest(hashed if asked.code_challenge_method == "S256" else verifier, asked.code_challenge)

@@ -10,7 +10,7 @@ from .calls import Call
 from .state import State
 
 
-def authorization_server(state: State, call: Call) -> Response:
+def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 - as every operation takes
     """RFC 8414 metadata, shaped like the live document."""
     root, oauth = state.root_url, f"{state.root_url}/v2/oauth"
     document: dict[str, object] = {
