@@ -67,6 +67,9 @@ class Flights(Generic[_T]):
     def __contains__(self, key: Hashable) -> bool:
         return key in self._flights
 
+    def __len__(self) -> int:
+        return len(self._flights)
+
     async def aclose(self) -> None:
         """End all work. Whoever waits for it gets a `ClientClosedError`, as does whoever asks from now on."""
         with self._lock:

@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from ..errors import InsufficientScopeError, InvalidTokenError, Reason
+from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import TokenPolicy, check_addressee, check_claims, read_token
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
-from .keys import KeySource
+from .introspection import IntrospectionCache, IntrospectionResult
+from .keys import KeySource, StaticKeys
+
+Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect"]
+# https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class TokenValidator:
-    """Judges access tokens by a policy, with keys from a source. Safe for any number of tasks, loops and threads.
+    """Judges access tokens by a policy. Safe for any number of tasks, loops and threads.
 
-    What was found good is remembered for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's
-    hash; a verdict dies with its token, and with its key as soon as that is no longer published.
+    `mode` says what counts: `jwt`, the signature by one of `keys` and the claims; `introspect`, what `introspection`
+    answers; `jwt_then_introspect`, both, so that a revoked token is refused within the introspection's `ttl` while
+    forged ones cost no question (an opaque token has nothing but its introspection). What was found good is remembered
+    for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's hash; a verdict dies with its token,
+    and with its key as soon as that is no longer published. Raises `ValueError` when the mode lacks what it needs.
     """
 
     def __init__(
         self,
         policy: TokenPolicy,
-        keys: KeySource,
+        keys: KeySource | None = None,
         *,
+        introspection: IntrospectionCache | None = None,
+        mode: Mode = "jwt",
         cache_size: int = 1024,
         cache_ttl: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
+        if mode != "introspect" and keys is None:
+            raise ValueError(f"mode {mode!r} needs keys, such as JWKSCache(uri).")
+        if mode != "jwt" and introspection is None:
+            raise ValueError(f"mode {mode!r} needs introspection, an IntrospectionCache.")
         self.policy = policy
-        self.keys = keys
+        self.keys = keys or StaticKeys({"keys": []})
+        self._mode = mode
+        self._introspection = introspection if mode != "jwt" else None
         self._longest = policy.max_token_bytes
         self._size = cache_size
         self._ttl = cache_ttl
@@ -48,7 +68,7 @@ class TokenValidator:
         """
         access = self.cached(token)
         if access is None:
-            access = await self._verify(token)
+            access = await self._judge(token)
         if scopes:
             required = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
             if not access.scopes >= required:
@@ -64,9 +84,7 @@ class TokenValidator:
         if verdict is None:
             return None
         # A verdict from the future does not count: the clock has been set back, and says nothing about `until`.
-        if not verdict.since <= self._now() < verdict.until or (
-            verdict.generation != self.keys.generation and not self.keys.contains(verdict.key)
-        ):
+        if not verdict.since <= self._now() < verdict.until or not self._still_backed(token, verdict):
             self._verdicts.pop(digest, None)
             return None
         try:
@@ -89,38 +107,70 @@ class TokenValidator:
         await self.keys.warm()
 
     async def aclose(self) -> None:
-        """Close the source of keys, and forget every verdict."""
+        """Close the keys and the introspection, and forget every verdict."""
         self._verdicts.clear()
         await self.keys.aclose()
+        if self._introspection is not None:
+            await self._introspection.aclose()
 
-    async def _verify(self, token: str) -> AccessToken:
-        unverified = read_token(self.policy, token)
-        check_addressee(self.policy, unverified.claims, self._now())
+    def _still_backed(self, token: str, verdict: _Verdict) -> bool:
+        """Whether what the verdict rests on, the key and the introspection's answer, still stands."""
+        if verdict.generation != self.keys.generation and verdict.key and not self.keys.contains(verdict.key):
+            return False
+        return self._introspection is None or self._introspection.cached(token) is verdict.result
+
+    async def _judge(self, token: str) -> AccessToken:
+        access, key, result = None, None, None
+        if self._mode == "jwt" or (self._mode == "jwt_then_introspect" and looks_like_jwt(token)):
+            access, key = await self._verify(token)
+        if self._introspection is not None:
+            introspected, result = await self._introspect(token, self._introspection)
+            access = access or introspected
+        assert access is not None
+        self._remember(token, access, key, result)
+        return access
+
+    async def _verify(self, token: str) -> tuple[AccessToken, VerificationKey]:
+        policy = self.policy
+        unverified = read_token(policy, token)
+        check_addressee(policy, unverified.claims, self._now())
         key = await self.keys.select(alg=unverified.algorithm, kid=unverified.key_id)
         if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
-        now = self._now()
-        check_claims(self.policy, unverified.claims, now, required=self.policy.required)
+        check_claims(policy, unverified.claims, self._now(), required=policy.required)
         access = AccessToken.from_claims(
             unverified.claims,
-            issuer=self.policy.issuer,
+            issuer=policy.issuer,
             source="jwt",
             key_id=unverified.key_id,
             algorithm=unverified.algorithm,
         )
-        self._remember(token, access, key, now)
-        return access
+        return access, key
 
-    def _remember(self, token: str, access: AccessToken, key: VerificationKey, now: float) -> None:
-        policy, issued_at = self.policy, access.issued_at
+    async def _introspect(
+        self, token: str, introspection: IntrospectionCache
+    ) -> tuple[AccessToken, IntrospectionResult]:
+        if len(token) > self._longest:
+            raise InvalidTokenError(Reason.TOO_LONG)
+        if not _B64TOKEN.fullmatch(token):
+            raise InvalidTokenError(Reason.ENCODING_INVALID)
+        result = await introspection.introspect(token)
+        if not result.active:
+            raise InvalidTokenError(Reason.INACTIVE)
+        check_claims(self.policy, result.claims, self._now(), required=_NOTHING)
+        return AccessToken.from_claims(result.claims, issuer=self.policy.issuer, source="introspection"), result
+
+    def _remember(
+        self, token: str, access: AccessToken, key: VerificationKey | None, result: IntrospectionResult | None
+    ) -> None:
+        policy, now = self.policy, self._now()
         until = min(now + self._ttl, access.expires_at + policy.leeway)
-        if policy.max_age is not None and issued_at is not None:
-            until = min(until, issued_at + policy.max_age + policy.leeway)
-        generation = (
-            self.keys.generation
-        )  # read before `contains`, so that a change in between is noticed at the next hit
-        if self._size > 0 and self.keys.contains(key):
-            self._verdicts[sha256(token.encode()).digest()] = _Verdict(access, key, generation, now, until)
+        if policy.max_age is not None and access.issued_at is not None:
+            until = min(until, access.issued_at + policy.max_age + policy.leeway)
+        # Read before `contains`, so that a change in between is noticed at the next hit.
+        generation = self.keys.generation
+        if self._size > 0 and (key is None or self.keys.contains(key)):
+            self._verdicts[sha256(token.encode()).digest()] = _Verdict(access, key, generation, result, now, until)
             while len(self._verdicts) > self._size:
                 self._verdicts.popitem(last=False)
 
@@ -128,7 +178,8 @@ class TokenValidator:
 @attrs.frozen
 class _Verdict:
     access: AccessToken
-    key: VerificationKey
+    key: VerificationKey | None
     generation: int
+    result: IntrospectionResult | None
     since: float
     until: float
