@@ -1,0 +1,213 @@
+"""The house rules that a program can hold."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import telnyx_oauth
+from telnyx_oauth import errors
+
+LONGEST = 350
+LONGER = {
+    "errors.py": "the whole hierarchy in one place is how a reader finds the class to catch",
+}
+
+
+def modules(repository: Path) -> list[Path]:
+    return sorted((repository / "telnyx_oauth").rglob("*.py"))
+
+
+def trees(repository: Path) -> list[tuple[str, ast.Module]]:
+    root = repository / "telnyx_oauth"
+    return [(str(path.relative_to(root)), ast.parse(path.read_text(encoding="utf-8"))) for path in modules(repository)]
+
+
+def fresh(code: str) -> str:
+    """What a new interpreter prints that has seen nothing of this process but where the package is."""
+    where = str(Path(telnyx_oauth.__file__).parent.parent)
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={"PYTHONPATH": where, "PATH": os.environ["PATH"]},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stderr == ""
+    return answer.stdout
+
+
+# --- what the package offers
+
+
+def test_each_public_name_is_listed_and_can_be_had():
+    assert sorted(telnyx_oauth.__all__) == sorted(set(telnyx_oauth.__all__) & set(dir(telnyx_oauth)))
+    assert [name for name in telnyx_oauth.__all__ if not hasattr(telnyx_oauth, name)] == []
+
+
+def test_type_checkers_see_the_very_names_that_the_program_gets(repository):
+    tree = ast.parse((repository / "telnyx_oauth" / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        alias.name: importlib.import_module(f".{node.module or alias.name}", "telnyx_oauth")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        for alias in node.names
+    }
+    assert seen.keys() == set(telnyx_oauth.__all__)
+    assert [
+        name for name, module in seen.items() if getattr(module, name, module) is not getattr(telnyx_oauth, name)
+    ] == []
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error_that_names_it():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = telnyx_oauth.no_such_name
+
+
+@pytest.mark.parametrize(
+    "name", [module.name for module in pkgutil.walk_packages(telnyx_oauth.__path__, "telnyx_oauth.")]
+)
+def test_each_module_offers_what_its_all_lists(name):
+    if name.endswith("__main__"):
+        return
+    module = importlib.import_module(name)
+    missing = [entry for entry in getattr(module, "__all__", ()) if not hasattr(module, entry)]
+    assert not missing
+
+
+def test_importing_the_package_imports_nobody_elses_module_and_few_of_its_own():
+    new = fresh(
+        "import sys; old = set(sys.modules); import telnyx_oauth; print(*sorted(set(sys.modules) - old))"
+    ).split()
+    ours = [name for name in new if name.partition(".")[0] == "telnyx_oauth"]
+    strangers = {name.partition(".")[0] for name in new} - sys.stdlib_module_names - {"telnyx_oauth"}
+    assert not strangers
+    assert len(ours) <= 12, ours
+
+
+def test_the_version_is_the_installed_one():
+    try:
+        installed = importlib.metadata.version("telnyx-oauth")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package is importable here without being installed")
+    assert telnyx_oauth.__version__ == installed
+
+
+# --- how its files are made
+
+
+def test_each_module_says_first_what_it_owns(repository):
+    assert [name for name, tree in trees(repository) if tree.body and not (ast.get_docstring(tree) or "").strip()] == []
+
+
+def test_no_file_holds_two_ideas(repository):
+    lengths = {
+        str(path.relative_to(repository / "telnyx_oauth")): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules(repository)
+    }
+    assert {name: length for name, length in lengths.items() if length > LONGEST and name not in LONGER} == {}
+    assert [name for name in LONGER if lengths[name] <= LONGEST] == [], "these need no exception any more"
+
+
+def test_no_module_imports_the_package_by_name(repository):
+    def absolute(tree: ast.Module) -> bool:
+        return any(
+            (
+                isinstance(node, ast.ImportFrom)
+                and node.level == 0
+                and (node.module or "").partition(".")[0] == "telnyx_oauth"
+            )
+            or (isinstance(node, ast.Import) and any(n.name.partition(".")[0] == "telnyx_oauth" for n in node.names))
+            for node in ast.walk(tree)
+        )
+
+    assert [name for name, tree in trees(repository) if absolute(tree)] == []
+
+
+# --- what stands beside it
+
+
+def commands(text: str) -> list[str]:
+    return re.findall(r"^python3 -m venv .*$", text, flags=re.MULTILINE)
+
+
+def test_the_readme_has_two_commands_and_the_second_is_what_ci_runs(repository):
+    demo, test = commands((repository / "README.md").read_text(encoding="utf-8"))
+    assert demo == "python3 -m venv .venv && .venv/bin/pip install -q -e '.[cli]' && .venv/bin/telnyx-oauth demo"
+    assert test == "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox"
+    assert commands((repository / ".ci" / "run").read_text(encoding="utf-8")) == [test]
+    assert os.access(repository / ".ci" / "run", os.X_OK)
+
+
+def test_no_tracked_file_knows_of_one_machine(repository):
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    places = re.compile("|".join(rf"/{place}/" for place in ("work", "root", "home/[a-z]+", "tmp", "Users/[a-z]+")))
+    hosts = re.compile("|".join(("py" + "pi.org", "pythonh" + "osted", "registry." + "npmjs")))
+    found = [
+        name
+        for name in listed.stdout.decode().split("\0")
+        if name and (repository / name).is_file()
+        for text in [(repository / name).read_text(encoding="utf-8", errors="replace")]
+        if places.search(text) or hosts.search(text)
+    ]
+    assert found == []
+
+
+def snippets(repository: Path) -> list[str]:
+    return re.findall(
+        r"^```python\n(.*?)^```", (repository / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def test_the_readme_shows_nothing_that_does_not_exist(repository):
+    shown = [
+        node
+        for snippet in snippets(repository)
+        for node in ast.walk(ast.parse(snippet))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    ours = [
+        (node.module, alias.name)
+        for node in shown
+        if (node.module or "").startswith("telnyx_oauth")
+        for alias in node.names
+    ]
+    assert ours
+    assert [(module, name) for module, name in ours if not hasattr(importlib.import_module(module), name)] == []
+
+
+def test_each_error_in_the_readme_exists(repository):
+    named = set(re.findall(r"\b[A-Z]\w+Error\b", (repository / "README.md").read_text(encoding="utf-8")))
+    assert "TelnyxError" in named
+    assert [name for name in named if not hasattr(errors, name)] == []
+
+
+def test_each_environment_variable_that_the_package_reads_is_in_the_readme(repository):
+    read = {
+        name
+        for path in modules(repository)
+        for name in re.findall(r"\bTELNYX_[A-Z]+(?:_[A-Z]+)*\b", path.read_text(encoding="utf-8"))
+    }
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    assert {"TELNYX_API_KEY", "TELNYX_BASE_URL"} <= read
+    assert [name for name in sorted(read) if f"`{name}`" not in readme and not constant(repository, name)] == []
+
+
+def constant(repository: Path, name: str) -> bool:
+    """Whether it is one of the package's own names, such as `TELNYX_ISSUER`."""
+    return any(
+        isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
+        for _, tree in trees(repository)
+        for node in ast.walk(tree)
+    )
