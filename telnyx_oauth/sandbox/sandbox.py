@@ -45,7 +45,11 @@ class _Ready(Generic[_P, _T]):
 
     def _make(self, sandbox: Sandbox, /, **options: object) -> _T:
         credentials = {name: getattr(sandbox, name) for name in ("api_key", "client_id", "client_secret")}
-        filled: dict[str, object] = {"base_url": sandbox.base_url}
+        filled: dict[str, object] = {
+            "base_url": sandbox.base_url,
+            "issuer": sandbox.root_url,
+            "audience": sandbox.root_url,
+        }
         if not credentials.keys() & options.keys():
             filled |= credentials
         return cast(Callable[..., _T], self._load())(**(filled | options))
@@ -99,7 +103,8 @@ class Sandbox(Settings):
     client = _Ready(_blocking_client)
     """A blocking client of this sandbox. Takes what `Telnyx` takes.
 
-    Without a credential among them it has the sandbox's own, API key and OAuth client both; with one, only that.
+    Without a credential among them it has the sandbox's own, API key and OAuth client both; with one, only that. Its
+    validator takes the sandbox's tokens.
     """
     async_client = _Ready(_async_client)
     """An async client of this sandbox, likewise."""
