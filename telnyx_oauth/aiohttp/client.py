@@ -1,0 +1,108 @@
+"""The client's side: a fresh token on every request to the origins that it is for, and on no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, Protocol, TypeAlias
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, MultipartWriter, hdrs, payload
+from yarl import URL
+
+from ..protocol.bearer import parse_challenges
+from ..protocol.endpoints import check_endpoint
+from ..protocol.token import Token
+
+_Origin: TypeAlias = tuple[bool, str | None, int | None]
+
+
+class Tokens(Protocol):
+    """What the middleware asks of a token manager."""
+
+    def peek(self) -> Token | None:
+        """A token that is good now, without waiting."""
+        ...
+
+    async def get(self) -> Token:
+        """A token that is good now."""
+        ...
+
+    async def replace(self, rejected: Token) -> Token:
+        """Another token than the one that was refused."""
+        ...
+
+
+class BearerTokenMiddleware:
+    """Attaches a token to the requests of a `ClientSession` that go to `origins`, and to no others.
+
+    After a 401 the token is replaced and the request sent once more, if its body can be sent again; a stream cannot, so
+    its caller gets the 401 and the next call has the new token. `on_conflict` says what becomes of an `Authorization`
+    that is there already. `origins` are https, or http to this machine with `allow_insecure_loopback`. A request's own
+    `middlewares=` replaces the session's, this one among them. Raises `ValueError` for an address that is no origin.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        origins: Iterable[str | URL],
+        on_conflict: Literal["keep", "replace"] = "keep",
+        retry: bool = True,
+        allow_insecure_loopback: bool = False,
+    ) -> None:
+        listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
+        self._origins = frozenset(_checked(str(each), allow_insecure_loopback) for each in listed)
+        self._tokens = tokens
+        self._keep = on_conflict == "keep"
+        self._retry = retry
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """What aiohttp calls for every request. Raises what the token manager raises when no token can be had."""
+        # aiohttp runs this once per hop of a redirect, with the caller's headers: the origin is asked each time.
+        if _origin(request.url) not in self._origins or (self._keep and hdrs.AUTHORIZATION in request.headers):
+            return await handler(request)
+        token = self._tokens.peek() or await self._tokens.get()
+        request.headers[hdrs.AUTHORIZATION] = token.authorization
+        response = await handler(request)
+        if response.status != 401 or not self._retry or not _asks_for_another(response):
+            return response
+        try:
+            replacement = await self._tokens.replace(token)
+        except BaseException:
+            response.close()
+            raise
+        if replacement.access_token == token.access_token or not _replayable(request.body):
+            return response
+        # Before the second request: with one connection at most, both would wait for each other.
+        response.release()
+        request.headers[hdrs.AUTHORIZATION] = replacement.authorization
+        return await handler(request)
+
+
+def _checked(origin: str, allow_insecure_loopback: bool) -> _Origin:  # noqa: FBT001 - one call, just above
+    check_endpoint(origin, "origins", allow_insecure_loopback=allow_insecure_loopback)
+    url = URL(origin)
+    if url.raw_path not in ("", "/") or url.raw_query_string:
+        raise ValueError("origins are scheme, host and port alone, such as https://api.telnyx.com.")
+    return _origin(url)
+
+
+def _origin(url: URL) -> _Origin:
+    return url.scheme in ("https", "wss"), url.raw_host, url.port
+
+
+def _asks_for_another(response: ClientResponse) -> bool:
+    """Whether another token would help: no challenge at all, or a Bearer one that does not blame anything else."""
+    challenges = parse_challenges(response.headers.getall(hdrs.WWW_AUTHENTICATE, ()))
+    bearers = [challenge for challenge in challenges if challenge.scheme == "bearer"]
+    return (not challenges or bool(bearers)) and all(
+        challenge.error not in ("insufficient_scope", "invalid_request") for challenge in bearers
+    )
+
+
+def _replayable(body: payload.Payload | bytes | bytearray | memoryview) -> bool:
+    """Whether the body can be sent again from its beginning. A generator cannot, however little of it was read."""
+    if isinstance(body, payload.AsyncIterablePayload):
+        return False
+    if isinstance(body, MultipartWriter):
+        return not body.consumed and all(_replayable(part) for part, _, _ in body)
+    return not isinstance(body, payload.Payload) or not body.consumed

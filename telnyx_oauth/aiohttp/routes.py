@@ -1,0 +1,115 @@
+"""What a route says of itself: that it is public, or which scopes it demands. And who called it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+import attrs
+from aiohttp import web
+
+from ..errors import InsufficientScopeError, MissingTokenError
+from ..protocol.challenges import check_scopes
+from ..validation.access import AccessToken
+
+TOKEN: Final = web.RequestKey("TOKEN", AccessToken)
+"""The request's verified token: `request[TOKEN]`."""
+
+_PUBLIC: Final = "__telnyx_public__"
+_SCOPES: Final = "__telnyx_scopes__"
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_H = TypeVar("_H", bound=Callable[..., Any])
+
+
+@attrs.frozen
+class Demand:
+    """The scopes that a route demands: every one of `all_of`, and one of `any_of` unless it is empty."""
+
+    all_of: frozenset[str] = frozenset()
+    any_of: frozenset[str] = frozenset()
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """All that are named, for the challenge."""
+        return self.all_of | self.any_of
+
+    def check(self, access: AccessToken) -> None:
+        """Raises `InsufficientScopeError` unless the token carries them."""
+        if not access.scopes >= self.all_of or (self.any_of and access.scopes.isdisjoint(self.any_of)):
+            raise InsufficientScopeError(self.scopes)
+
+
+def public(handler: _H) -> _H:
+    """Let everyone call this handler, with or without a token. `BearerAuth` lists such routes at start-up."""
+    setattr(handler, _PUBLIC, True)
+    return handler
+
+
+def require_scopes(
+    *all_of: str, any_of: Collection[str] = ()
+) -> Callable[[Callable[_P, Awaitable[_R]]], Callable[_P, Awaitable[_R]]]:
+    """Demand every scope in `all_of`, and one of `any_of` where given, of whoever calls this handler.
+
+    For functions, and for methods of a `web.View`. It also checks by itself: without `BearerAuth` in the application the
+    handler answers 500 to everyone, so that forgetting the middleware cannot open it. Raises `ValueError` without scopes.
+    """
+    demand = Demand(check_scopes(all_of, "all_of"), check_scopes(any_of, "any_of"))
+    if not demand.scopes:
+        raise ValueError("require_scopes needs at least one scope; every route needs a token anyway.")
+
+    def decorate(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Awaitable[_R]]:
+        @wraps(handler)
+        async def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            access = _request(args).get(TOKEN)
+            if access is None:
+                raise web.HTTPInternalServerError(
+                    text='{"error": "server_error"}',
+                    content_type="application/json",
+                    reason="BearerAuth is not installed",
+                )
+            demand.check(access)
+            return await handler(*args, **kwargs)
+
+        setattr(checked, _SCOPES, demand)
+        return checked
+
+    return decorate
+
+
+def current_token(request: web.Request) -> AccessToken:
+    """The request's verified token. Raises `MissingTokenError`, which `BearerAuth` answers with 401, where there is none."""
+    access: AccessToken | None = request.get(TOKEN)
+    if access is None:
+        raise MissingTokenError
+    return access
+
+
+def is_public(handler: object, method: str) -> bool:
+    """Whether the handler, or the method of a view that serves `method`, is marked as public."""
+    return any(getattr(part, _PUBLIC, False) for part in (handler, _method(handler, method)))
+
+
+def demand_of(handler: object, method: str) -> Demand:
+    """What the handler, or the method of a view that serves `method`, demands."""
+    found = getattr(_method(handler, method), _SCOPES, None)
+    return found if isinstance(found, Demand) else NO_DEMAND
+
+
+NO_DEMAND: Final = Demand()
+
+
+def _method(handler: object, method: str) -> object:
+    # Of classes, aiohttp takes views alone.
+    return getattr(handler, method.lower(), None) if isinstance(handler, type) else handler
+
+
+def _request(args: tuple[object, ...]) -> web.Request:
+    """The request among a handler's arguments: its own, a view's, or the one after `self`."""
+    for arg in args:
+        if isinstance(arg, web.Request):
+            return arg
+        if isinstance(arg, web.View):
+            return arg.request
+    raise TypeError("require_scopes is for aiohttp handlers: none of the arguments is a request.")

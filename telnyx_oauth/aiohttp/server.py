@@ -1,0 +1,171 @@
+"""The server's side: no request reaches a handler without a good token, unless the handler is public."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Final
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.typedefs import Handler
+
+from ..errors import MissingTokenError, TokenValidationError, ValidationUnavailableError
+from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
+from ..transport.log import logger
+from ..validation.access import AccessToken
+from ..validation.validator import TokenValidator
+from .routes import TOKEN, Demand, demand_of, is_public
+
+VALIDATOR: Final = web.AppKey("VALIDATOR", TokenValidator)
+"""The application's validator: `request.config_dict[VALIDATOR]`."""
+
+_REFUSALS: Final[dict[int, type[web.HTTPException]]] = {
+    400: web.HTTPBadRequest,
+    401: web.HTTPUnauthorized,
+    403: web.HTTPForbidden,
+    503: web.HTTPServiceUnavailable,
+}
+
+
+class BearerAuth:
+    """A middleware that demands a good bearer token for every route but those marked `@public` (RFC 6750).
+
+    `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
+    through to routes that demand no scopes; a bad token is refused there too. `protect_unmatched` demands a token for
+    unknown paths as well; `allow_preflight` lets CORS preflights through. `realm` and `resource_metadata` (RFC 9728) go
+    into the challenges. `on_reject` hears of every refusal; what it raises is logged.
+    """
+
+    __middleware_version__ = 1
+
+    def __init__(
+        self,
+        validator: TokenValidator,
+        *,
+        realm: str | None = None,
+        resource_metadata: str | None = None,
+        scopes: Collection[str] = (),
+        optional: bool = False,
+        protect_unmatched: bool = True,
+        allow_preflight: bool = True,
+        on_reject: Callable[[web.Request, TokenValidationError], Awaitable[None]] | None = None,
+    ) -> None:
+        self._validator = validator
+        self._realm = None if realm is None else check_quotable(realm, "realm")
+        metadata = None if resource_metadata is None else str(resource_metadata)
+        self._metadata = None if metadata is None else check_quotable(metadata, "resource_metadata")
+        self._scopes = check_scopes(scopes, "scopes")
+        self._optional = optional
+        self._protect_unmatched = protect_unmatched
+        self._allow_preflight = allow_preflight
+        self._on_reject = on_reject
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """What aiohttp calls for every request."""
+        try:
+            await self._admit(request)
+            return await handler(request)
+        except TokenValidationError as error:  # ours, or a handler's by way of `current_token`
+            rejected = error
+        raise await self._refusal(request, rejected)
+
+    async def expect_handler(self, request: web.Request) -> web.StreamResponse | None:
+        """For a route's `expect_handler=`: says `100 Continue` only to callers whose token is good.
+
+        aiohttp asks for the body before any middleware runs, so that without this anyone may upload before the 401.
+        """
+        try:
+            await self._admit(request)
+        except TokenValidationError as error:
+            rejected = error
+        else:
+            if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+                raise web.HTTPExpectationFailed
+            if request.version == HttpVersion11:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # the answer itself has not begun
+            return None
+        refusal = await self._refusal(request, rejected)
+        refusal.force_close()  # the body that was announced may still come, or never
+        raise refusal
+
+    def setup(self, app: web.Application) -> None:
+        """Install the middleware, `app[VALIDATOR]`, and the audit of the routes at start-up.
+
+        The application warms the validator when it starts, and closes it when it ends.
+        """
+        if self not in app.middlewares:
+            app.middlewares.append(self)
+        app[VALIDATOR] = self._validator
+        app.on_startup.append(self._audit)
+        app.cleanup_ctx.append(self._lifetime)
+
+    async def _lifetime(self, app: web.Application) -> AsyncIterator[None]:
+        await self._validator.warm()
+        yield
+        await self._validator.aclose()
+
+    async def _audit(self, app: web.Application) -> None:
+        """Refuse to start with a route that contradicts itself, and say which are open to everyone."""
+        opened: list[str] = []
+        for route in app.router.routes():
+            methods = hdrs.METH_ALL if route.method == hdrs.METH_ANY else (route.method,)
+            name = f"{route.method} {route.resource.canonical if route.resource else '?'}"
+            if any(is_public(route.handler, each) and demand_of(route.handler, each).scopes for each in methods):
+                raise RuntimeError(f"{name} is both public and in need of scopes: drop one of the two decorators.")
+            if any(is_public(route.handler, each) for each in methods):
+                opened.append(name)
+        logger.info("Open to everyone: %s.", ", ".join(sorted(set(opened))) or "nothing")
+
+    async def _admit(self, request: web.Request) -> None:
+        """Let the request pass, its token verified; raise a `TokenValidationError` otherwise."""
+        access = None if self._is_open(request) else await self._authenticate(request)
+        if access is not None:
+            request[TOKEN] = access
+
+    def _is_open(self, request: web.Request) -> bool:
+        match = request.match_info
+        if match.http_exception is not None and not self._protect_unmatched:
+            return True
+        if is_public(match.handler, request.method):
+            return True
+        return (
+            self._allow_preflight
+            and request.method == hdrs.METH_OPTIONS
+            and hdrs.ORIGIN in request.headers
+            and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+            and not demand_of(match.handler, request.method).scopes
+        )
+
+    async def _authenticate(self, request: web.Request) -> AccessToken | None:
+        demand = self._demand(request)
+        try:
+            in_query = bool(request.rel_url.raw_query_string) and "access_token" in request.query
+            token = bearer_token(request.headers.getall(hdrs.AUTHORIZATION, ()), token_in_query=in_query)
+        except MissingTokenError:
+            if self._optional and not demand.scopes:
+                return None
+            raise
+        access = await self._validator.validate(token)
+        demand.check(access)
+        return access
+
+    def _demand(self, request: web.Request) -> Demand:
+        demand = demand_of(request.match_info.handler, request.method)
+        return Demand(demand.all_of | self._scopes, demand.any_of) if self._scopes else demand
+
+    async def _refusal(self, request: web.Request, error: TokenValidationError) -> web.HTTPException:
+        if self._on_reject is not None:
+            try:
+                await self._on_reject(request, error)
+            except Exception:  # noqa: BLE001 - a listener's fault must not turn a refusal into anything else
+                logger.exception("on_reject raised")
+        said = challenge(
+            error, realm=self._realm, resource_metadata=self._metadata, scopes=self._demand(request).scopes
+        )
+        headers = {hdrs.CACHE_CONTROL: "no-store"} | ({} if said is None else {hdrs.WWW_AUTHENTICATE: said})
+        if isinstance(error, ValidationUnavailableError):
+            headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after)))
+        body = ({} if error.error is None else {"error": error.error}) | {"error_description": error.description}
+        return _REFUSALS[error.status](headers=headers, text=json.dumps(body), content_type="application/json")
