@@ -10,7 +10,6 @@ import attrs
 
 from ..errors import (
     APIConnectionError,
-    APIResponseValidationError,
     APIStatusError,
     ClientClosedError,
     MissingCredentialsError,
@@ -181,17 +180,18 @@ class Engine:
         most = self.defaults.max_retries if extras.max_retries is None else extras.max_retries
         attempt = 0
         while True:
-            error: APIConnectionError | None = None
+            reply: Response | APIConnectionError
             try:
-                response = await self._send(request)
+                reply = await self._send(request)
             except APIConnectionError as exc:
-                error = exc
-                outcome = Outcome.of(exc)
+                reply = exc
+            if isinstance(reply, APIConnectionError):
+                outcome = Outcome.of(reply)
+            elif reply.status_code < 400 and not reply.fault:
+                return Answer(request, reply, attempt)
             else:
-                if response.status_code < 400 and not response.fault:
-                    return Answer(request, response, attempt)
                 # A body that broke off is a connection that broke, whatever the status before it said.
-                outcome = Outcome(0 if response.fault else response.status_code, response.headers)
+                outcome = Outcome(0 if reply.fault else reply.status_code, reply.headers)
             decision = decide(
                 outcome,
                 attempt=attempt,
@@ -202,9 +202,9 @@ class Engine:
             )
             match decision:
                 case GiveUp():
-                    if error is not None:
-                        raise error
-                    return Answer(request, response, attempt)
+                    if isinstance(reply, APIConnectionError):
+                        raise reply
+                    return Answer(request, reply, attempt)
                 case Wait(seconds):
                     logger.info("%s: attempt %d in %.2f s", request.info, attempt + 2, seconds)
                     await self._clock.sleep(seconds)

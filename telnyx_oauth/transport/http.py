@@ -34,12 +34,14 @@ class HttpTransport:
         trust_env: bool = True,
         ssl_context: ssl.SSLContext | None = None,
         limit: int = 100,
+        middlewares: bool = True,
     ) -> None:
         self._given = http_session
         self._proxy = proxy
         self._trust_env = trust_env
         self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._limit = limit
+        self._middlewares = None if middlewares else ()
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
         self._proxies: dict[tuple[str, str], str | None] = {}
         self._closed = False
@@ -64,6 +66,7 @@ class HttpTransport:
                 proxy=self._proxy_for(request.url),
                 ssl=self._ssl,
                 skip_auto_headers=_AUTO_HEADERS,
+                middlewares=self._middlewares,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             error = _named(exc, request.info)

@@ -15,14 +15,13 @@ from ..types import OAuthOAuthPaginationMeta
 from .engine import Answer, Engine
 
 _T = TypeVar("_T")
-_T_co = TypeVar("_T_co", covariant=True)
 
 
-class PageBody(Protocol[_T_co]):
+class PageBody(Protocol[_T]):
     """The wire's form of a page, such as `types.OAuthClientListResponse`."""
 
     @property
-    def data(self) -> list[_T_co]:  # type: ignore[misc]  # the list is an answer's, and nobody writes to it
+    def data(self) -> list[_T]:
         """The items."""
         ...
 

@@ -1,0 +1,222 @@
+"""Telnyx's OAuth API for Python: clients, tokens that renew themselves, and tokens that are checked.
+
+This is the table of contents. A name is loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import types
+    from .blocking.pages import Page
+    from .blocking.raw import APIResponse
+    from .client import AsyncTelnyx
+    from .errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseValidationError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BlockingCallError,
+        ClientClosedError,
+        ConflictError,
+        ErrorDetail,
+        ExpiredTokenError,
+        ForkedGrantError,
+        InsufficientScopeError,
+        InternalServerError,
+        IntrospectionUnavailableError,
+        InvalidClientError,
+        InvalidGrantError,
+        InvalidRequestError,
+        InvalidScopeError,
+        InvalidTargetError,
+        InvalidTokenError,
+        KeysUnavailableError,
+        MalformedCredentialsError,
+        MissingCredentialsError,
+        MissingTokenError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        Reason,
+        ReauthenticationRequiredError,
+        TelnyxError,
+        TokenBackoffError,
+        TokenEndpointError,
+        TokenError,
+        TokenPersistenceError,
+        TokenRejectedError,
+        TokenValidationError,
+        TokenVerificationError,
+        TokenWaitTimeoutError,
+        UnauthorizedClientError,
+        UnprocessableEntityError,
+        UnsupportedGrantTypeError,
+        ValidationUnavailableError,
+    )
+    from .messages import (
+        Request,
+        RequestInfo,
+        Response,
+        Timeout,
+    )
+    from .protocol.calls import (
+        Omit,
+        omit,
+    )
+    from .protocol.freshness import RefreshPolicy
+    from .protocol.jwt import TokenPolicy
+    from .protocol.token import Token
+    from .resources.undocumented import RequestOptions
+    from .sync import Telnyx
+    from .tokens.manager import (
+        TokenManager,
+        TokenStatus,
+    )
+    from .tokens.sources import (
+        ApiKey,
+        AuthorizationCode,
+        ClientCredentials,
+        RefreshToken,
+    )
+    from .transport.clock import (
+        Clock,
+        SystemClock,
+    )
+    from .transport.pager import (
+        AsyncPage,
+        AsyncPaginator,
+    )
+    from .transport.raw import AsyncAPIResponse
+    from .validation.access import AccessToken
+    from .validation.introspection import IntrospectionCache
+    from .validation.jwks import JWKSCache
+    from .validation.keys import StaticKeys
+    from .validation.validator import TokenValidator
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponse",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AccessToken",
+    "ApiKey",
+    "AsyncAPIResponse",
+    "AsyncPage",
+    "AsyncPaginator",
+    "AsyncTelnyx",
+    "AuthenticationError",
+    "AuthorizationCode",
+    "BadRequestError",
+    "BlockingCallError",
+    "ClientClosedError",
+    "ClientCredentials",
+    "Clock",
+    "ConflictError",
+    "ErrorDetail",
+    "ExpiredTokenError",
+    "ForkedGrantError",
+    "InsufficientScopeError",
+    "InternalServerError",
+    "IntrospectionCache",
+    "IntrospectionUnavailableError",
+    "InvalidClientError",
+    "InvalidGrantError",
+    "InvalidRequestError",
+    "InvalidScopeError",
+    "InvalidTargetError",
+    "InvalidTokenError",
+    "JWKSCache",
+    "KeysUnavailableError",
+    "MalformedCredentialsError",
+    "MissingCredentialsError",
+    "MissingTokenError",
+    "NotFoundError",
+    "Omit",
+    "Page",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "Reason",
+    "ReauthenticationRequiredError",
+    "RefreshPolicy",
+    "RefreshToken",
+    "Request",
+    "RequestInfo",
+    "RequestOptions",
+    "Response",
+    "StaticKeys",
+    "SystemClock",
+    "Telnyx",
+    "TelnyxError",
+    "Timeout",
+    "Token",
+    "TokenBackoffError",
+    "TokenEndpointError",
+    "TokenError",
+    "TokenManager",
+    "TokenPersistenceError",
+    "TokenPolicy",
+    "TokenRejectedError",
+    "TokenStatus",
+    "TokenValidationError",
+    "TokenValidator",
+    "TokenVerificationError",
+    "TokenWaitTimeoutError",
+    "UnauthorizedClientError",
+    "UnprocessableEntityError",
+    "UnsupportedGrantTypeError",
+    "ValidationUnavailableError",
+    "omit",
+    "__version__",
+    "types",
+]
+
+_PLACES: Final = {
+    "blocking.pages": "Page",
+    "blocking.raw": "APIResponse",
+    "client": "AsyncTelnyx",
+    "errors": "APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError BadRequestError BlockingCallError ClientClosedError ConflictError ErrorDetail ExpiredTokenError ForkedGrantError InsufficientScopeError InternalServerError IntrospectionUnavailableError InvalidClientError InvalidGrantError InvalidRequestError InvalidScopeError InvalidTargetError InvalidTokenError KeysUnavailableError MalformedCredentialsError MissingCredentialsError MissingTokenError NotFoundError PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError TelnyxError TokenBackoffError TokenEndpointError TokenError TokenPersistenceError TokenRejectedError TokenValidationError TokenVerificationError TokenWaitTimeoutError UnauthorizedClientError UnprocessableEntityError UnsupportedGrantTypeError ValidationUnavailableError",
+    "messages": "Request RequestInfo Response Timeout",
+    "protocol.calls": "Omit omit",
+    "protocol.freshness": "RefreshPolicy",
+    "protocol.jwt": "TokenPolicy",
+    "protocol.token": "Token",
+    "resources.undocumented": "RequestOptions",
+    "sync": "Telnyx",
+    "tokens.manager": "TokenManager TokenStatus",
+    "tokens.sources": "ApiKey AuthorizationCode ClientCredentials RefreshToken",
+    "transport.clock": "Clock SystemClock",
+    "transport.pager": "AsyncPage AsyncPaginator",
+    "transport.raw": "AsyncAPIResponse",
+    "validation.access": "AccessToken",
+    "validation.introspection": "IntrospectionCache",
+    "validation.jwks": "JWKSCache",
+    "validation.keys": "StaticKeys",
+    "validation.validator": "TokenValidator",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name (PEP 562)."""
+    if name == "types":
+        return import_module(".types", __name__)
+    for place, names in _PLACES.items():
+        if name in names.split():
+            value: object = getattr(import_module(f".{place}", __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -1,0 +1,125 @@
+"""Rows: each carries an async method's whole signature to its blocking twin, so that nothing is written twice.
+
+https://typing.python.org/en/latest/spec/generics.html#paramspec
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+from ..resources.resource import Form, Resource
+from ..transport.engine import Engine
+from ..transport.pager import AsyncPage, AsyncPaginator
+from ..transport.raw import AsyncStreamed
+from .loop import Lease
+from .pages import Page
+from .raw import APIResponse, Streamed
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Twin:
+    """The blocking twin of a value whose methods are async."""
+
+    def __init__(self, core: Any, lease: Lease) -> None:
+        self._core = core
+        self._lease = lease
+
+    @property
+    def _engine(self) -> Engine:
+        engine: Engine = self._core._engine  # noqa: SLF001 - the twin's own other half
+        return engine
+
+
+class RawTwin:
+    """The blocking twin of a resource, answering with raw responses."""
+
+    def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
+        self._core = resource(engine, Form.RAW)
+        self._lease = lease
+
+
+class StreamedTwin:
+    """The blocking twin of a resource, answering with context managers of raw responses."""
+
+    def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
+        self._core = resource(engine, Form.STREAMED)
+        self._lease = lease
+
+
+def _as_it_is(value: Any, lease: Lease) -> Any:  # noqa: ARG001 - the shape of all finishers
+    return value
+
+
+class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = blocking(AsyncOAuthClients.create)`
+    """A row for a method that ends in a value."""
+
+    finish: Callable[[Any, Lease], Any] = staticmethod(_as_it_is)
+
+    def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
+        finish = self.finish
+
+        @wraps(method)
+        def row(twin: Twin | RawTwin | StreamedTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
+            core, lease = twin._core, twin._lease  # noqa: SLF001 - a row is part of its twin
+
+            def call() -> Awaitable[Any]:
+                return method(core, *args, **kwargs)
+
+            def done(value: Any) -> Any:
+                return finish(value, lease)
+
+            if isinstance(twin, Twin):
+                return done(lease.run(call))
+            if isinstance(twin, RawTwin):
+                return APIResponse(lease.run(call), lease, done)
+            return Streamed(AsyncStreamed(call), lease, done)
+
+        self._row = row
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._row.__qualname__ = f"{owner.__qualname__}.{name}"
+        self._row.__module__ = owner.__module__
+
+    @overload
+    def __get__(self, twin: Twin, owner: object = None) -> Callable[_P, _T]: ...
+
+    @overload
+    def __get__(self, twin: RawTwin, owner: object = None) -> Callable[_P, APIResponse[_T]]: ...
+
+    @overload
+    def __get__(self, twin: StreamedTwin, owner: object = None) -> Callable[_P, Streamed[_T]]: ...
+
+    @overload
+    def __get__(self, twin: None, owner: object = None) -> Callable[..., object]: ...
+
+    def __get__(self, twin: Twin | RawTwin | StreamedTwin | None, owner: object = None) -> Any:
+        """The row as a method of its twin."""
+        return self._row if twin is None else MethodType(self._row, twin)
+
+
+class _Paging(blocking[_P, _T]):
+    @staticmethod
+    def finish(value: AsyncPage[Any], lease: Lease) -> Page[Any]:
+        return Page(value, lease)
+
+
+def paging(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> blocking[_P, Page[_T]]:
+    """A row for a method that lists."""
+    return cast("blocking[_P, Page[_T]]", _Paging(cast("Callable[Concatenate[Any, _P], Awaitable[Any]]", method)))
+
+
+def takes(
+    method: Callable[Concatenate[Any, _P], object],
+) -> Callable[[Callable[..., _R]], Callable[Concatenate[Any, _P], _R]]:
+    """Give a function the parameters and the docstring of `method`, keeping what it returns."""
+
+    def dress(function: Callable[..., _R]) -> Callable[Concatenate[Any, _P], _R]:
+        return cast("Callable[Concatenate[Any, _P], _R]", wraps(method, assigned=("__doc__",))(function))
+
+    return dress

@@ -1,0 +1,190 @@
+"""The private event loop: one thread per process, there only while a client needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from ..errors import BlockingCallError, ClientClosedError
+
+_T = TypeVar("_T")
+
+
+class LoopThread:
+    """An event loop in a thread of its own. The first lease starts it and the last one ends it."""
+
+    def __init__(self) -> None:
+        # Guards starting and ending the thread, and the number of leases. It is never held during a call.
+        self._lock = threading.Lock()
+        self._leases = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def lease(self) -> asyncio.AbstractEventLoop:
+        """The running loop, kept running until `release`."""
+        with self._lock:
+            self._leases += 1
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="telnyx_oauth", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def release(self) -> None:
+        """Give a lease back; the last one ends the thread, and waits for that unless it is the thread itself."""
+        with self._lock:
+            self._leases -= 1
+            if self._leases or self._loop is None or self._thread is None:
+                return
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Hop(Generic[_T]):
+    """One call's way to the loop and its outcome's way back: a callback there, and one lock as the answer."""
+
+    __slots__ = ("_answered", "_call", "_cancelled", "_error", "_result", "_task")
+
+    def __init__(self, call: Callable[[], Awaitable[_T]]) -> None:
+        self._call = call
+        # Held until the outcome is there; acquiring it is the wait.
+        self._answered = threading.Lock()
+        self._answered.acquire()
+        self._result: _T
+        self._error: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
+
+    def run(self, loop: asyncio.AbstractEventLoop) -> _T:
+        """The call's outcome. A `KeyboardInterrupt` in the waiting thread cancels the call."""
+        if _running_here(loop):
+            raise BlockingCallError(
+                "A blocking call was made on the event loop that would have to serve it. Await AsyncTelnyx here."
+            )
+        context = contextvars.copy_context()
+        loop.call_soon_threadsafe(self._start, loop, context)
+        try:
+            self._answered.acquire()
+        except BaseException:
+            loop.call_soon_threadsafe(self._cancel)
+            raise
+        if self._error is None:
+            return self._result
+        try:
+            raise self._error
+        finally:
+            # The error's traceback holds this frame: without this they would keep each other alive.
+            self._error = None
+
+    def _start(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
+        if not self._cancelled:
+            self._task = loop.create_task(self._serve(), context=context)
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _serve(self) -> None:
+        try:
+            self._result = await self._call()
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that called
+            self._error = error
+        finally:
+            self._answered.release()
+
+
+def _running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+class Lease:
+    """One client's hold on the loop, taken at its first call and ended for good by `close`. A forked child takes it anew."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner: LoopThread | None = None
+        # Guards taking and giving back: two threads may make a client's first call at once.
+        self._lock = threading.Lock()
+        _leases.add(self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there has been a call, in this process."""
+        return self._loop is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the hold has ended for good."""
+        return self._closed
+
+    def run(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """The outcome of a call made on the loop. Raises `BlockingCallError` on the loop's own thread."""
+        return Hop(call).run(self._loop or self._take())
+
+    def start(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make a call on the loop and wait for nothing."""
+        loop = self._loop or self._take()
+        loop.call_soon_threadsafe(Hop(call)._start, loop, contextvars.copy_context())  # noqa: SLF001
+
+    def close(self) -> None:
+        """End the hold. A later call raises `ClientClosedError`."""
+        with self._lock:
+            self._closed = True
+            owner, self._loop, self._owner = self._owner, None, None
+        if owner is not None:
+            owner.release()
+
+    def _take(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise ClientClosedError
+            if self._loop is None:
+                self._owner = _thread
+                self._loop = _thread.lease()
+            return self._loop
+
+    def forget(self) -> None:
+        """Drop a hold on the parent process's loop."""
+        self._lock = threading.Lock()
+        self._loop = self._owner = None
+
+
+_thread = LoopThread()
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """The loop's thread is not in the child: start over, and touch nothing that the parent still uses."""
+    global _thread  # noqa: PLW0603 - the one piece of state that a process has and its child must not share
+    _inherited.append(_thread)
+    _thread = LoopThread()
+    for lease in list(_leases):
+        lease.forget()
+
+
+_inherited: list[LoopThread] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,88 @@
+"""Raw responses for callers that block."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
+from .loop import Lease
+
+_T = TypeVar("_T")
+_END = object()
+
+
+class APIResponse(ResponseFacts[_T]):
+    """A response, its body read or still on the wire."""
+
+    def __init__(self, response: AsyncAPIResponse[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:
+        super().__init__(response._answer)  # noqa: SLF001 - the same answer, for another kind of caller
+        self._response = response
+        self._lease = lease
+        self._finish = finish
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the body has been read, or given up."""
+        return self._response.is_closed
+
+    def read(self) -> bytes:
+        """The whole body."""
+        return self._lease.run(self._response.read)
+
+    def text(self) -> str:
+        """The whole body as text."""
+        return self._lease.run(self._response.text)
+
+    def json(self) -> object:
+        """The whole body as JSON. Raises `ValueError` when it is not."""
+        return self._lease.run(self._response.json)
+
+    def parse(self) -> _T:
+        """The typed value that the call without `with_raw_response` would have given."""
+        return self._finish(self._lease.run(self._response.parse))
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
+        return self._each(self._response.iter_bytes(chunk_size))
+
+    def iter_text(self, chunk_size: int | None = None) -> Iterator[str]:
+        """The body as text, piece by piece."""
+        return self._each(self._response.iter_text(chunk_size))
+
+    def iter_lines(self) -> Iterator[str]:
+        """The body as text, line by line, without the line ends."""
+        return self._each(self._response.iter_lines())
+
+    def close(self) -> None:
+        """Give up what is still on the wire."""
+        self._lease.run(self._response.close)
+
+    def _each(self, items: AsyncIterator[_I]) -> Iterator[_I]:
+        async def following() -> Any:
+            return await anext(items, _END)
+
+        while (item := self._lease.run(following)) is not _END:
+            yield item
+
+
+_I = TypeVar("_I")
+
+
+class Streamed(AbstractContextManager[APIResponse[_T]]):
+    """Use it as a context manager for the response while its body is on the wire."""
+
+    def __init__(self, streamed: AsyncStreamed[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:
+        self._streamed = streamed
+        self._lease = lease
+        self._finish = finish
+
+    def __enter__(self) -> APIResponse[_T]:
+        return APIResponse(self._lease.run(self._streamed.__aenter__), self._lease, self._finish)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lease.run(lambda: self._streamed.__aexit__(kind, error, traceback))

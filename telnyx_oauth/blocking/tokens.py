@@ -1,0 +1,42 @@
+"""The token manager for callers that block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..protocol.token import Token
+from ..tokens.manager import TokenManager, TokenStatus
+from .bridge import Twin, blocking, takes
+
+
+class Tokens(Twin):
+    """The blocking twin of `TokenManager`. A fresh token costs no hop to the private loop."""
+
+    replace = blocking(TokenManager.replace)
+    forget = blocking(TokenManager.forget)
+    warm = blocking(TokenManager.warm)
+
+    @takes(TokenManager.get)
+    def get(self, **options: Any) -> Token:
+        manager = self._manager
+        if not options and (token := manager.peek()) is not None:
+            return token
+        return self._lease.run(lambda: manager.get(**options))
+
+    @takes(TokenManager.peek)
+    def peek(self, **key: Any) -> Token | None:
+        return self._manager.peek(**key)
+
+    @takes(TokenManager.status)
+    def status(self, **key: Any) -> TokenStatus:
+        return self._manager.status(**key)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a rejected token can be replaced; an API key cannot."""
+        return self._manager.renewable
+
+    @property
+    def _manager(self) -> TokenManager:
+        manager: TokenManager = self._core
+        return manager

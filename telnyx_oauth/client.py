@@ -1,0 +1,356 @@
+"""`AsyncTelnyx`: configuration and wiring."""
+
+from __future__ import annotations
+
+import os
+import platform
+import ssl
+import warnings
+from collections.abc import Iterable
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+
+import aiohttp
+import attrs
+
+from ._version import __version__
+from .errors import MissingCredentialsError
+from .messages import Timeout
+from .protocol.bearer import bearer
+from .protocol.calls import Defaults, HeaderValues, Omit, QueryValues, as_timeout, merged, omit
+from .protocol.urls import QueryValue, check_base_url
+from .resources.oauth import AsyncOAuth
+from .resources.oauth_clients import AsyncOAuthClients
+from .resources.oauth_grants import AsyncOAuthGrants
+from .resources.undocumented import AsyncUndocumented
+from .resources.well_known import AsyncWellKnown
+from .tokens.manager import TokenManager
+from .tokens.sources import ApiKey, ClientCredentials
+from .transport.connections import Connections
+from .transport.engine import Engine, Identity, Shared
+
+if TYPE_CHECKING:
+    from .tokens.renewal import IssuedVerifier
+    from .tokens.stores.record import TokenStore
+    from .validation.jwks import JWKSCache
+    from .validation.validator import TokenValidator
+
+BASE_URL: Final = "https://api.telnyx.com/v2"
+ISSUER: Final = "https://api.telnyx.com"
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "User-Agent": f"telnyx-oauth/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
+}
+VerifyIssued: TypeAlias = Literal["auto"] | bool
+
+
+@attrs.frozen
+class Options:
+    """What a client is made of. A copy is a client made of the same, but for what is given."""
+
+    api_key: str | None = attrs.field(repr=False)
+    client_id: str | None
+    client_secret: str | None = attrs.field(repr=False)
+    base_url: str
+    timeout: Timeout
+    max_retries: int
+    default_headers: HeaderValues = attrs.field(repr=False)
+    default_query: QueryValues = attrs.field(repr=False)
+    scopes: tuple[str, ...]
+    resource: str | None
+    token_store: TokenStore | None = attrs.field(repr=False)
+    verify_issued: VerifyIssued
+    audience: tuple[str, ...]
+    issuer: str | None
+
+    @property
+    def who(self) -> tuple[object, ...]:
+        """What decides which tokens the client carries: clients that agree in it can share them."""
+        return (self.api_key, self.client_id, self.client_secret, self.base_url)
+
+
+class AsyncTelnyx(AsyncUndocumented):
+    """Telnyx's OAuth API, asynchronous. Use it on any event loop; close it, or use it as a context manager.
+
+    Making one does no I/O and needs no credentials; a call that needs some and has none fails before anything is sent.
+
+    `api_key` (environment: `TELNYX_API_KEY`), `client_id` (`TELNYX_CLIENT_ID`) and `client_secret` (`TELNYX_CLIENT_SECRET`)
+    say who is calling: with an id and a secret the calls carry tokens that renew themselves, else the key. An identity that
+    is given here wins over the environment's. `base_url` (`TELNYX_BASE_URL`) is where everything is sent, token requests
+    included.
+
+    `timeout` is seconds for one attempt, 60 by default and 5 for connecting; `None` is no limit. `max_retries` counts the
+    attempts after the first. `scopes` and `resource` are asked for with each token, and `token_store` keeps tokens between
+    processes. `verify_issued` checks issued tokens against the server's keys before they are used: whatever can be checked
+    (`"auto"`), all (`True`), or none. `audience` and `issuer` are what `validator` demands of tokens that others present.
+
+    `http_session` is used as it is and never closed; else `proxy` or, with `trust_env`, the environment's proxies, and
+    `ssl_context` apply. Raises `ValueError` for a base URL that is not http(s), and for headers that could not be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        base_url: str | None = None,
+        timeout: float | Timeout | None | Omit = omit,
+        max_retries: int = 2,
+        default_headers: HeaderValues | None = None,
+        default_query: QueryValues | None = None,
+        http_session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+        scopes: Iterable[str] = (),
+        resource: str | None = None,
+        token_store: TokenStore | None = None,
+        verify_issued: VerifyIssued = "auto",
+        audience: str | Iterable[str] = (),
+        issuer: str | None = None,
+    ) -> None:
+        key, own_id, secret = _identity(api_key, client_id, client_secret)
+        options = Options(
+            api_key=key,
+            client_id=own_id,
+            client_secret=secret,
+            base_url=check_base_url(base_url or os.environ.get("TELNYX_BASE_URL") or BASE_URL),
+            timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
+            max_retries=max_retries,
+            default_headers=dict(default_headers or {}),
+            default_query=dict(default_query or {}),
+            scopes=tuple(scopes.split()) if isinstance(scopes, str) else tuple(scopes),
+            resource=resource,
+            token_store=token_store,
+            verify_issued=verify_issued,
+            audience=(audience,) if isinstance(audience, str) else tuple(audience),
+            issuer=issuer,
+        )
+        self._wire(options, Connections(http_session, proxy, trust_env, ssl_context), None)
+
+    def _wire(self, options: Options, connections: Connections, original: AsyncTelnyx | None) -> None:
+        self._options = options
+        self._connections = connections
+        self._borrows_connections = original is not None and original._connections is connections
+        same = original is not None and original._options.who == options.who
+        self._tokens: TokenManager | None = original._tokens if original is not None and same else None
+        self._borrows_tokens = self._tokens is not None
+        if self._tokens is None and (options.api_key or (options.client_id and options.client_secret)):
+            self._tokens = self._new_tokens()
+        shared = original._engine.shared if original is not None and same else Shared()
+        engine = Engine(
+            connections.api,
+            _defaults(options),
+            Identity(options.api_key, options.client_id, options.client_secret, self._tokens),
+            shared=shared,
+        )
+        super().__init__(engine)
+        self.well_known = AsyncWellKnown(engine)
+        self.oauth = AsyncOAuth(engine)
+        self.oauth_clients = AsyncOAuthClients(engine)
+        self.oauth_grants = AsyncOAuthGrants(engine)
+
+    def _new_tokens(self) -> TokenManager:
+        options = self._options
+        if not (options.client_id and options.client_secret):
+            return TokenManager(ApiKey(options.api_key or ""))
+        source = ClientCredentials(
+            self._connections.tokens,
+            f"{options.base_url}/oauth/token",
+            options.client_id,
+            options.client_secret,
+            scopes=options.scopes,
+            resource=options.resource,
+        )
+        verifier = None if options.verify_issued is False else self._issued_verifier()
+        return TokenManager(
+            source, store=options.token_store, verifier=verifier, demand_proof=options.verify_issued is True
+        )
+
+    def _issued_verifier(self) -> IssuedVerifier:
+        from .validation.issued import IssuedTokenVerifier
+
+        return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
+
+    @cached_property
+    def _keys(self) -> JWKSCache:
+        from .validation.jwks import JWKSCache
+
+        # Whoever gives an http base_url has decided that already; here it would only hide why nothing verifies.
+        return JWKSCache(f"{self.base_url}/oauth/jwks", send=self._connections.tokens, allow_insecure_loopback=True)
+
+    @cached_property
+    def validator(self) -> TokenValidator:
+        """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
+        from .protocol.jwt import TokenPolicy
+        from .validation.validator import TokenValidator
+
+        if not self._options.audience:
+            raise ValueError("`validator` needs to know whom tokens must be meant for: pass audience= to the client")
+        policy = TokenPolicy.telnyx(audience=self._options.audience, issuer=self._options.issuer or ISSUER)
+        return TokenValidator(policy, self._keys)
+
+    @property
+    def api_key(self) -> str | None:
+        """The API key, where the client has one."""
+        return self._options.api_key
+
+    @property
+    def client_id(self) -> str | None:
+        """The OAuth client's id."""
+        return self._options.client_id
+
+    @property
+    def client_secret(self) -> str | None:
+        """The OAuth client's secret."""
+        return self._options.client_secret
+
+    @property
+    def base_url(self) -> str:
+        """Where everything is sent."""
+        return self._options.base_url
+
+    @property
+    def timeout(self) -> Timeout:
+        """How long one attempt may take."""
+        return self._options.timeout
+
+    @property
+    def max_retries(self) -> int:
+        """How many attempts may follow the first."""
+        return self._options.max_retries
+
+    @property
+    def default_headers(self) -> HeaderValues:
+        """What the client adds to the headers of every call."""
+        return self._options.default_headers
+
+    @property
+    def default_query(self) -> QueryValues:
+        """What the client adds to the query of every call."""
+        return self._options.default_query
+
+    @property
+    def tokens(self) -> TokenManager:
+        """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
+        if self._tokens is None:
+            raise MissingCredentialsError(
+                "`tokens`",
+                ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
+                ("api_key", "TELNYX_API_KEY"),
+            )
+        return self._tokens
+
+    def copy(
+        self,
+        *,
+        api_key: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        base_url: str | None = None,
+        timeout: float | Timeout | None | Omit = omit,
+        max_retries: int | Omit = omit,
+        default_headers: HeaderValues | None = None,
+        set_default_headers: HeaderValues | None = None,
+        default_query: QueryValues | None = None,
+        set_default_query: QueryValues | None = None,
+        http_session: aiohttp.ClientSession | None = None,
+    ) -> Self:
+        """A client like this one but for what is given. It shares connections, and tokens where the identity is the same.
+
+        `default_headers` and `default_query` are laid over the present ones, `set_default_...` replace them. An `api_key` given
+        alone takes the place of client credentials. Closing the copy leaves this client open.
+        """
+        if default_headers is not None and set_default_headers is not None:
+            raise ValueError("`default_headers` and `set_default_headers` exclude each other")
+        if default_query is not None and set_default_query is not None:
+            raise ValueError("`default_query` and `set_default_query` exclude each other")
+        old = self._options
+        who = (old.api_key, old.client_id, old.client_secret)
+        if api_key is not None and client_id is None and client_secret is None:
+            who = (api_key, None, None)
+        elif api_key is not None or client_id is not None or client_secret is not None:
+            who = (api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret)
+        headers = {**old.default_headers, **(default_headers or {})}
+        options = attrs.evolve(
+            old,
+            api_key=who[0],
+            client_id=who[1],
+            client_secret=who[2],
+            base_url=old.base_url if base_url is None else check_base_url(base_url),
+            timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
+            max_retries=old.max_retries if isinstance(max_retries, Omit) else max_retries,
+            default_headers=headers if set_default_headers is None else dict(set_default_headers),
+            default_query=dict(set_default_query or {**old.default_query, **(default_query or {})}),
+        )
+        connections = self._connections if http_session is None else Connections(http_session)
+        twin = type(self).__new__(type(self))
+        twin._wire(options, connections, self)
+        return twin
+
+    with_options = copy
+
+    def is_closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._engine.closed
+
+    async def close(self) -> None:
+        """End this client's connections and renewals. A given session, and what is borrowed from another client, stay open."""
+        if self._engine.closed:
+            return
+        self._engine.closed = True
+        if "_keys" in self.__dict__:
+            await self._keys.aclose()
+        if self._tokens is not None and not self._borrows_tokens:
+            await self._tokens.aclose()
+        if not self._borrows_connections:
+            await self._connections.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        who = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")
+        return f"<{type(self).__name__} for {who} at {self.base_url}>"
+
+    def __del__(self) -> None:
+        # `_options` is missing when the constructor raised.
+        if getattr(self, "_options", None) is None or self._borrows_connections or self._engine.closed:
+            return
+        if self._connections.is_open:
+            warnings.warn(
+                f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self
+            )
+
+
+def _identity(
+    api_key: str | None, client_id: str | None, client_secret: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for."""
+    if api_key is None or client_id is not None or client_secret is not None:
+        client_id = client_id or os.environ.get("TELNYX_CLIENT_ID") or None
+        client_secret = client_secret or os.environ.get("TELNYX_CLIENT_SECRET") or None
+    api_key = api_key or os.environ.get("TELNYX_API_KEY") or None
+    if api_key is not None:
+        try:
+            bearer(api_key)
+        except ValueError:
+            problem = True
+        else:
+            problem = False
+        if problem:
+            raise ValueError("`api_key` must be one or more visible ASCII characters")
+    return api_key, client_id, client_secret
+
+
+def _defaults(options: Options) -> Defaults:
+    headers = merged(_HEADERS, options.default_headers)
+    query: dict[str, QueryValue] = dict(options.default_query)
+    return Defaults(options.base_url, options.timeout, headers, query, options.max_retries)

@@ -1,0 +1,307 @@
+"""When a token is used, used and renewed, or renewed first: the whole life of one key as values and pure functions.
+
+Times named `boot` are seconds of a clock that only grows, times named `wall` Unix seconds; ages and lifetimes are
+seconds. `jitter` is uniform in 0..1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from math import inf
+from typing import Final, TypeAlias
+
+import attrs
+
+from .token import Token
+
+
+@attrs.frozen
+class RefreshPolicy:
+    """How early tokens are renewed and how failures are spaced; every time in seconds.
+
+    The margins before the end of a lifetime are a fraction of it with a floor and a cap, so that no lifetime can turn
+    the cache off. From the advisory margin on, the old token is served while one renewal runs in the background; from
+    the mandatory margin on, callers wait for the renewal.
+    """
+
+    advisory_fraction: float = 0.20
+    advisory_floor: float = 5.0
+    advisory_cap: float = 3600.0
+    mandatory_fraction: float = 0.05
+    mandatory_floor: float = 1.0
+    mandatory_cap: float = 60.0
+    recheck: float = 3600.0
+    """A token without a lifetime is renewed this often, and served meanwhile."""
+    backoff_first: float = 1.0
+    backoff_cap: float = 60.0
+    """While a valid token is at hand."""
+    backoff_cap_expired: float = 10.0
+    retry_after_cap: float = 300.0
+    rejection_window: float = 5.0
+    """A token issued in place of a rejected one, and itself refused within this time, ends the renewing."""
+    flight_timeout: float = 60.0
+    """Bounds one renewal, whatever its callers' own timeouts are."""
+    lock_timeout: float = 10.0
+    replay_window: float = 10.0
+    """How long an unknown outcome is resolved by sending the same refresh token again."""
+    max_keys: int = 1024
+
+
+DEFAULT_POLICY: Final = RefreshPolicy()
+LEAST_DELAY: Final = 0.1
+REMEMBERED: Final = 8
+
+
+@attrs.frozen
+class Snapshot:
+    """All that is known of one key, replaced as a whole by one assignment.
+
+    `token` was issued when the clocks stood at `since_boot` and `since_wall`, taken before the request was sent;
+    `advisory`, `mandatory` and `lifetime` are ages. After a failure or a renewal in vain, nothing is sent before
+    `retry_boot`, or before `urgent_boot` once no usable token is left. `error` is the last failure; a `terminal` one is
+    shared with callers until then.
+    """
+
+    token: Token | None = None
+    since_boot: float = 0.0
+    since_wall: float = 0.0
+    lifetime: float = 0.0
+    advisory: float = 0.0
+    mandatory: float = 0.0
+    rejected: bool = False
+    forced: bool = False
+    durable: bool = True
+    renewing: bool = False
+    failures: int = 0
+    retry_boot: float = -inf
+    urgent_boot: float = -inf
+    error: Exception | None = attrs.field(default=None, eq=False)
+    terminal: bool = False
+    refused: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """Digests of the tokens that the server has rejected lately: they are not handed out again, whoever offers them."""
+    serve_until: float = attrs.field(init=False, repr=False)
+    """The boot clock's time until which the token may be handed out with nothing else to do."""
+    serve_until_wall: float = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        age = _quiet_age(self)
+        object.__setattr__(self, "serve_until", self.since_boot + age)
+        object.__setattr__(self, "serve_until_wall", self.since_wall + age)
+
+    def age(self, boot: float, wall: float) -> float:
+        """Seconds since issue by whichever clock says more: one may have slept, the other may have been set back."""
+        return max(boot - self.since_boot, wall - self.since_wall)
+
+    def remaining(self, boot: float, wall: float) -> float:
+        """Seconds for which the token may still be handed out; 0 without a usable one."""
+        if self.token is None or self.rejected:
+            return 0.0
+        return max(0.0, self.lifetime - self.age(boot, wall))
+
+
+def _quiet_age(state: Snapshot) -> float:
+    if state.token is None or state.rejected:
+        return -inf
+    quiet = state.mandatory if state.renewing else state.advisory
+    return min(max(quiet, state.retry_boot - state.since_boot), state.lifetime)
+
+
+EMPTY: Final = Snapshot()
+
+
+@attrs.frozen
+class Use:
+    """Hand out `token`."""
+
+    token: Token
+
+
+@attrs.frozen
+class UseAndRenew:
+    """Hand out `token` and have a renewal run in the background."""
+
+    token: Token
+
+
+@attrs.frozen
+class Renew:
+    """Wait for a renewal; should it fail, a token that is still valid will do."""
+
+
+@attrs.frozen
+class HoldOff:
+    """Send nothing before `until` (boot clock)."""
+
+    until: float
+
+
+@attrs.frozen
+class Refuse:
+    """Tell the caller what the last attempt came to; it would come to the same now."""
+
+    error: Exception
+
+
+Decision: TypeAlias = Use | UseAndRenew | Renew | HoldOff | Refuse
+_RENEW: Final = Renew()
+
+
+def decide(state: Snapshot, *, boot: float, wall: float, min_ttl: float = 0.0) -> Decision:
+    """What a caller who wants a token with at least `min_ttl` seconds left gets."""
+    remaining = state.remaining(boot, wall)
+    if state.token is None or remaining <= 0:
+        if boot >= state.urgent_boot:
+            return _RENEW
+        return Refuse(state.error) if state.terminal and state.error is not None else HoldOff(state.urgent_boot)
+    age = state.age(boot, wall)
+    scarce = _is_scarce(state, age, remaining, min_ttl)
+    if (age < state.advisory and not scarce) or boot < state.retry_boot:
+        return Use(state.token)
+    return _RENEW if scarce or age >= state.mandatory else UseAndRenew(state.token)
+
+
+def _is_scarce(state: Snapshot, age: float, remaining: float, min_ttl: float) -> bool:
+    """Whether less is left than the caller wants and a renewal could help.
+
+    It cannot when tokens never live that long; and one that was issued only just now is as good as a renewed one.
+    """
+    return remaining < min_ttl < state.lifetime and age >= min(1.0, state.lifetime / 4)
+
+
+def windows(
+    lifetime: float | None, jitter: float, policy: RefreshPolicy = DEFAULT_POLICY
+) -> tuple[float, float, float]:
+    """The ages at which a token becomes advisory, mandatory and expired. `None`: a lifetime that nobody knows."""
+    if lifetime is None:
+        return policy.recheck, inf, inf
+    advisory = min(max(policy.advisory_fraction * lifetime, policy.advisory_floor), lifetime / 2, policy.advisory_cap)
+    advisory = min(advisory * (1 + 0.25 * jitter), lifetime / 2)
+    mandatory = min(
+        max(policy.mandatory_fraction * lifetime, policy.mandatory_floor), lifetime / 4, policy.mandatory_cap
+    )
+    return lifetime - advisory, lifetime - mandatory, lifetime
+
+
+def issued(
+    state: Snapshot,
+    token: Token,
+    *,
+    since_boot: float,
+    since_wall: float,
+    lifetime: float | None,
+    jitter: float,
+    policy: RefreshPolicy = DEFAULT_POLICY,
+    durable: bool = True,
+) -> Snapshot:
+    """The state after a renewal gave `token`, whose lifetime began at the given times."""
+    advisory, mandatory, end = windows(lifetime, jitter, policy)
+    return Snapshot(
+        token,
+        since_boot,
+        since_wall,
+        end,
+        advisory,
+        mandatory,
+        forced=state.rejected,
+        durable=durable,
+        # Refused again and again, tokens are minted at ever greater distances: success alone does not reset that.
+        failures=state.failures if state.rejected else 0,
+        refused=state.refused,
+    )
+
+
+def is_gain(state: Snapshot, access_token: str, *, boot: float, wall: float, lifetime: float | None) -> bool:
+    """Whether a newly issued token is worth publishing: it is another one, and does not end before the one at hand."""
+    remaining = state.remaining(boot, wall)
+    if state.token is None or remaining <= 0:
+        return True
+    if access_token == state.token.access_token:
+        return False
+    return lifetime is None or state.lifetime == inf or remaining < lifetime
+
+
+def in_vain(state: Snapshot, *, boot: float, wall: float) -> Snapshot:
+    """The state after a renewal gave nothing better: no failure, and the next attempt keeps its distance."""
+    pause = max(1.0, min(state.remaining(boot, wall) / 4, 3600.0))
+    return attrs.evolve(
+        state, renewing=False, failures=0, error=None, terminal=False, retry_boot=boot + pause, urgent_boot=-inf
+    )
+
+
+def failed(
+    state: Snapshot,
+    error: Exception,
+    *,
+    boot: float,
+    jitter: float,
+    terminal: bool = False,
+    retry_after: float | None = None,
+    policy: RefreshPolicy = DEFAULT_POLICY,
+) -> Snapshot:
+    """The state after a renewal failed: full jitter from 1 s, doubling, and `Retry-After` where it says more."""
+    asked = min(retry_after or 0.0, policy.retry_after_cap)
+    if terminal:
+        calm = urgent = max(1.0 + 4.0 * jitter, asked)
+    else:
+        ceiling = policy.backoff_first * 2.0 ** min(state.failures, 30)
+        calm = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap), asked)
+        urgent = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap_expired), asked)
+    return attrs.evolve(
+        state,
+        renewing=False,
+        failures=state.failures + 1,
+        retry_boot=boot + calm,
+        urgent_boot=boot + urgent,
+        error=error,
+        terminal=terminal,
+    )
+
+
+def rejected(state: Snapshot) -> Snapshot:
+    """The state after the server refused the token: a renewal is due, and this token is never handed out again."""
+    digest = digest_of(state.token.access_token) if state.token is not None else ""
+    refused = state.refused if digest in state.refused else (*state.refused, digest)[-REMEMBERED:]
+    return attrs.evolve(state, rejected=True, refused=refused)
+
+
+def digest_of(secret: str) -> str:
+    """A name for a secret that does not tell it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def is_refused_anew(state: Snapshot, boot: float, policy: RefreshPolicy = DEFAULT_POLICY) -> bool:
+    """Whether the refused token was itself issued in place of a refused one, and only just: renewing would go on for
+    ever.
+    """
+    return state.forced and boot - state.since_boot < policy.rejection_window
+
+
+class Phase(StrEnum):
+    """Where a key stands; stable names for status and metrics."""
+
+    EMPTY = "empty"
+    FETCHING = "fetching"
+    RESOLVING = "resolving"
+    FRESH = "fresh"
+    ADVISORY = "advisory"
+    MANDATORY = "mandatory"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    BACKOFF = "backoff"
+    REAUTH_REQUIRED = "reauth_required"
+    CLOSED = "closed"
+
+
+def phase(state: Snapshot, *, boot: float, wall: float) -> Phase:
+    """Where a key stands by its snapshot alone: FRESH, ADVISORY, MANDATORY, or why there is no usable token."""
+    if state.remaining(boot, wall) > 0:
+        age = state.age(boot, wall)
+        return Phase.FRESH if age < state.advisory else Phase.ADVISORY if age < state.mandatory else Phase.MANDATORY
+    if boot < state.urgent_boot:
+        return Phase.BACKOFF
+    if state.renewing:
+        return Phase.FETCHING
+    if state.token is None:
+        return Phase.EMPTY
+    return Phase.REJECTED if state.rejected else Phase.EXPIRED

@@ -1,0 +1,285 @@
+"""`Telnyx`: the blocking twin of `AsyncTelnyx`, made of rows."""
+
+from __future__ import annotations
+
+import atexit
+import warnings
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
+from .blocking.loop import Lease
+from .blocking.tokens import Tokens
+from .client import AsyncTelnyx
+from .messages import Timeout
+from .protocol.calls import HeaderValues, QueryValues
+from .resources.oauth import AsyncOAuth
+from .resources.oauth_clients import AsyncOAuthClients
+from .resources.oauth_grants import AsyncOAuthGrants
+from .resources.well_known import AsyncWellKnown
+
+if TYPE_CHECKING:
+    from .blocking.validator import Validator
+
+
+class _WellKnownRows:
+    retrieve_authorization_server_metadata = blocking(AsyncWellKnown.retrieve_authorization_server_metadata)
+    retrieve_protected_resource_metadata = blocking(AsyncWellKnown.retrieve_protected_resource_metadata)
+
+
+class _OAuthRows:
+    retrieve_authorize = blocking(AsyncOAuth.retrieve_authorize)
+    retrieve = blocking(AsyncOAuth.retrieve)
+    grants = blocking(AsyncOAuth.grants)
+    introspect = blocking(AsyncOAuth.introspect)
+    retrieve_jwks = blocking(AsyncOAuth.retrieve_jwks)
+    register = blocking(AsyncOAuth.register)
+    token = blocking(AsyncOAuth.token)
+
+
+class _OAuthClientsRows:
+    list = paging(AsyncOAuthClients.list)
+    create = blocking(AsyncOAuthClients.create)
+    retrieve = blocking(AsyncOAuthClients.retrieve)
+    update = blocking(AsyncOAuthClients.update)
+    delete = blocking(AsyncOAuthClients.delete)
+
+
+class _OAuthGrantsRows:
+    list = paging(AsyncOAuthGrants.list)
+    retrieve = blocking(AsyncOAuthGrants.retrieve)
+    delete = blocking(AsyncOAuthGrants.delete)
+
+
+class WellKnownWithRawResponse(_WellKnownRows, RawTwin):
+    """The well-known documents. They need no credentials. As raw responses."""
+
+
+class WellKnownWithStreamingResponse(_WellKnownRows, StreamedTwin):
+    """The well-known documents. They need no credentials. As streams."""
+
+
+class WellKnown(_WellKnownRows, Twin):
+    """The well-known documents. They need no credentials."""
+
+    @property
+    def with_raw_response(self) -> WellKnownWithRawResponse:
+        """The same operations, answering with status, headers and body."""
+        return WellKnownWithRawResponse(AsyncWellKnown, self._engine, self._lease)
+
+    @property
+    def with_streaming_response(self) -> WellKnownWithStreamingResponse:
+        """The same operations, answering before the body is read."""
+        return WellKnownWithStreamingResponse(AsyncWellKnown, self._engine, self._lease)
+
+
+class OAuthWithRawResponse(_OAuthRows, RawTwin):
+    """The protocol's endpoints. As raw responses."""
+
+
+class OAuthWithStreamingResponse(_OAuthRows, StreamedTwin):
+    """The protocol's endpoints. As streams."""
+
+
+class OAuth(_OAuthRows, Twin):
+    """The protocol's endpoints."""
+
+    @property
+    def with_raw_response(self) -> OAuthWithRawResponse:
+        """The same operations, answering with status, headers and body."""
+        return OAuthWithRawResponse(AsyncOAuth, self._engine, self._lease)
+
+    @property
+    def with_streaming_response(self) -> OAuthWithStreamingResponse:
+        """The same operations, answering before the body is read."""
+        return OAuthWithStreamingResponse(AsyncOAuth, self._engine, self._lease)
+
+
+class OAuthClientsWithRawResponse(_OAuthClientsRows, RawTwin):
+    """The OAuth clients of the account. As raw responses."""
+
+
+class OAuthClientsWithStreamingResponse(_OAuthClientsRows, StreamedTwin):
+    """The OAuth clients of the account. As streams."""
+
+
+class OAuthClients(_OAuthClientsRows, Twin):
+    """The OAuth clients of the account."""
+
+    @property
+    def with_raw_response(self) -> OAuthClientsWithRawResponse:
+        """The same operations, answering with status, headers and body."""
+        return OAuthClientsWithRawResponse(AsyncOAuthClients, self._engine, self._lease)
+
+    @property
+    def with_streaming_response(self) -> OAuthClientsWithStreamingResponse:
+        """The same operations, answering before the body is read."""
+        return OAuthClientsWithStreamingResponse(AsyncOAuthClients, self._engine, self._lease)
+
+
+class OAuthGrantsWithRawResponse(_OAuthGrantsRows, RawTwin):
+    """The grants that people of the account have given. As raw responses."""
+
+
+class OAuthGrantsWithStreamingResponse(_OAuthGrantsRows, StreamedTwin):
+    """The grants that people of the account have given. As streams."""
+
+
+class OAuthGrants(_OAuthGrantsRows, Twin):
+    """The grants that people of the account have given."""
+
+    @property
+    def with_raw_response(self) -> OAuthGrantsWithRawResponse:
+        """The same operations, answering with status, headers and body."""
+        return OAuthGrantsWithRawResponse(AsyncOAuthGrants, self._engine, self._lease)
+
+    @property
+    def with_streaming_response(self) -> OAuthGrantsWithStreamingResponse:
+        """The same operations, answering before the body is read."""
+        return OAuthGrantsWithStreamingResponse(AsyncOAuthGrants, self._engine, self._lease)
+
+
+class Telnyx(Twin):
+    """Telnyx's OAuth API for callers that block: the same as `AsyncTelnyx`, without `await`.
+
+    It may be used from many threads at once, and inside a running event loop. A client that is never closed is closed when the
+    program ends.
+    """
+
+    get = blocking(AsyncTelnyx.get)
+    post = blocking(AsyncTelnyx.post)
+    put = blocking(AsyncTelnyx.put)
+    patch = blocking(AsyncTelnyx.patch)
+    delete = blocking(AsyncTelnyx.delete)
+
+    @takes(AsyncTelnyx.__init__)
+    def __init__(self, **options: Any) -> None:
+        if options.get("http_session") is not None:
+            raise ValueError(
+                "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
+            )
+        self._wrap(AsyncTelnyx(**options))
+
+    def _wrap(self, core: AsyncTelnyx) -> None:
+        lease = Lease()
+        super().__init__(core, lease)
+        self.well_known = WellKnown(core.well_known, lease)
+        self.oauth = OAuth(core.oauth, lease)
+        self.oauth_clients = OAuthClients(core.oauth_clients, lease)
+        self.oauth_grants = OAuthGrants(core.oauth_grants, lease)
+        _open.add(self)
+
+    @property
+    def api_key(self) -> str | None:
+        """The API key, where the client has one."""
+        return self._client.api_key
+
+    @property
+    def client_id(self) -> str | None:
+        """The OAuth client's id."""
+        return self._client.client_id
+
+    @property
+    def client_secret(self) -> str | None:
+        """The OAuth client's secret."""
+        return self._client.client_secret
+
+    @property
+    def base_url(self) -> str:
+        """Where everything is sent."""
+        return self._client.base_url
+
+    @property
+    def timeout(self) -> Timeout:
+        """How long one attempt may take."""
+        return self._client.timeout
+
+    @property
+    def max_retries(self) -> int:
+        """How many attempts may follow the first."""
+        return self._client.max_retries
+
+    @property
+    def default_headers(self) -> HeaderValues:
+        """What the client adds to the headers of every call."""
+        return self._client.default_headers
+
+    @property
+    def default_query(self) -> QueryValues:
+        """What the client adds to the query of every call."""
+        return self._client.default_query
+
+    @property
+    def tokens(self) -> Tokens:
+        """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
+        return Tokens(self._client.tokens, self._lease)
+
+    @property
+    def validator(self) -> Validator:
+        """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
+        from .blocking.validator import Validator
+
+        return Validator(self._client.validator, self._lease)
+
+    @takes(AsyncTelnyx.copy)
+    def copy(self, **changes: Any) -> Telnyx:
+        if changes.get("http_session") is not None:
+            raise ValueError(
+                "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
+            )
+        twin = type(self).__new__(type(self))
+        twin._wrap(self._client.copy(**changes))
+        return twin
+
+    with_options = copy
+
+    def is_closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._lease.is_closed
+
+    def close(self) -> None:
+        """End this client's connections and renewals, and the private thread if no other client needs it."""
+        if self._lease.is_held:
+            self._lease.run(self._client.close)
+        self._lease.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncTelnyx", "Telnyx", 1)
+
+    @property
+    def _client(self) -> AsyncTelnyx:
+        core: AsyncTelnyx = self._core
+        return core
+
+    def __del__(self) -> None:
+        # `_lease` is missing when the constructor raised.
+        lease: Lease | None = getattr(self, "_lease", None)
+        if lease is None or not lease.is_held or self.is_closed():
+            return
+        warnings.warn(f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self)
+        core = self._client
+
+        async def end() -> None:
+            await core.close()
+            lease.close()
+
+        lease.start(end)
+
+
+_open: weakref.WeakSet[Telnyx] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """No snippet closes its client, and a program may end without a word."""
+    for client in list(_open):
+        client.close()
