@@ -57,7 +57,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Static types under two checkers, the lines of `tests/typing/` that must fail, and the public names' completeness."""
+    """Static types under two checkers, the lines of `tests/typing/` that must fail, and no public name untyped."""
     install(session, "typing")
     session.run("mypy")
     session.run("pyright")
@@ -85,10 +85,20 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report")
 
 
+def without_extras(session: nox.Session, wheel: Path) -> None:
+    """Every public name is there with the plain dependencies alone, and the command says what it misses."""
+    session.install("-q", "--force-reinstall", str(wheel))
+    every_name = "import telnyx_oauth as package; [getattr(package, name) for name in package.__all__]"
+    session.run("python", "-I", "-W", "error", "-c", every_name)
+    said = session.run("telnyx-oauth", "demo", silent=True, success_codes=[1, 2])
+    if "telnyx-oauth[cli]" not in str(said):
+        session.error(f"The command does not say that it needs telnyx-oauth[cli]: {said}")
+
+
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
     """The tests of the source distribution against the built wheel, with the sources gone."""
-    session.install("-q", "build", *group("test"))
+    session.install("-q", "build")
     built = Path(session.create_tmp()) / "built"
     shutil.rmtree(built, ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", str(built), ".", silent=True)
@@ -96,12 +106,12 @@ def build(session: nox.Session) -> None:
     strangers = [name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("telnyx_oauth")]
     if strangers:
         session.error(f"The wheel carries more than the package: {strangers}")
+    without_extras(session, wheel)
+    session.install("-q", f"{wheel}{EXTRAS}", *group("test"))
     with tarfile.open(sdist) as archive:
         archive.extractall(built, filter="data")
     tree = built / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(tree / "telnyx_oauth")
-    session.install("-q", "--force-reinstall", "--no-deps", str(wheel))
-    session.install("-q", f"{wheel}{EXTRAS}")
     session.chdir(tree)
     session.run("pytest", *session.posargs)
 
