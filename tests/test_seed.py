@@ -12,7 +12,7 @@ import pytest
 from telnyx_oauth.sandbox import Sandbox
 
 SEED = Path(__file__).parent / "seed" / "snippets.md"
-SNIPPETS = re.findall(r"^## (.+?)\n\n`(\w+) .*?`\n\n```python\n(.*?)```", SEED.read_text(), re.MULTILINE | re.DOTALL)
+SNIPPETS = re.findall(r"^## ([^\n]+)\n\n`(\w+) .*?`\n\n```python\n(.*?)```", SEED.read_text(), re.MULTILINE | re.DOTALL)
 CLIENT = r"OAuthClient\(client_id='.+'.*\)"
 GRANT = r"OAuthGrant\(id='182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e'.*\)"
 PRINTS = {
@@ -52,13 +52,21 @@ def test_a_snippet_runs_with_only_the_import_changed(title: str, code: str, sand
         **os.environ,
         "TELNYX_BASE_URL": sandbox.base_url,
         "TELNYX_API_KEY": sandbox.api_key,
-        # The token endpoint knows no API key.
-        **({"TELNYX_CLIENT_ID": sandbox.client_id, "TELNYX_CLIENT_SECRET": sandbox.client_secret} if "token" in title else {}),
+        # Neither the token endpoint nor introspection knows an API key.
+        **(
+            {"TELNYX_CLIENT_ID": sandbox.client_id, "TELNYX_CLIENT_SECRET": sandbox.client_secret}
+            if "oken" in title
+            else {}
+        ),
     }
     ours = code.replace("from telnyx import Telnyx", "from telnyx_oauth import Telnyx")
     assert ours != code
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", ours], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-X", "dev", "-c", ours],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stderr == ""
     assert done.returncode == 0
