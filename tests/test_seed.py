@@ -28,7 +28,7 @@ PRINTS = {
     "List OAuth grants": r"[0-9a-f-]{36}",
     "Get OAuth grant": GRANT,
     "Revoke OAuth grant": GRANT,
-    "Token introspection": r"None",
+    "Token introspection": r"\S{20,}",
     "JSON Web Key Set": r"\[Key\(kty='RSA'.*\)\]",
     "Dynamic client registration": r"\S{10,}",
     "OAuth token endpoint": r"eyJ[\w-]+\.[\w-]+\.[\w-]+",
