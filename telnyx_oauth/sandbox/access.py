@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
@@ -57,7 +56,7 @@ def _basic_credentials(call: Call) -> tuple[str, str] | None:
         return None
     try:
         decoded = base64.b64decode(value.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return "", ""
     client_id, _, secret = decoded.partition(":")
     # RFC 6749 section 2.3.1: both halves are form-urlencoded before they are joined.
@@ -65,4 +64,4 @@ def _basic_credentials(call: Call) -> tuple[str, str] | None:
 
 
 def _same(left: str, right: str) -> bool:
-    return hmac.compare_digest(left.encode("utf-8", "surrogateescape"), right.encode())
+    return hmac.compare_digest(left.encode("utf-8", "surrogatepass"), right.encode())

@@ -28,9 +28,11 @@ class Call:
     @classmethod
     def of(cls, request: Request) -> Call:
         """The call that a request makes."""
-        parts = urlsplit(request.url)
+        # Not by urlsplit, which raises where an address is odd: that would be a failure, and it is only a 404.
+        _, _, rest = request.url.partition("://")
+        path, _, query = rest[rest.find("/") :].partition("?")
         given = CIMultiDictProxy(CIMultiDict(request.headers))
-        return cls(request.method.upper(), parts.path or "/", parts.query, given, request.content)
+        return cls(request.method.upper(), path, query, given, request.content)
 
     @property
     def media_type(self) -> str:
@@ -102,8 +104,8 @@ def problems(body: Mapping[str, object], schema: Mapping[str, Check], required: 
 
 
 def text(value: object) -> str:
-    """A string with something in it."""
-    return "" if isinstance(value, str) and value.strip() else "must be a non-empty string"
+    """A string with something to read in it."""
+    return "" if isinstance(value, str) and value.strip() and value.isprintable() else "must be a non-empty string"
 
 
 def flag(value: object) -> str:
@@ -153,7 +155,7 @@ def _is_uri(value: str, schemes: tuple[str, ...] = ()) -> bool:
         parts = urlsplit(value)
     except ValueError:
         return False
-    if value != value.strip() or any(character.isspace() for character in value):
+    if not value.isascii() or not value.isprintable() or " " in value:
         return False
     if parts.scheme in ("http", "https") and not parts.hostname:
         return False

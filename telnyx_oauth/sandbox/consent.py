@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -45,7 +44,7 @@ def take_word(state: State, call: Call) -> Response:
         return error_page(400, "The form is malformed.")
     consent_token = form.get("consent_token", "")
     visit = _visit(call, consent_token)
-    proof = form.get("proof", "").encode()
+    proof = _octets(form.get("proof", ""))
     own = f"http://{call.headers.get('Host', '')}"
     if visit is None or not hmac.compare_digest(proof, _proof(state, consent_token, visit).encode()):
         return error_page(403, "The form does not come from this page in this browser.")
@@ -73,16 +72,19 @@ def _as_person(state: State, method: str, consent_token: str, body: object) -> d
 
 
 def _cookie_name(consent_token: str) -> str:
-    return f"consent-{hashlib.sha256(consent_token.encode()).hexdigest()[:16]}"
+    return f"consent-{hashlib.sha256(_octets(consent_token)).hexdigest()[:16]}"
 
 
 def _visit(call: Call, consent_token: str) -> str | None:
-    try:
-        cookie = SimpleCookie(call.headers.get("Cookie", "")).get(_cookie_name(consent_token))
-    except CookieError:
-        return None
-    return cookie.value if cookie else None
+    """What the page has put into this browser's cookie."""
+    cookies = (part.strip().partition("=") for part in call.headers.get("Cookie", "").split(";"))
+    return {name: value for name, _, value in cookies}.get(_cookie_name(consent_token))
 
 
 def _proof(state: State, consent_token: str, visit: str) -> str:
-    return hmac.new(state.csrf_key, f"{consent_token}\n{visit}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(state.csrf_key, _octets(f"{consent_token}\n{visit}"), hashlib.sha256).hexdigest()
+
+
+def _octets(text: str) -> bytes:
+    # What comes off the wire may hold lone surrogates; they must make a mismatch, not a failure.
+    return text.encode("utf-8", "surrogatepass")

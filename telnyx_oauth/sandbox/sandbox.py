@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import socket
@@ -147,8 +146,7 @@ class Sandbox(Settings):
         server, self._server = self._server, None
         if server is not None:
             server.stop()
-            await asyncio.wrap_future(server.ended)
-            server.join()
+            await server.wait_ended()
 
     async def send(self, request: Request) -> Response:
         """Answer a request without a socket: a transport. Faults become the errors that a connection would give."""

@@ -8,7 +8,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import assert_never
 
 from aiohttp import web
@@ -26,7 +25,6 @@ class Server:
         self._stopping = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="telnyx-sandbox", daemon=True)
-        self.ended: Future[None] = Future()
         self._thread.start()
 
     def stop(self) -> None:
@@ -37,10 +35,14 @@ class Server:
         """Wait until nothing of it is left."""
         self._thread.join()
 
+    async def wait_ended(self) -> None:
+        """As `join`, for who has an event loop to keep going."""
+        while self._thread.is_alive():
+            await asyncio.sleep(0.001)
+
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._main())
-        self.ended.set_result(None)
 
     async def _main(self) -> None:
         connections = web.Server(self._respond, handler_cancellation=True, access_log=None)
@@ -52,7 +54,7 @@ class Server:
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         content = await request.read()
-        url = f"http://{request.host}{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
+        url = f"http://127.0.0.1{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
         info = RequestInfo(request.method, url.partition("?")[0])
         served = self._serve(Request(request.method, url, info, request.headers, content))
         if served.delay and await self._stopped_within(served.delay):
@@ -85,10 +87,9 @@ def _whole(response: Response) -> web.Response:
 async def _truncated(request: web.BaseRequest, response: Response) -> web.StreamResponse:
     half = web.StreamResponse(status=response.status_code, headers=response.headers)
     half.content_length = len(response.content)
+    half.force_close()
     await half.prepare(request)
     await half.write(response.content[: len(response.content) // 2])
-    if request.transport is not None:
-        request.transport.close()
     return half
 
 

@@ -181,7 +181,7 @@ class State:
         if known is None or known.claims.get("iss") != self.root_url:
             return None
         expires_at = known.claims.get("exp")
-        if not isinstance(expires_at, int | float) or expires_at <= self.clock.now():
+        if not isinstance(expires_at, int | float) or not expires_at > self.clock.now():
             return None
         if known.claims.get("client_id") not in self.clients:
             return None

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import socket
+import subprocess
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
-from telnyx_oauth.sandbox import Sandbox
+from telnyx_oauth.sandbox import Sandbox, server
 
 
 @pytest.fixture
@@ -20,8 +24,7 @@ async def served():
 
 @pytest.fixture
 async def session():
-    # Without keep-alive: aiohttp sends a GET again when a kept connection breaks, and these tests break them.
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+    async with aiohttp.ClientSession() as session:
         yield session
 
 
@@ -97,6 +100,7 @@ def test_it_comes_back_on_the_same_port_with_what_it_knew():
         telnyx.start()
     telnyx.stop()
     telnyx.stop()
+    telnyx.seed_data = False
     with telnyx:
         assert telnyx.port == port
         assert telnyx._brain.state.valid_token(token)
@@ -109,11 +113,12 @@ def test_a_taken_port_is_an_error_and_leaves_nothing():
 
 
 async def test_a_reset_cuts_the_connection(served, session):
-    served.faults.add("/oauth/jwks", kind="reset")
+    served.faults.add("/oauth/register", kind="reset")
+    # Not a GET: aiohttp sends those again by itself.
     with pytest.raises(aiohttp.ClientOSError) as caught:
-        await session.get(f"{served.base_url}/oauth/jwks")
-    assert isinstance(caught.value, ConnectionResetError) or "reset" in str(caught.value)
-    assert served.requests[0].status is None
+        await session.post(f"{served.base_url}/oauth/register", json={})
+    assert caught.value.errno == errno.ECONNRESET
+    assert [entry.status for entry in served.requests] == [None]
 
 
 async def test_a_truncated_body_ends_early(served, session):
@@ -169,3 +174,23 @@ async def test_many_callers_are_served_at_once(served, session):
             return answer.status
 
     assert await asyncio.gather(*(one() for _ in range(100))) == [200] * 100
+
+
+async def test_a_connection_that_is_gone_already_needs_no_cutting():
+    gone = SimpleNamespace(transport=None)
+    assert server._cut(gone).status == 200
+
+
+@pytest.mark.parametrize("ending", ["", "telnyx.stop()"])
+def test_a_program_that_ends_says_nothing_whether_it_stopped_its_sandbox_or_not(ending):
+    code = f"from telnyx_oauth.sandbox import Sandbox; telnyx = Sandbox().start(); print(telnyx.base_url); {ending}"
+    ran = subprocess.run([sys.executable, "-W", "error", "-X", "dev", "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith("/v2\n")
+
+
+async def test_it_may_be_stopped_before_its_block_ends():
+    async with Sandbox() as telnyx:
+        telnyx._server.stop()
+        await telnyx.__aexit__(None, None, None)
+    assert not sandbox_threads()
