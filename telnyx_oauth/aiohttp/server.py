@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -93,18 +93,16 @@ class BearerAuth:
     def setup(self, app: web.Application) -> None:
         """Install the middleware, `app[VALIDATOR]`, and the audit of the routes at start-up.
 
-        The application warms the validator when it starts, and closes it when it ends.
+        The application has the keys ready before it takes requests. Closing the validator is for whoever made it.
         """
         if self not in app.middlewares:
             app.middlewares.append(self)
         app[VALIDATOR] = self._validator
         app.on_startup.append(self._audit)
-        app.cleanup_ctx.append(self._lifetime)
+        app.on_startup.append(self._warm)
 
-    async def _lifetime(self, app: web.Application) -> AsyncIterator[None]:
+    async def _warm(self, _app: web.Application) -> None:
         await self._validator.warm()
-        yield
-        await self._validator.aclose()
 
     async def _audit(self, app: web.Application) -> None:
         """Refuse to start with a route that contradicts itself, and say which are open to everyone."""
