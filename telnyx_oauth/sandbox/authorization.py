@@ -42,17 +42,7 @@ def authorize(state: State, call: Call) -> Response:
         error, description = wrong
         back = {"error": error, "error_description": description} | _shared(state, given.get("state"))
         return _redirect(extended(given["redirect_uri"], back))
-    consent_token = secrets.token_urlsafe(32)
-    state.consents[consent_token] = Authorization(
-        client_id=client.client_id,
-        redirect_uri=given["redirect_uri"],
-        scopes=scopes,
-        state=given.get("state"),
-        code_challenge=given.get("code_challenge"),
-        code_challenge_method=given.get("code_challenge_method", "plain"),
-        resource=given.get("resource"),
-        expires_at=state.clock.now() + state.settings.consent_lifetime,
-    )
+    consent_token = _asked_for(state, given, scopes)
     return _redirect(f"{state.root_url}/consent?{urlencode({'consent_token': consent_token})}")
 
 
@@ -157,6 +147,22 @@ def _objection(
         (malformed, "invalid_request", "The code_challenge is malformed."),
     )
     return next(((error, meaning) for broken, error, meaning in rules if broken), None)
+
+
+def _asked_for(state: State, given: Mapping[str, str], scopes: tuple[str, ...]) -> str:
+    """Write down what is asked; gives the consent token that stands for it."""
+    consent_token = secrets.token_urlsafe(32)
+    state.consents[consent_token] = Authorization(
+        client_id=given["client_id"],
+        redirect_uri=given["redirect_uri"],
+        scopes=scopes,
+        state=given.get("state"),
+        code_challenge=given.get("code_challenge"),
+        code_challenge_method=given.get("code_challenge_method", "plain"),
+        resource=given.get("resource"),
+        expires_at=state.clock.now() + state.settings.consent_lifetime,
+    )
+    return consent_token
 
 
 def _shared(state: State, client_state: str | None) -> dict[str, str]:

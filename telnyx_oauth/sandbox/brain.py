@@ -67,11 +67,7 @@ class Brain:
     def serve(self, request: Request) -> Served:
         """Handle one request, write it down, and let it meet a fault."""
         call = Call.of(request)
-        fault = self.faults.meeting(call)
-        if fault is None:
-            served = Served(self._handle(call))
-        else:
-            served = spoiled(fault, self._handle(call) if fault.processed else None)
+        served = self._served(call)
         now = self.state.clock.now()
         self.requests.add(
             LoggedRequest(
@@ -90,6 +86,12 @@ class Brain:
             served.response, headers=headers(*served.response.headers.items(), *pairs), request=request.info
         )
         return attrs.evolve(served, response=response)
+
+    def _served(self, call: Call) -> Served:
+        fault = self.faults.meeting(call)
+        if fault is None:
+            return Served(self._handle(call))
+        return spoiled(fault, self._handle(call) if fault.processed else None)
 
     def _handle(self, call: Call) -> Response:
         try:

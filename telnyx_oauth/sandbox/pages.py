@@ -83,7 +83,8 @@ def _origin(uri: str) -> str:
     """Where a redirect goes, as a source that a Content-Security-Policy can name."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2].replace(";", "").replace(",", "")
-    return f"{parts.scheme}://{host}" if host else f"{parts.scheme}:"
+    # An IPv6 address cannot be named in a policy; its scheme can.
+    return f"{parts.scheme}://{host}" if host and "[" not in host else f"{parts.scheme}:"
 
 
 def _page(

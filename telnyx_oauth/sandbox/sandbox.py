@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Generic, ParamSpec, Self, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import attrs
 
+from ..client import AsyncTelnyx
 from ..messages import Request, RequestInfo, Response
+from ..sync import Telnyx
 from .brain import Brain
 from .faults import Faults, Served
 from .log import RequestLog
@@ -25,10 +27,6 @@ from .seed_data import plant, plant_token
 from .server import Server
 from .state import AccessToken, Clock, Settings, State
 
-if TYPE_CHECKING:
-    from ..client import AsyncTelnyx
-    from ..sync import Telnyx
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -36,8 +34,8 @@ _T = TypeVar("_T")
 class _Ready(Generic[_P, _T]):
     """Makes clients of one sandbox. They take what their class takes; its address and credentials are filled in."""
 
-    def __init__(self, load: Callable[[], Callable[_P, _T]]) -> None:
-        self._load = load
+    def __init__(self, kind: Callable[_P, _T]) -> None:
+        self._kind = kind
 
     def __get__(self, sandbox: Sandbox, owner: type[Sandbox]) -> Callable[_P, _T]:
         return cast(Callable[_P, _T], partial(self._make, sandbox))
@@ -51,19 +49,7 @@ class _Ready(Generic[_P, _T]):
         }
         if not credentials.keys() & options.keys():
             filled |= credentials
-        return cast(Callable[..., _T], self._load())(**(filled | options))
-
-
-def _blocking_client() -> type[Telnyx]:
-    from ..sync import Telnyx
-
-    return Telnyx
-
-
-def _async_client() -> type[AsyncTelnyx]:
-    from ..client import AsyncTelnyx
-
-    return AsyncTelnyx
+        return cast(Callable[..., _T], self._kind)(**(filled | options))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False, slots=False)
@@ -99,13 +85,13 @@ class Sandbox(Settings):
     def __repr__(self) -> str:
         return f"<Sandbox {self.base_url}{'' if self._server else ', not started'}>"
 
-    client = _Ready(_blocking_client)
+    client = _Ready(Telnyx)
     """A blocking client of this sandbox. Takes what `Telnyx` takes.
 
     Without a credential among them it has the sandbox's own, API key and OAuth client both; with one, only that. Its
     validator takes the sandbox's tokens.
     """
-    async_client = _Ready(_async_client)
+    async_client = _Ready(AsyncTelnyx)
     """An async client of this sandbox, likewise."""
 
     def start(self) -> Self:

@@ -26,8 +26,12 @@ def plant(state: State, client_id: str, client_secret: str, *, examples: bool) -
         updated_at=now,
     )
     state.clients[client_id] = own
-    if not examples:
-        return
+    if examples:
+        _plant_examples(state, own)
+
+
+def _plant_examples(state: State, own: Client) -> None:
+    now = state.clock.now()
     for example_id, name in (("client_id", "Example application"), (EXAMPLE_ID, "My OAuth client")):
         state.clients[example_id] = Client(
             client_id=example_id,
@@ -39,11 +43,11 @@ def plant(state: State, client_id: str, client_secret: str, *, examples: bool) -
             updated_at=now,
         )
     scopes = default_scopes(own)
-    state.grants[EXAMPLE_ID] = Grant(id=EXAMPLE_ID, client_id=client_id, scopes=scopes, created_at=now)
+    state.grants[EXAMPLE_ID] = Grant(id=EXAMPLE_ID, client_id=own.client_id, scopes=scopes, created_at=now)
     state.consents["consent_token"] = Authorization(
         client_id="client_id", redirect_uri="https://example.com", scopes=scopes, expires_at=now + _FOREVER
     )
-    plant_token(state, client_id)
+    plant_token(state, own.client_id)
 
 
 def plant_token(state: State, client_id: str) -> None:

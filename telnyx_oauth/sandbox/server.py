@@ -37,7 +37,7 @@ class Server:
 
     async def wait_ended(self) -> None:
         """As `join`, for who has an event loop to keep going."""
-        while self._thread.is_alive():
+        while self._thread.is_alive():  # noqa: ASYNC110 - the end of a thread sets no event
             await asyncio.sleep(0.001)
 
     def _run(self) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from multidict import CIMultiDict
 
 from telnyx_oauth.messages import Request, RequestInfo
 
@@ -71,8 +72,6 @@ def test_a_scope_allows_what_it_says(ask, telnyx, scope, reads, writes):
 
 
 def test_two_authorization_headers_are_none(telnyx):
-    from multidict import CIMultiDict  # noqa: PLC0415 - only here
-
     given = CIMultiDict([("Authorization", f"Bearer {telnyx.api_key}")] * 2)
     url = f"{telnyx.base_url}/oauth/clients"
     assert telnyx._serve(Request("GET", url, RequestInfo("GET", url), given)).response.status_code == 401

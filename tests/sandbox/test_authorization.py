@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from telnyx_oauth.messages import Request, RequestInfo
 from telnyx_oauth.sandbox.authorization import same_redirect
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -60,8 +61,6 @@ def test_until_client_and_redirect_are_known_an_error_is_a_page(authorize, chang
 
 
 def test_a_repeated_parameter_is_a_page(telnyx):
-    from telnyx_oauth.messages import Request, RequestInfo  # noqa: PLC0415 - a query that no mapping can say
-
     url = f"{telnyx.base_url}/oauth/authorize?client_id=a&client_id=b"
     page = telnyx._serve(Request("GET", url, RequestInfo("GET", url))).response
     assert (page.status_code, "repeated" in page.text()) == (400, True)

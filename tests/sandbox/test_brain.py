@@ -29,7 +29,9 @@ MEMBERS = st.dictionaries(st.sampled_from((*NAMES, "odd")), VALUES, max_size=5)
 
 
 def form(members):
-    return urlencode({name.encode("utf-8", "replace"): str(value).encode("utf-8", "replace") for name, value in members.items()})
+    return urlencode(
+        {name.encode("utf-8", "replace"): str(value).encode("utf-8", "replace") for name, value in members.items()}
+    )
 
 
 BODIES = st.one_of(
@@ -41,7 +43,9 @@ BODIES = st.one_of(
 
 @given(
     method=st.sampled_from(("GET", "POST", "PUT", "DELETE")),
-    path=st.tuples(st.sampled_from(PATHS), st.just("") | WORDS.map(lambda word: quote(word.encode("utf-8", "replace")))),
+    path=st.tuples(
+        st.sampled_from(PATHS), st.just("") | WORDS.map(lambda word: quote(word.encode("utf-8", "replace")))
+    ),
     query=MEMBERS.map(form),
     body=BODIES,
     authorization=st.just(f"Bearer {TELNYX.api_key}") | WORDS | WORDS.map("Basic {}".format),

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 from telnyx_oauth.errors import AuthenticationError

@@ -83,7 +83,11 @@ def test_the_page_is_made_for_keyboards_small_screens_and_the_dark(visit):
 
 
 def test_what_a_client_says_of_itself_is_only_text(ask, visit, telnyx):
-    body = {"name": '<script>alert(1)</script>"&', "policy_uri": 'https://a.example/"><b>', "tos_uri": "https://b.example"}
+    body = {
+        "name": '<script>alert(1)</script>"&',
+        "policy_uri": 'https://a.example/"><b>',
+        "tos_uri": "https://b.example",
+    }
     ask("PUT", "/oauth/clients/client_id", body=body)
     page = visit()
     assert page.fetched == []
@@ -104,6 +108,23 @@ def test_a_verified_client_bears_no_warning_and_a_nameless_one_its_id(ask, telny
         if client_id == nameless["client_id"]:
             assert f"Allow {client_id} to use" in page.text()
             assert "form-action 'self' com.example.app:;" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "named"),
+    [
+        ("http://127.0.0.1:5000/cb", "http://127.0.0.1:5000"),
+        ("http://[::1]:5000/cb", "http:"),
+        ("https://me@host.example;x/cb", "https://host.examplex"),
+        ("com.example.app:/cb", "com.example.app:"),
+    ],
+)
+def test_the_forms_policy_names_where_the_redirect_leads(ask, redirect_uri, named):
+    ask("PUT", "/oauth/clients/client_id", body={"redirect_uris": [redirect_uri]})
+    query = {"client_id": "client_id", "redirect_uri": redirect_uri, "response_type": "code"}
+    place = ask("GET", "/oauth/authorize", key=None, query=query).headers["Location"]
+    policy = ask("GET", place[place.index("/consent") :], key=None).headers["Content-Security-Policy"]
+    assert f"form-action 'self' {named};" in policy
 
 
 @pytest.mark.parametrize(("decision", "outcome"), [("allow", "code="), ("deny", "error=access_denied")])

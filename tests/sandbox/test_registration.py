@@ -53,4 +53,6 @@ def test_bad_metadata_is_400_with_the_field_that_is_bad(ask, metadata, field, er
 
 
 def test_a_registration_must_be_json(ask):
-    assert ask("POST", "/oauth/register", form={"client_name": "x"}, key=None).json()["error"] == "invalid_client_metadata"
+    assert (
+        ask("POST", "/oauth/register", form={"client_name": "x"}, key=None).json()["error"] == "invalid_client_metadata"
+    )

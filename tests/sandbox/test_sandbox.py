@@ -90,5 +90,7 @@ def test_scopes_without_admin_have_a_token_of_all(telnyx):
 
 def test_the_package_does_not_load_its_sandbox():
     code = "import sys, telnyx_oauth; print(any(name.startswith('telnyx_oauth.sandbox') for name in sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=sys.path[0] or ".")
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=sys.path[0] or "."
+    )
     assert ran.stdout.strip() == "False"

@@ -19,7 +19,9 @@ def claims(token):
 
 @pytest.fixture
 def exchange(ask, own):
-    return lambda grant_type, **form: ask("POST", "/oauth/token", key=None, form={"grant_type": grant_type, **own, **form})
+    return lambda grant_type, **form: ask(
+        "POST", "/oauth/token", key=None, form={"grant_type": grant_type, **own, **form}
+    )
 
 
 @pytest.fixture

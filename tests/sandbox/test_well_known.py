@@ -8,11 +8,11 @@ from joserfc import jws
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import RSAKey
 
+from telnyx_oauth.messages import Request, RequestInfo
+
 
 @pytest.mark.parametrize("under", ["/.well-known", "/v2/.well-known"])
 def test_the_metadata_is_beside_and_under_v2_and_all_addresses_are_the_sandboxs_own(telnyx, under):
-    from telnyx_oauth.messages import Request, RequestInfo  # noqa: PLC0415 - the address is not one of the API's
-
     def get(path):
         url = telnyx.root_url + path
         return telnyx._serve(Request("GET", url, RequestInfo("GET", url))).response.json()
@@ -112,8 +112,6 @@ def test_the_key_set_is_not_sent_again_to_who_has_it(ask, telnyx):
 
 
 def _get(telnyx, path, headers):
-    from telnyx_oauth.messages import Request, RequestInfo  # noqa: PLC0415 - 304 is in no schema
-
     url = telnyx.base_url + path
     return Request("GET", url, RequestInfo("GET", url), headers)
 
