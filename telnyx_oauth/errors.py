@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import attrs
 
-from .messages import RequestInfo, Response
+from .messages import RequestInfo, Response, headers
 
 
 class TelnyxError(Exception):
@@ -35,6 +35,7 @@ class TelnyxError(Exception):
 def _restore(kind: type[TelnyxError], args: tuple[object, ...], state: dict[str, object]) -> TelnyxError:
     """Unpickle without `__init__`, so that every class may have the arguments that suit it."""
     error = kind.__new__(kind, *args)
+    error.args = args  # which OSError and its subclasses leave to `__init__`
     error.__dict__.update(state)
     return error
 
@@ -120,10 +121,13 @@ class APITimeoutError(APIConnectionError):
         super().__init__(message, request=request, sent=sent)
 
 
+_HARMLESS = frozenset({"content-type", "content-length", "date", "retry-after", "server", "via", "x-request-id"})
+
+
 class APIResponseValidationError(APIError):
     """The server answered, but not what the API promises. `problems` names each place by its path (`$.data[0].name`).
 
-    The body may hold a secret, so it is not kept. Use `with_raw_response` to look at it.
+    The body and most headers may hold a secret, so they are not kept. Use `with_raw_response` to look at them.
     """
 
     code = "invalid_response"
@@ -134,7 +138,8 @@ class APIResponseValidationError(APIError):
             request=response.request,
         )
         self.problems = problems
-        self.response = attrs.evolve(response, content=b"", stream=None)
+        kept = [pair for pair in response.headers.items() if pair[0].lower() in _HARMLESS]
+        self.response = attrs.evolve(response, headers=headers(*kept), content=b"", stream=None)
         self.status_code = response.status_code
         self.request_id = response.request_id
 
@@ -143,6 +148,7 @@ class APIStatusError(APIError):
     """The server refused the call or failed at it (any status but 2xx). `body` is the decoded answer."""
 
     code = "status_error"
+    # Narrower than in APIError, where they may be None. Nobody assigns to an error.
     status_code: int
     response: Response
 
@@ -157,8 +163,8 @@ class APIStatusError(APIError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, request=response.request)
-        self.response = response
-        self.status_code = response.status_code
+        self.response = response  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.status_code = response.status_code  # pyright: ignore[reportIncompatibleVariableOverride]
         self.request_id = response.request_id
         self.body = body
         self.errors = errors
@@ -304,6 +310,15 @@ class TokenRejectedError(TokenError, AuthenticationError):
 
     code = "token_rejected"
 
+    def __init__(
+        self,
+        message: str = "The server refuses a token that it has only just issued.",
+        *,
+        response: Response | None = None,
+    ) -> None:
+        # The manager knows that there was a 401 and not always which one.
+        AuthenticationError.__init__(self, message, response=response or Response(401))
+
 
 class TokenVerificationError(TokenError):
     """The issued token is not what it claims to be (signature, issuer or expiry) and was thrown away unused."""
@@ -325,6 +340,15 @@ class TokenPersistenceError(TokenError):
     """A token store cannot be read or written. Check the folder, the keyring or the server behind it."""
 
     code = "token_persistence_failed"
+
+
+class StoreConflictError(TokenPersistenceError):
+    """Somebody else has written the record meanwhile. The manager reads it again; a store raises this, callers never see it."""
+
+    code = "token_store_conflict"
+
+    def __init__(self, message: str = "The stored record was changed by someone else meanwhile.") -> None:
+        super().__init__(message)
 
 
 class ForkedGrantError(TokenError):

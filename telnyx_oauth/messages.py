@@ -139,7 +139,7 @@ def _charset(content_type: str) -> str:
         if name.strip().lower() == "charset":
             try:
                 found = codecs.lookup(value.strip().strip('"')).name
-            except LookupError:
+            except (LookupError, ValueError):  # ValueError: NUL, or bytes that were no text
                 break
             # Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
             return found if found.startswith(("utf", "iso8859", "cp125", "ascii")) else "utf-8"

@@ -10,8 +10,8 @@ Source: https://developers.telnyx.com/api-reference (OAuth)
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, cast
 
 import attrs
 
@@ -20,10 +20,8 @@ ClientType: TypeAlias = Literal["public", "confidential"]
 TokenEndpointAuthMethod: TypeAlias = Literal["none", "client_secret_basic", "client_secret_post"]
 CodeChallengeMethod: TypeAlias = Literal["S256", "plain"]
 
-model = attrs.frozen(kw_only=True, slots=False)
 
-
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class BaseModel:
     """What all answers have in common."""
 
@@ -35,7 +33,11 @@ class BaseModel:
     def model_fields_set(self) -> set[str]:
         """The names that the answer really had, unknown ones included."""
         known = {field.name for field in attrs.fields(type(self))} - {"model_extra", "_absent"}
-        return (known - set(self._absent)) | self.model_extra.keys()
+        return (known - self._unset()) | self.model_extra.keys()
+
+    def _unset(self) -> set[str]:
+        # A copy made with `attrs.evolve` may have a value where the answer had none.
+        return {name for name in self._absent if getattr(self, name) is None}
 
     def to_dict(
         self, *, mode: Literal["python", "json"] = "python", exclude_unset: bool = True, exclude_none: bool = False
@@ -44,11 +46,11 @@ class BaseModel:
 
         `mode="json"` writes times as text. `exclude_unset=False` adds the fields that the answer did not have, as `None`.
         """
-        left_out = {"model_extra", "_absent", *(self._absent if exclude_unset else ())}
+        left_out = {"model_extra", "_absent", *(self._unset() if exclude_unset else ())}
         names = [field.name for field in attrs.fields(type(self)) if field.name not in left_out]
         pairs = {name: getattr(self, name) for name in names} | self.model_extra
         return {
-            name: _plain(value, mode, exclude_unset, exclude_none)
+            name: _plain(value, mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none)
             for name, value in pairs.items()
             if not (exclude_none and value is None)
         }
@@ -65,26 +67,25 @@ class BaseModel:
 
         def __getattr__(self, name: str) -> object:
             # Only reached for names that are no field. `__dict__` first: pickle and copy ask before there is any.
-            try:
-                return self.__dict__["model_extra"][name]
-            except KeyError:
-                pass
+            # No protocol of Python's may be a stranger's word either, such as `__deepcopy__`.
+            if not name.startswith("__") and name in (extra := self.__dict__.get("model_extra", ())):
+                return extra[name]
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _plain(value: object, mode: str, exclude_unset: bool, exclude_none: bool) -> object:
+def _plain(value: object, *, mode: Literal["python", "json"], exclude_unset: bool, exclude_none: bool) -> object:
     if isinstance(value, BaseModel):
-        return value.to_dict(
-            mode="json" if mode == "json" else "python", exclude_unset=exclude_unset, exclude_none=exclude_none
-        )
+        return value.to_dict(mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none)
     if isinstance(value, list):
-        return [_plain(each, mode, exclude_unset, exclude_none) for each in value]
+        items = cast("list[object]", value)
+        return [_plain(each, mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none) for each in items]
     if isinstance(value, datetime) and mode == "json":
-        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        text = value.isoformat()
+        return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
     return value
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class WellKnownRetrieveAuthorizationServerMetadataResponse(BaseModel):
     """What the authorization server offers, and where (RFC 8414 section 2)."""
 
@@ -102,7 +103,7 @@ class WellKnownRetrieveAuthorizationServerMetadataResponse(BaseModel):
     protected_resources: list[str] | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class WellKnownRetrieveProtectedResourceMetadataResponse(BaseModel):
     """What the API says of itself as a protected resource (RFC 9728 section 2)."""
 
@@ -113,7 +114,7 @@ class WellKnownRetrieveProtectedResourceMetadataResponse(BaseModel):
     bearer_methods_supported: list[str] | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthTokenResponse(BaseModel):
     """An issued token (RFC 6749 section 5.1). `expires_in` is in seconds; `scope` is separated by spaces."""
 
@@ -124,7 +125,7 @@ class OAuthTokenResponse(BaseModel):
     scope: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthIntrospectResponse(BaseModel):
     """What the server says of a token (RFC 7662 section 2.2). All but `active` are absent for an inactive one."""
 
@@ -142,7 +143,7 @@ class OAuthIntrospectResponse(BaseModel):
     token_type: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class Key(BaseModel):
     """One public key (RFC 7517 section 4). `n` and `e` are an RSA key's, `crv`, `x` and `y` an elliptic curve's."""
 
@@ -157,14 +158,14 @@ class Key(BaseModel):
     y: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthRetrieveJwksResponse(BaseModel):
     """The keys that access tokens are signed with (RFC 7517 section 5)."""
 
     keys: list[Key] | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthRegisterResponse(BaseModel):
     """A newly registered client (RFC 7591 section 3.2.1). The secret is in this answer and nowhere else."""
 
@@ -183,14 +184,14 @@ class OAuthRegisterResponse(BaseModel):
     tos_uri: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthGrantsResponse(BaseModel):
     """Where to send the person after consent or denial. The address holds the authorization code, or the error."""
 
     redirect_uri: str = attrs.field(repr=False)
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class DataRequestedScope(BaseModel):
     """One scope that an application asks for, in words."""
 
@@ -199,7 +200,7 @@ class DataRequestedScope(BaseModel):
     description: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class Data(BaseModel):
     """What a person is asked to consent to."""
 
@@ -213,14 +214,14 @@ class Data(BaseModel):
     tos_uri: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthRetrieveResponse(BaseModel):
     """A consent token's details."""
 
     data: Data | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthClient(BaseModel):
     """An OAuth client. `client_secret` is there only in the answer that made it, and for confidential clients."""
 
@@ -242,28 +243,28 @@ class OAuthClient(BaseModel):
     tos_uri: str | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthClientCreateResponse(BaseModel):
     """The client that was created, with its secret."""
 
     data: OAuthClient | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthClientRetrieveResponse(BaseModel):
     """One client."""
 
     data: OAuthClient | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthClientUpdateResponse(BaseModel):
     """The client as it is after the change."""
 
     data: OAuthClient | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthGrant(BaseModel):
     """What a person allowed a client to do."""
 
@@ -275,21 +276,21 @@ class OAuthGrant(BaseModel):
     last_used_at: datetime | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthGrantRetrieveResponse(BaseModel):
     """One grant."""
 
     data: OAuthGrant | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthGrantDeleteResponse(BaseModel):
     """The grant that was revoked."""
 
     data: OAuthGrant | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthOAuthPaginationMeta(BaseModel):
     """Where a page stands among all pages. Pages count from 1."""
 
@@ -299,7 +300,7 @@ class OAuthOAuthPaginationMeta(BaseModel):
     total_results: int | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthClientListResponse(BaseModel):
     """One page of clients, as the API sends it."""
 
@@ -307,7 +308,7 @@ class OAuthClientListResponse(BaseModel):
     meta: OAuthOAuthPaginationMeta | None = None
 
 
-@model
+@attrs.frozen(kw_only=True, slots=False)
 class OAuthGrantListResponse(BaseModel):
     """One page of grants, as the API sends it."""
 
@@ -326,7 +327,8 @@ class OAuthRetrieveAuthorizeResponse(str):
     html: str | None
     url: str
 
-    def __new__(cls, *, url: str, html: str | None = None) -> OAuthRetrieveAuthorizeResponse:
+    def __new__(cls, *, url: str, html: str | None = None) -> Self:
+        """The page where there is one, else the address."""
         self = super().__new__(cls, url if html is None else html)
         self.url = url
         self.html = html
