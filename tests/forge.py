@@ -111,7 +111,7 @@ def token(
 
 
 def policy(**changes: object) -> TokenPolicy:
-    return TokenPolicy.rfc9068(issuer=ISSUER, audience=AUDIENCE, **changes)
+    return TokenPolicy(issuer=ISSUER, audience=AUDIENCE, **changes)
 
 
 @attrs.define

@@ -16,6 +16,8 @@ _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"P-256": ("ES256", 32), "P-384": ("ES384", 48), "P-521": ("ES512", 66)}
 _EDWARDS = frozenset({"EdDSA", "Ed25519"})  # RFC 9864 gave the one curve of RFC 8037 that we take its own name
 _RSA_BITS = range(2048, 8193)
+# Some smart cards made moduli that can be factored; modulo these primes they are all powers of 65537 (CVE-2017-15361).
+_ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 _Check: TypeAlias = Callable[[bytes, bytes], bool]
@@ -87,6 +89,8 @@ def _rsa(jwk: Mapping[str, object]) -> VerificationKey:
         raise UnusableKeyError("n is not an odd number of 2048 to 8192 bits")
     if exponent < 3 or not exponent % 2:
         raise UnusableKeyError("e is not an odd number from 3")
+    if all(any(pow(65537, power, prime) == modulus % prime for power in range(prime)) for prime in _ROCA_PRIMES):
+        raise UnusableKeyError("n was made by a generator with a known weakness (ROCA)")
     return _key(jwk, _RSA, (modulus.bit_length() + 7) // 8, ("e", "kty", "n"))
 
 

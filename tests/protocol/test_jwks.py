@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from telnyx_oauth.errors import Reason
+from telnyx_oauth.protocol.jose import parse_object
+from telnyx_oauth.protocol.jwk import UnusableKeyError, import_key
+from telnyx_oauth.protocol.jwks import KeySet, read_jwks
+from tests.forge import DROP, b64, ec, ed, jwks, key, public, rsa, sign, unb64
+
+RSA = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+
+
+def read(*keys: object) -> KeySet:
+    found = read_jwks(json.dumps({"keys": list(keys)}).encode())
+    assert found is not None
+    return found
+
+
+def imported(jwk: object):
+    return import_key((parse_object(json.dumps({"jwk": jwk}).encode()) or {})["jwk"])
+
+
+@pytest.mark.parametrize(
+    ("private", "alg", "signers"),
+    [
+        (rsa, "RS256", RSA),
+        (ec, "ES256", {"ES256"}),
+        (lambda: key("p384", "EC", "P-384"), "ES384", {"ES384"}),
+        (lambda: key("p521", "EC", "P-521"), "ES512", {"ES512"}),
+        (ed, "Ed25519", {"Ed25519", "EdDSA"}),
+    ],
+    ids=["RSA", "P-256", "P-384", "P-521", "Ed25519"],
+)
+def test_a_key_verifies_what_its_private_half_signed_by_the_algorithms_of_its_kind(private, alg, signers):
+    made = imported(public(private()))
+    signature = sign(alg, b"input", private())
+    assert made.algorithms == signers
+    assert made.verify(alg, b"input", signature)
+    assert not made.verify(alg, b"other", signature)
+    assert not made.verify(alg, b"input", signature + b"\0")
+    assert not made.verify(alg, b"input", signature[:-1])
+    assert not made.verify("HS256", b"input", signature)
+    assert private().as_dict(private=False).get("x", "-") not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("alg", "allowed"),
+    [("RS256", {"RS256"}), ("PS512", {"PS512"}), (DROP, RSA)],
+)
+def test_a_key_is_for_the_algorithm_that_it_names(alg, allowed):
+    assert imported(public(rsa(), alg=alg)).algorithms == allowed
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
+def test_both_names_of_the_edwards_curve_mean_the_same(alg):
+    assert imported(public(ed(), alg=alg)).algorithms == {"EdDSA", "Ed25519"}
+
+
+def test_a_key_is_known_by_its_thumbprint():
+    assert imported(public(ec())).thumbprint == unb64(ec().thumbprint()).hex()
+    assert imported(public(ec())) == imported(public(ec(), key_ops=["verify"], use="sig"))
+    assert imported(public(ec())) != imported(public(ec(), kid="other"))
+    assert len({imported(public(ec())), imported(public(ec()))}) == 1
+
+
+def test_a_modulus_of_a_known_weak_generator_is_refused():
+    weak = math.prod((11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)) << 1950 | 1
+    with pytest.raises(UnusableKeyError, match="ROCA"):
+        imported({"kty": "RSA", "e": "AQAB", "n": b64(weak.to_bytes((weak.bit_length() + 7) // 8))})
+
+
+def test_the_key_that_a_header_means_is_found():
+    keys = read(public(rsa()), public(key("second")), public(ec()), public(ed(), kid=DROP))
+    assert keys.select("RS256", "rsa") == imported(public(rsa()))
+    assert keys.select("ES256", None) == imported(public(ec()))
+    assert keys.select("Ed25519", None) == imported(public(ed(), kid=DROP))
+    assert keys.select("Ed25519", "ed") is Reason.KID_UNKNOWN
+    assert keys.select("RS256", None) is Reason.KID_AMBIGUOUS
+    assert keys.select("RS256", "ec") is Reason.KID_UNKNOWN
+    assert keys.select("ES384", None) is Reason.KID_UNKNOWN
+    assert keys.knows("ec")
+    assert not keys.knows("ed")
+
+
+def test_two_keys_of_one_id_are_both_unusable_and_the_same_key_twice_is_one():
+    twice = read(public(rsa()), public(rsa()), public(ec()), public(key("other", "EC"), kid="ec"))
+    assert twice.select("RS256", "rsa") == imported(public(rsa()))
+    assert twice.select("ES256", "ec") is Reason.KID_AMBIGUOUS
+    third = read(*(public(key(name), kid="same") for name in ("rsa", "second", "third")))
+    assert third.select("PS256", "same") is Reason.KID_AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    "document", [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":null}', b'{"keys":[],"keys":[]}', b"<html>"]
+)
+def test_what_is_no_jwks_is_none(document):
+    assert read_jwks(document) is None
+
+
+def test_a_set_may_have_so_many_keys_and_no_more():
+    many = json.dumps({"keys": [public(ec(), kid=str(number)) for number in range(3)]}).encode()
+    assert read_jwks(many, max_keys=2) is None
+    assert len((read_jwks(many, max_keys=3) or KeySet()).keys) == 3
+
+
+def test_why_a_key_is_left_out_is_told_in_our_words_alone():
+    keys = read(public(ec()), {"kty": "<script>"}, rsa().as_dict(private=True), public(rsa(), use="enc"))
+    assert keys.skipped == (
+        "keys[1]: kty is not RSA, EC or OKP",
+        "keys[2]: it publishes a private or symmetric key",
+        "keys[3]: use is not sig",
+    )
+    assert len(keys.keys) == 1
+    assert len(jwks()["keys"]) == 3

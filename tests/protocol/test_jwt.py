@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from telnyx_oauth.errors import ExpiredTokenError, InvalidTokenError, Reason
+from telnyx_oauth.protocol.jwt import (
+    ALGORITHMS,
+    TELNYX_ISSUER,
+    TokenPolicy,
+    check_addressee,
+    check_claims,
+    check_header,
+    numeric_date,
+    read_token,
+)
+from tests.forge import AUDIENCE, DROP, ISSUER, NOW, claims, policy, token
+
+HEADER = {"alg": "RS256", "kid": "k", "typ": "at+jwt"}
+
+
+def refused(call, *args, **kwargs) -> Reason:
+    with pytest.raises(InvalidTokenError) as caught:
+        call(*args, **kwargs)
+    return caught.value.reason
+
+
+def test_the_policy_of_rfc_9068_is_the_default_one():
+    made = TokenPolicy.rfc9068(issuer=ISSUER, audience=[AUDIENCE], leeway=5, max_lifetime=60, max_age=30)
+    assert made == TokenPolicy(issuer=ISSUER, audience=AUDIENCE, leeway=5, max_lifetime=60, max_age=30)
+    assert made.required == {"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
+
+
+def test_the_telnyx_policy_makes_do_with_less():
+    made = TokenPolicy.telnyx(audience=AUDIENCE)
+    assert made.issuer == TELNYX_ISSUER
+    assert made.typ == {"at+jwt", "jwt"}
+    assert made.required == {"iss", "exp", "aud", "client_id"}
+
+
+def test_the_three_claims_without_which_nothing_can_be_judged_are_always_required():
+    assert policy(required="sub").required == {"iss", "exp", "aud", "sub"}
+    assert policy(typ=["application/AT+JWT"]).typ == {"at+jwt"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithms": {"HS256"}},
+        {"algorithms": {"RS256", "none"}},
+        {"algorithms": ()},
+        {"leeway": -1},
+        {"leeway": 301},
+        {"leeway": float("nan")},
+        {"typ": ()},
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_an_error(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        policy(**changes)
+
+
+def test_a_policy_without_issuer_or_audience_is_an_error():
+    for issuer, audience in (("", AUDIENCE), (ISSUER, ()), (ISSUER, ""), (ISSUER, [AUDIENCE, ""])):
+        with pytest.raises(ValueError, match=r"issuer|audience"):
+            TokenPolicy(issuer=issuer, audience=audience)
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_an_allowed_algorithm_passes_and_no_other(algorithm):
+    only = policy(algorithms=algorithm)
+    assert check_header(only, {**HEADER, "alg": algorithm}) == (algorithm, "k")
+    others = [refused(check_header, only, {**HEADER, "alg": other}) for other in ALGORITHMS - {algorithm}]
+    assert set(others) == {Reason.ALG_NOT_ALLOWED}
+
+
+def test_a_header_without_kid_is_allowed():
+    assert check_header(policy(), {"alg": "RS256", "typ": "at+jwt"}) == ("RS256", None)
+
+
+def test_a_token_is_taken_apart():
+    read = read_token(policy(), token(sub="s"))
+    assert (read.algorithm, read.key_id, read.claims["sub"]) == ("RS256", "rsa", "s")
+    assert read.signing_input.decode() == token(sub="s").rpartition(".")[0]
+    assert "user-1" not in repr(read_token(policy(), token()))
+
+
+def test_the_addressee_is_checked_before_anything_is_proven():
+    check_addressee(policy(), claims(), NOW)
+    assert refused(check_addressee, policy(), claims(aud=DROP), NOW) is Reason.CLAIM_MISSING
+    assert refused(check_addressee, policy(), claims(iss="x"), NOW) is Reason.ISS_MISMATCH
+    assert refused(check_addressee, policy(), claims(aud="x"), NOW) is Reason.AUD_MISMATCH
+    assert refused(check_addressee, policy(), claims(exp=NOW - 31), NOW) is Reason.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "reason"),
+    [
+        ({"exp": NOW - 30}, {}, Reason.EXPIRED),
+        ({"nbf": NOW + 31}, {}, Reason.NOT_YET_VALID),
+        ({"iat": NOW + 31}, {}, Reason.ISSUED_IN_FUTURE),
+        ({}, {"max_lifetime": 609}, Reason.LIFETIME_TOO_LONG),
+        ({"iat": DROP}, {"max_lifetime": 609}, Reason.LIFETIME_TOO_LONG),
+        ({"exp": DROP}, {"max_lifetime": 609}, Reason.LIFETIME_TOO_LONG),
+        ({"iat": NOW - 91}, {"max_age": 60}, Reason.TOO_OLD),
+        ({"iat": DROP}, {"max_age": 60}, Reason.TOO_OLD),
+        ({"tenant": ""}, {"required": {"tenant"}}, Reason.CLAIM_MISSING),
+        ({}, {"required": {"tenant"}}, Reason.CLAIM_MISSING),
+    ],
+)
+def test_the_claims_are_held_to_the_policy(changes, limits, reason):
+    made = policy(**limits)
+    required = made.required if "required" in limits else frozenset()
+    assert refused(check_claims, made, claims(**changes), NOW, required=required) is reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits"),
+    [
+        ({}, {"max_lifetime": 610}),
+        ({"iat": NOW - 90}, {"max_age": 60}),
+        ({"exp": NOW - 29.5}, {}),
+        ({"nbf": NOW + 30, "iat": NOW + 30}, {}),
+        ({"iss": DROP, "aud": DROP, "exp": DROP, "sub": DROP, "scope": DROP}, {}),
+        ({"tenant": "t"}, {"required": {"tenant"}}),
+    ],
+)
+def test_what_the_policy_allows_passes(changes, limits):
+    made = policy(**limits)
+    check_claims(made, claims(**changes), NOW, required=made.required if "required" in limits else frozenset())
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.5, 2**53 - 1])
+def test_a_numeric_date_is_a_number_of_seconds(value):
+    assert numeric_date({"exp": value}, "exp") == value
+    assert numeric_date({}, "exp") is None
+
+
+@pytest.mark.parametrize("value", [None, True, "1", (1,), -1, -0.1, 2**53, float("nan"), float("inf")])
+def test_what_is_no_numeric_date_is_refused(value):
+    assert refused(numeric_date, {"exp": value}, "exp") is Reason.CLAIM_INVALID
+
+
+def test_a_token_that_was_good_says_that_it_expired():
+    with pytest.raises(ExpiredTokenError, match="The access token expired"):
+        check_addressee(policy(leeway=0), claims(exp=NOW), NOW)
