@@ -1,0 +1,24 @@
+"""The command `telnyx-oauth`. This much of it runs without the extra `cli`, to say that it is missing."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from io import TextIOWrapper
+
+
+def main() -> None:
+    """Run the command line. Ends the process: 0 is success, 1 an error, 2 wrong usage, 4 authentication needed."""
+    missing = [name for name in ("click", "platformdirs", "rich") if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"The command line needs {' and '.join(missing)}, which the extra `cli` brings: "
+            'pip install "telnyx-oauth[cli]"'
+        )
+    from .app import cli
+
+    for stream in (sys.stdout, sys.stderr):
+        # A name from the service may hold any character, and no character may end a command.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    cli(prog_name="telnyx-oauth")

@@ -1,0 +1,192 @@
+"""`demo`: what a user of the API comes for, step by step over real HTTP."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ..errors import TelnyxError, TokenValidationError
+from ..protocol.jose import looks_like_jwt
+from ..protocol.urls import root_of
+from .command import Failure, Session, command
+from .output import Output
+
+if TYPE_CHECKING:
+    from ..protocol.token import Token
+    from ..sandbox import Sandbox
+    from ..sync import Telnyx
+
+LIFETIME: Final = 2
+"""Seconds that a token lives where the renewal is watched: it is renewed after half of them."""
+PATIENCE: Final = 10
+"""Seconds after which a renewal is not coming."""
+
+
+@attrs.define
+class Steps:
+    """What has been shown so far."""
+
+    out: Output
+    taken: list[dict[str, object]] = attrs.field(factory=list[dict[str, object]])
+
+    def begin(self, title: str, code: str) -> None:
+        """Say what comes next, and the line of Python that does it."""
+        self.taken.append({"step": title, "code": code})
+        if not self.out.as_json:
+            self.out.line(f"{len(self.taken)}. {title}", "bold")
+            self.out.line(f"   {code}", "dim")
+
+    def found(self, **facts: object) -> None:
+        """Say how it went."""
+        self.taken[-1]["found"] = {name.replace("_", " "): value for name, value in facts.items()}
+        if not self.out.as_json:
+            self.out.record({name.replace("_", " "): value for name, value in facts.items()}, indent=3)
+            self.out.line()
+
+    def skip(self, why: str) -> None:
+        """Say why it is not done."""
+        self.taken[-1]["skipped"] = why
+        if not self.out.as_json:
+            self.out.line(f"   skipped: {why}\n", "yellow")
+
+
+@command("demo")
+def demo(session: Session) -> None:
+    """See it work, step by step, against a local Telnyx.
+
+    Discovery, tokens, clients, introspection, verification, a new key, a renewal, all over HTTP. The local Telnyx is
+    started for it and holds nothing of yours. With --base-url the service there is shown instead, with the credentials
+    from the environment; what would change anything is skipped.
+    """
+    steps = Steps(session.out)
+    local: Sandbox | None = None
+    with ExitStack() as stack:
+        if session.base_url is None:
+            from ..sandbox import Sandbox
+
+            local = stack.enter_context(Sandbox())
+            # A proxy knows nothing of this machine's own ports.
+            client = stack.enter_context(local.client(trust_env=False))
+        else:
+            root = root_of(session.base_url)
+            client = stack.enter_context(session.client(audience=root, issuer=root))
+        _tour(steps, client, local)
+    if session.out.as_json:
+        session.out.json({"base_url": client.base_url, "steps": steps.taken})
+    else:
+        session.out.line("Done: all of it over HTTP, and no secret was printed.", "green")
+
+
+def _tour(steps: Steps, client: Telnyx, local: Sandbox | None) -> None:
+    steps.begin("Discover the service", "client.well_known.retrieve_authorization_server_metadata()")
+    metadata = client.well_known.retrieve_authorization_server_metadata()
+    steps.found(
+        issuer=metadata.issuer, token_endpoint=metadata.token_endpoint, grant_types=metadata.grant_types_supported
+    )
+
+    steps.begin("Get a token", "token = client.tokens.get()")
+    token = client.tokens.get()
+    if client.tokens.renewable:
+        seconds = None if token.expires_at is None else round(token.remaining())
+        steps.found(generation=token.generation, scopes=sorted(token.scopes), seconds_left=seconds)
+    else:
+        steps.skip("only an API key is configured, and the calls carry that")
+
+    steps.begin("Call the API with it: list the OAuth clients", "client.oauth_clients.list()")
+    page = client.oauth_clients.list()
+    steps.found(
+        clients=[each.name for each in page.data],
+        in_all=page.meta.total_results if page.meta else None,
+    )
+
+    steps.begin("Create an OAuth client", "client.oauth_clients.create(name=..., ...)")
+    if local is None:
+        steps.skip("it would change something")
+    else:
+        _create(steps, client)
+
+    steps.begin("Introspect the token", "client.oauth.introspect(token=token.access_token)")
+    if client.tokens.renewable:
+        told = client.oauth.introspect(token=token.access_token)
+        steps.found(active=told.active, client_id=told.client_id, scope=told.scope)
+    else:
+        steps.skip("an API key is no token")
+
+    steps.begin("Verify the token against the service's keys", "client.validator.validate(token.access_token)")
+    _verify(steps, client, token)
+
+    steps.begin("Have the signing key replaced, and verify a token of the new one", "sandbox.rotate_key()")
+    if local is None:
+        steps.skip("it is the service's to do")
+    else:
+        kid = local.rotate_key()
+        client.tokens.forget()
+        fresh = client.tokens.get()
+        verified = client.validator.validate(fresh.access_token)
+        old = client.validator.validate(token.access_token)
+        steps.found(new_key=kid, new_token_signed_by=verified.key_id, old_token_still_good=old.key_id != kid)
+
+    steps.begin("See tokens renew themselves while calls go on", "client.oauth_clients.list()  # again and again")
+    if local is None:
+        steps.skip("the service's tokens live too long to wait for it")
+    else:
+        _renew(steps, client, local)
+
+
+def _create(steps: Steps, client: Telnyx) -> None:
+    created = client.oauth_clients.create(
+        name="Demo", client_type="confidential", allowed_grant_types=["client_credentials"], allowed_scopes=["admin"]
+    ).data
+    if created is None:
+        raise Failure("The service says that it created a client, and not which.")
+    theirs = client.with_options(client_id=created.client_id, client_secret=created.client_secret)
+    with theirs:
+        page = theirs.oauth_clients.list(filter_client_id=created.client_id)
+    steps.found(
+        client_id=created.client_id,
+        client_secret="told once, and not shown here",
+        its_own_token_works=[each.client_id for each in page.data] == [created.client_id],
+    )
+    client.oauth_clients.delete(created.client_id)
+
+
+def _verify(steps: Steps, client: Telnyx, token: Token) -> None:
+    if not looks_like_jwt(token.access_token):
+        steps.skip("it is no JWT, so only the service can say what it means")
+        return
+    try:
+        access = client.validator.validate(token.access_token)
+    except TokenValidationError as error:
+        steps.found(accepted=False, reason=error.reason)
+        return
+    steps.found(
+        accepted=True,
+        issuer=access.issuer,
+        audience=access.audience,
+        subject=access.subject,
+        signed_by=access.key_id,
+        algorithm=access.algorithm,
+    )
+
+
+def _renew(steps: Steps, client: Telnyx, local: Sandbox) -> None:
+    local.token_lifetime = LIFETIME
+    client.tokens.forget()
+    first, calls, slowest, began = client.tokens.get().generation, 0, 0.0, time.monotonic()
+    while (generation := client.tokens.get().generation) < first + 2:
+        if time.monotonic() - began > PATIENCE:
+            raise TelnyxError(f"The token was not renewed within {PATIENCE} s.")
+        before = time.monotonic()
+        client.oauth_clients.list(page_size=1)
+        slowest = max(slowest, time.monotonic() - before)
+        calls += 1
+        time.sleep(0.05)
+    steps.found(
+        token_lifetime=f"{LIFETIME} s",
+        watched_for=f"{time.monotonic() - began:.1f} s",
+        tokens=generation - first + 1,
+        calls_meanwhile=f"{calls}, none refused, the slowest took {slowest * 1000:.0f} ms",
+    )

@@ -1,0 +1,174 @@
+"""How answers are shown: tables for people, plain columns for pipes, JSON for programs. Secrets only where asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import attrs
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NARROW: Final = 60
+"""Below this many columns a table becomes one block per row."""
+SECRET: Final = frozenset(
+    {"access_token", "client_secret", "id_token", "refresh_token", "registration_access_token"}
+)  # fmt: skip
+# What a terminal takes for an order (ECMA-48), and what turns the direction of text: both could make one thing look another.
+_ORDERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class Answer(Protocol):
+    """A value that the API answered with."""
+
+    def to_dict(self, *, mode: str) -> dict[str, object]:
+        """The answer with the API's own names."""
+        ...
+
+
+def clean(text: str) -> str:
+    """Text that a terminal shows and does not obey."""
+    return _ORDERS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def text(value: object) -> str:
+    """A value as a person reads it, on one line."""
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = cast("Iterable[object]", value)
+        return ", ".join(map(text, items))
+    if isinstance(value, dict):
+        return clean(json.dumps(value, default=str))
+    return clean(str(value))
+
+
+def plain(answer: Answer, *, secrets: bool = False, mode: str = "json") -> dict[str, object]:
+    """An answer's members, without those that hold secrets unless these are what was asked for."""
+    members = answer.to_dict(mode=mode)
+    return members if secrets else {name: value for name, value in members.items() if name not in SECRET}
+
+
+@attrs.define(slots=False)
+class Output:
+    """Where a command's results go. With `as_json` all that reaches stdout is one JSON document."""
+
+    as_json: bool = False
+
+    @cached_property
+    def console(self) -> Console:
+        """Where results go."""
+        return _console(stderr=False)
+
+    @cached_property
+    def errors(self) -> Console:
+        """Where progress and remarks go."""
+        return _console(stderr=True)
+
+    def json(self, value: object) -> None:
+        """Write the one document. ASCII, so that it is the same in every locale and gives no terminal an order."""
+        click.echo(json.dumps(value, indent=2, default=str))
+
+    def line(self, words: str = "", style: str = "") -> None:
+        """Write a line, which the terminal may wrap and nobody cuts."""
+        from rich.text import Text
+
+        self.console.print(Text(words, style), soft_wrap=True)
+
+    def note(self, words: str) -> None:
+        """Say something beside the result, on stderr."""
+        from rich.text import Text
+
+        self.errors.print(Text(clean(words), "dim"), soft_wrap=True)
+
+    def answer(self, answer: Answer, *, secrets: bool = False) -> None:
+        """Show one answer of the API."""
+        if self.as_json:
+            self.json(plain(answer, secrets=secrets))
+        else:
+            self.record(plain(answer, secrets=secrets, mode="python"))
+
+    def record(self, members: Mapping[str, object], indent: int = 0) -> None:
+        """Show names and values, a line each; members without a value are left out."""
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        given = {name: text(value) for name, value in members.items() if value is not None}
+        width = max(map(len, given), default=0)
+        if not self.console.is_terminal:
+            for name, value in given.items():
+                click.echo(f"{'':{indent}}{clean(name):{width}}  {value}")
+            return
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="cyan", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in given.items():
+            grid.add_row(Text(clean(name)), Text(value))
+        self.console.print(Padding(grid, (0, 0, 0, indent)))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, object]], nothing: str) -> None:
+        """Show rows of which `columns` are of interest, or say `nothing`."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        cells = [[text(row.get(name)) for name in columns] for row in rows]
+        if not rows:
+            self.note(nothing)
+        elif not self.console.is_terminal:
+            widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+            for line in (columns, *cells):
+                click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        elif self.console.width < NARROW:
+            for number, line in enumerate(cells):
+                self.line() if number else None
+                self.record(dict(zip(columns, line, strict=True)))
+        else:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for name in columns:
+                table.add_column(Text(name), overflow="fold")
+            for line in cells:
+                table.add_row(*map(Text, line))
+            self.console.print(table)
+
+    @contextmanager
+    def progress(self, what: str) -> Generator[Callable[[int, int | None], None]]:
+        """While something long goes on: a function to tell how far it is. Shown where a person is looking at it."""
+        if not self.errors.is_terminal or self.errors.no_color:
+            yield _unwatched
+            return
+        from rich.progress import Progress
+
+        with Progress(console=self.errors, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _unwatched(done: int, total: int | None) -> None:
+    pass
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    # rich's own NO_COLOR still makes things bold and dim; here nothing but text goes out.
+    return Console(
+        stderr=stderr,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

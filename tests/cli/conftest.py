@@ -1,0 +1,88 @@
+"""The command as a user runs it: a process of its own, with an environment that a test decides."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import telnyx_oauth
+from telnyx_oauth.sandbox import Sandbox
+
+COMMAND = (sys.executable, "-W", "error", "-m", "telnyx_oauth.cli")
+WHERE = str(Path(telnyx_oauth.__file__).parent.parent)
+PATIENCE = 30.0
+
+
+@pytest.fixture(scope="module")
+def _started() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_started: Sandbox) -> Sandbox:
+    """A local Telnyx as it is when new."""
+    _started.reset()
+    return _started
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where the platform keeps this user's files, and nobody else's."""
+    return tmp_path
+
+
+@attrs.frozen
+class Shell:
+    """What a user has exported, and commands that see it and nothing else of this process."""
+
+    variables: dict[str, str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command sees."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TELNYX_")}
+        return kept | {"PYTHONPATH": WHERE} | self.variables
+
+    def __call__(self, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, on pipes."""
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.environment | variables,
+            input=stdin,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        """Begin a command, on pipes."""
+        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        return subprocess.Popen([*COMMAND, *arguments], env=self.environment, **given)
+
+
+@pytest.fixture
+def bare(home: Path) -> Shell:
+    """A shell in which nothing is exported."""
+    places = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA", "STATE")}
+    return Shell({"HOME": str(home), "USERPROFILE": str(home), **places})
+
+
+@pytest.fixture
+def shell(bare: Shell, sandbox: Sandbox) -> Shell:
+    """A shell in which the sandbox's address and client are exported."""
+    return Shell(
+        bare.variables
+        | {
+            "TELNYX_BASE_URL": sandbox.base_url,
+            "TELNYX_CLIENT_ID": sandbox.client_id,
+            "TELNYX_CLIENT_SECRET": sandbox.client_secret,
+        }
+    )

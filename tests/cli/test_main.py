@@ -1,0 +1,101 @@
+"""How the command begins and ends: what it loads, what it misses, how it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from telnyx_oauth.cli.app import cli
+
+
+def every_command(group, path=()):
+    for name, each in sorted(group.commands.items()):
+        yield (*path, name)
+        if hasattr(each, "commands"):
+            yield from every_command(each, (*path, name))
+
+
+def python(shell, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=shell.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_help_loads_neither_aiohttp_nor_rich_whatever_the_command(bare):
+    """One process for all commands: what one of them loads, the check after it sees."""
+    code = """
+import json, sys
+from telnyx_oauth.cli.app import cli
+for path in json.loads(sys.argv[1]):
+    try:
+        cli([*path, "--help"], prog_name="telnyx-oauth")
+    except SystemExit as end:
+        assert end.code == 0, path
+    loaded = {"aiohttp", "anyio", "joserfc", "rich", "keyring", "redis"} & sys.modules.keys()
+    assert not loaded, (path, loaded)
+"""
+    paths = [(), *every_command(cli)]
+    shown = python(bare, code, json.dumps(paths))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.count("Usage: telnyx-oauth") == len(paths)
+
+
+@pytest.mark.parametrize("path", list(every_command(cli)), ids=" ".join)
+def test_each_command_writes_json_when_asked_and_says_in_its_help_what_it_does(path):
+    command = cli
+    for name in path:
+        command = command.commands[name]
+    assert command.help
+    if not hasattr(command, "commands"):
+        assert "--json" in {option for parameter in command.params for option in parameter.opts}
+
+
+def test_without_the_extra_it_says_how_to_install_it(bare):
+    code = "import sys; sys.modules['rich'] = None\nimport importlib.util as u\nreal = u.find_spec\n"
+    code += "u.find_spec = lambda name: None if name == 'rich' else real(name)\n"
+    code += "from telnyx_oauth.cli import main; main()"
+    shown = python(bare, code)
+    assert shown.returncode == 1
+    assert shown.stdout == ""
+    assert 'pip install "telnyx-oauth[cli]"' in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_the_version_is_the_packages(bare):
+    shown = bare("--version")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("telnyx-oauth, version ")
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["demo", "--nonsense"], ["sandbox", "--port", "70000"]])
+def test_wrong_usage_ends_with_2(bare, arguments):
+    shown = bare(*arguments)
+    assert shown.returncode == 2
+    assert "Usage:" in shown.stderr
+
+
+def test_a_base_url_that_is_none_is_wrong_usage(bare):
+    shown = bare("demo", "--base-url", "ftp://example.com")
+    assert shown.returncode == 2
+    assert "base_url must begin with http:// or https://" in shown.stderr
+
+
+def test_a_service_that_is_not_there_is_an_error_without_a_traceback(bare, sandbox):
+    shown = bare("demo", "--base-url", "http://127.0.0.1:1/v2")
+    assert shown.returncode == 1
+    assert "Error: " in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_errors_are_json_for_a_program(bare, sandbox):
+    shown = bare("demo", "--base-url", sandbox.base_url, "--json")
+    assert (shown.returncode, shown.stdout) == (4, "")
+    assert json.loads(shown.stderr)["error"]["code"] == "missing_credentials"

@@ -1,0 +1,48 @@
+"""`sandbox` runs until Ctrl-C and says how to use it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches a child otherwise there")
+
+
+@needs_signals
+def test_its_lines_are_all_that_another_shell_needs_and_ctrl_c_ends_it(bare):
+    with bare.start("sandbox") as process:
+        lines = [process.stdout.readline() for _ in range(5)]
+        exported = dict(shlex.split(line)[1].split("=", 1) for line in lines if line.startswith("export "))
+        shown = bare("demo", "--base-url", exported["TELNYX_BASE_URL"], **exported)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=30)
+    assert shown.returncode == 0
+    assert (process.returncode, rest, errors) == (0, "", "Stopped.\n")
+
+
+@needs_signals
+def test_as_json_it_is_one_document(bare):
+    with bare.start("sandbox", "--json", stdin=subprocess.DEVNULL) as process:
+        lines = [process.stdout.readline() for _ in range(6)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert sorted(json.loads("".join(lines))) == [
+        "TELNYX_API_KEY",
+        "TELNYX_BASE_URL",
+        "TELNYX_CLIENT_ID",
+        "TELNYX_CLIENT_SECRET",
+    ]
+
+
+def test_a_taken_port_is_a_clear_sentence(bare):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        shown = bare("sandbox", "--port", str(taken.getsockname()[1]))
+    assert shown.returncode == 1
+    assert "Cannot listen on 127.0.0.1:" in shown.stderr
+    assert "--port" in shown.stderr
