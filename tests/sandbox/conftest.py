@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import referencing
 import referencing.jsonschema
 import yaml
 
+import telnyx_oauth
 from telnyx_oauth.messages import Request, RequestInfo, Response
 from telnyx_oauth.sandbox import Sandbox
 
@@ -75,6 +79,16 @@ def documented_answer() -> Callable[[str, str, Response], bool]:
     if specification() is None:
         pytest.skip(f"needs the API's specification at {SPEC.parent.parent.name}/spec beside the repository")
     return hold_to_schema
+
+
+@pytest.fixture
+def run() -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Runs a program in a new interpreter that is strict about warnings and knows where the package is."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(telnyx_oauth.__file__).parents[1])}
+    return lambda code: subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", code],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import asyncio
 import errno
 import gc
 import socket
-import subprocess
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -177,11 +175,8 @@ async def test_a_connection_that_is_gone_already_needs_no_cutting():
 
 
 @pytest.mark.parametrize("ending", ["", "telnyx.stop()"])
-def test_a_program_that_ends_says_nothing_whether_it_stopped_its_sandbox_or_not(ending):
-    code = f"from telnyx_oauth.sandbox import Sandbox; telnyx = Sandbox().start(); print(telnyx.base_url); {ending}"
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", code], capture_output=True, text=True, check=False
-    )
+def test_a_program_that_ends_says_nothing_whether_it_stopped_its_sandbox_or_not(run, ending):
+    ran = run(f"from telnyx_oauth.sandbox import Sandbox; telnyx = Sandbox().start(); print(telnyx.base_url); {ending}")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.endswith("/v2\n")
 
