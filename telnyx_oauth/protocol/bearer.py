@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import attrs
 
@@ -26,8 +26,25 @@ def basic_credentials(client_id: str, client_secret: str) -> str:
 
     Only what must be encoded is: at least one real server does not decode, so `-._~` stay as they are.
     """
-    pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
+    try:
+        pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
+    except UnicodeEncodeError:
+        pair = ""  # Python's own error holds the secret.
+    if not pair:
+        raise ValueError("A client's id and secret must not hold half a character (a lone surrogate).")
     return "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")
+
+
+def secrets_in(authorization: str) -> tuple[str, ...]:
+    """What must not come back from the server in an error: the credentials, and the secret inside Basic's. Never raises."""
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return (credentials,)
+    try:
+        secret = base64.b64decode(credentials).decode().partition(":")[2]
+    except ValueError:
+        return (credentials,)
+    return credentials, secret, unquote_plus(secret)
 
 
 @attrs.frozen

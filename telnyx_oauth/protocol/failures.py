@@ -5,6 +5,7 @@ https://developers.telnyx.com/development/api-fundamentals/api-errors · RFC 674
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Final, cast
 
@@ -32,6 +33,7 @@ from ..errors import (
 )
 from ..messages import Response, headers
 from .retry import retry_after
+from .scrub import Scrubber
 
 _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
@@ -54,7 +56,7 @@ _BY_CODE: Final[dict[str, type[TokenEndpointError]]] = {
         InvalidTargetError,
     )
 }
-_LONGEST = 500  # characters of a server's own words in a message
+_LONGEST: Final = 500  # characters of a server's own words in a message
 
 
 def error_from(
@@ -66,28 +68,59 @@ def error_from(
     everything that the exception keeps, since servers do echo what they were sent. `now` (Unix seconds) turns a
     `Retry-After` date into seconds.
     """
-    response = _scrubbed(response, secrets)
     body = _decoded(response)
     code, errors, said = _read(body)
-    status = response.status_code
-    kind = _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)
-    if token_endpoint and status < 500 and not errors:
-        kind = _BY_CODE.get(code or "", kind)
-    if not said and 300 <= status < 400:
+    kind = _kind(response.status_code, code, token_endpoint=token_endpoint)
+    if not said and 300 <= response.status_code < 400:
         said = "a redirect, and no call follows one; see `location`"
-    message = f"{status} from {response.request}" + (f": {said}" if said else "")
+    scrubber = Scrubber.of(secrets)
+    response, body = _scrubbed(response, body, scrubber)
+    # Scrubbed before it is cut: half a secret would not be found any more.
+    said = _printable(scrubber.text(said)[:_LONGEST])
     return kind(
-        message, response=response, body=body, code=code, errors=errors, retry_after=retry_after(response.headers, now)
+        f"{response.status_code} from {response.request}" + (f": {said}" if said else ""),
+        response=response,
+        body=body,
+        code=code if code is None or code in _BY_CODE else scrubber.text(code),
+        errors=tuple(_scrubbed_detail(each, scrubber) for each in errors),
+        retry_after=retry_after(response.headers, now),
     )
 
 
-def _scrubbed(response: Response, secrets: Iterable[str]) -> Response:
-    content = response.content
-    pairs = [pair for pair in response.headers.items() if pair[0].lower() != "set-cookie"]
-    for secret in secrets:
-        content = content.replace(secret.encode(), b"***")
-        pairs = [(name, value.replace(secret, "***")) for name, value in pairs]
-    return attrs.evolve(response, content=content, headers=headers(*pairs), stream=None)
+def _kind(status: int, code: str | None, *, token_endpoint: bool) -> type[APIStatusError]:
+    by_status = _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)
+    # Being asked to slow down, or a server's failure, says nothing of the grant, whatever code comes with it.
+    if not token_endpoint or code is None or status == 429 or status >= 500:
+        return by_status
+    return _BY_CODE.get(code, TokenEndpointError if by_status is APIStatusError else by_status)
+
+
+def _scrubbed(response: Response, body: object, scrubber: Scrubber) -> tuple[Response, object]:
+    """The answer and what its body says, without secrets, cookies and stream."""
+    pairs = [
+        (scrubber.text(name), scrubber.text(value))
+        for name, value in response.headers.items()
+        if name.lower() != "set-cookie"
+    ]
+    response = attrs.evolve(response, headers=headers(*pairs), content=scrubber.bytes(response.content), stream=None)
+    try:
+        clean = scrubber.json(body)
+        if clean != body and clean != _decoded(response):
+            # The body spells a secret with escapes, or in another charset.
+            response = attrs.evolve(response, content=json.dumps(clean).encode())
+    except RecursionError:
+        # Too deep to be looked through.
+        return attrs.evolve(response, content=b""), None
+    return response, clean
+
+
+def _scrubbed_detail(error: ErrorDetail, scrubber: Scrubber) -> ErrorDetail:
+    return ErrorDetail(*(text and scrubber.text(text) for text in attrs.astuple(error)))
+
+
+def _printable(text: str) -> str:
+    """One line that no terminal and no log takes for a command of the server's."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _decoded(response: Response) -> object:
@@ -103,13 +136,26 @@ def _read(body: object) -> tuple[str | None, tuple[ErrorDetail, ...], str]:
     if not isinstance(body, dict):
         return None, (), ""
     fields = cast("dict[str, object]", body)
-    listed = fields.get("errors")
-    if isinstance(listed, list):
-        errors = tuple(_detail(cast("dict[str, object]", each)) for each in listed if isinstance(each, dict))
-        said = "; ".join(_sentence(each) for each in errors)
-        return (errors[0].code if errors else None), errors, said[:_LONGEST]
+    listed = tuple(_detail(each) for each in _objects(fields.get("errors")))
+    if listed:
+        return listed[0].code, listed, "; ".join(_sentence(each) for each in listed)
     code, description = _text(fields.get("error")), _text(fields.get("error_description"))
-    return code, (), ": ".join(part for part in (code, description) if part)[:_LONGEST]
+    refused = tuple(_refused_fields(fields.get("invalid_fields")))
+    said = ": ".join(part for part in (code, description) if part)
+    return code, refused, "; ".join(part for part in (said, *map(_sentence, refused)) if part)
+
+
+def _objects(value: object) -> Iterable[dict[str, object]]:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return (cast("dict[str, object]", each) for each in items if isinstance(each, dict))
+
+
+def _refused_fields(value: object) -> Iterable[ErrorDetail]:
+    """What registration says of each field that it refuses."""
+    fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    for name, said in fields.items():
+        reasons = cast("list[object]", said) if isinstance(said, list) else [said]
+        yield ErrorDetail(detail=", ".join(filter(None, map(_text, reasons))) or None, source=name)
 
 
 def _detail(fields: dict[str, object]) -> ErrorDetail:
@@ -131,5 +177,5 @@ def _sentence(error: ErrorDetail) -> str:
 def _text(value: object) -> str | None:
     """Codes come as strings and, from some servers, as numbers."""
     if isinstance(value, str):
-        return value
+        return value or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None

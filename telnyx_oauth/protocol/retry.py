@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
@@ -14,6 +16,8 @@ FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 8.0
 LONGEST_RETRY_AFTER: Final = 60.0
 _RETRIABLE: Final = frozenset({408, 409, 429})
+_NUMBER: Final = re.compile(r"[ \t]*[0-9]+(?:\.[0-9]*)?[ \t]*")
+_NEVER: Final = 1e9  # about 30 years, and still something to sleep for
 
 
 @attrs.frozen
@@ -68,12 +72,12 @@ def decide(outcome: Outcome, *, attempt: int, max_retries: int, once: bool, jitt
 
 def _may_repeat(outcome: Outcome, *, once: bool, asked: float | None) -> bool:
     status = outcome.status_code
+    said = outcome.headers.get("x-should-retry")
+    if said == "false":
+        return False
     if once:
         return not outcome.sent or status == 429 or (status == 503 and asked is not None)
-    said = outcome.headers.get("x-should-retry")
-    if said in ("true", "false"):
-        return said == "true"
-    return status == 0 or status in _RETRIABLE or status >= 500
+    return said == "true" or status == 0 or status in _RETRIABLE or status >= 500
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -91,15 +95,13 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     if seconds is not None:
         return seconds
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        date = parsedate_to_datetime(value)
+        # The obsolete forms name no zone and mean UTC (RFC 9110 section 5.6.7); Python would take this machine's.
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
 
 def _number(value: str | None) -> float | None:
-    try:
-        number = float(value) if value else None
-    except ValueError:
-        return None
-    # "nan" and "inf" are numbers to float() and to nobody else.
-    return number if number is not None and 0 <= number < 1e9 else None
+    # "nan", "1_000" and digits of other scripts are numbers to float() and to nobody else.
+    return min(float(value), _NEVER) if value and _NUMBER.fullmatch(value) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
@@ -9,7 +10,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
 WELL_KNOWN: Final = "/.well-known/"
-_BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f]")
+# RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
+_BAD_IN_URL: Final = re.compile(r"[^\x21-\x7e]|[\"<>\\^`]")
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
 def check_base_url(base_url: str) -> str:
@@ -33,7 +36,7 @@ def _problem_of_base(text: str) -> str | None:
     if parts.scheme.lower() not in ("http", "https"):
         return "must begin with http:// or https://"
     if not parts.hostname or not port_is_good or _BAD_IN_URL.search(text):
-        return "must name a host and hold no space or control character"
+        return "must name a host and hold only the characters of a URL"
     if "@" in parts.netloc:
         return "must hold no user or password"
     return "must hold no query and no fragment" if parts.query or parts.fragment or text.endswith(("?", "#")) else None
@@ -41,22 +44,22 @@ def _problem_of_base(text: str) -> str | None:
 
 def root_of(base_url: str) -> str:
     """Where the well-known documents are: beside the base's last `/v2` segment, not under it (RFC 8414 section 3)."""
-    return base_url.removesuffix("/v2")
+    return re.sub(r"(?<=[^/])/v2$", "", base_url)  # a host may have that name too
 
 
 def join(base_url: str, path: str) -> str:
     """`path` under `base_url`; a well-known path goes to the root, and an absolute address is kept when it is on the same origin.
 
-    Raises `ValueError` for an address on another origin, since credentials would go with it.
+    Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
     """
-    if "://" in path.partition("?")[0]:
-        if origin(path) != origin(base_url):
+    if _BAD_IN_URL.search(path) or "#" in path:
+        raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
+    if _ABSOLUTE.match(path):
+        if origin(path) != origin(base_url) or "@" in urlsplit(path).netloc:
             raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
         return path
-    if _BAD_IN_URL.search(path):
-        raise ValueError("A path must hold no space or control character; escape them.")
-    base = root_of(base_url) if path.startswith(WELL_KNOWN) else base_url
-    return f"{base}/{path.removeprefix('/')}"
+    path = f"/{path.removeprefix('/')}"
+    return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -68,7 +71,10 @@ def origin(url: str) -> tuple[str, str, int]:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine, for sure."""
-    return host == "localhost" or host == "::1" or bool(re.fullmatch(r"127(?:\.\d{1,3}){3}", host))
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def segment(value: str, name: str) -> str:
@@ -76,23 +82,34 @@ def segment(value: str, name: str) -> str:
 
     `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
         raise TypeError(f"`{name}` must be a str, not {type(value).__name__}")
     if value in ("", ".", ".."):
         raise ValueError(f"`{name}` must not be {value!r}" if value else f"`{name}` must not be empty")
-    return quote(value, safe="")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        pass  # Python's own error holds the value, which may be a secret.
+    raise ValueError(f"`{name}` must not hold half a character (a lone surrogate)")
 
 
 def query(pairs: Mapping[str, QueryValue]) -> str:
-    """A query string without its `?`: `None` is left out, booleans are `true` and `false`, a sequence repeats its name."""
-    return urlencode([(name, text) for name, value in pairs.items() for text in _texts(value)], quote_via=quote)
+    """A query string without its `?`: `None` is left out, booleans are `true` and `false`, a sequence repeats its name.
+
+    Raises `TypeError` for a mapping: what stands for one in a query is a name such as `filter[name]`.
+    """
+    return urlencode([(name, text) for name, value in pairs.items() for text in _texts(name, value)], quote_via=quote)
 
 
-def _texts(value: QueryValue) -> Iterable[str]:
+def _texts(name: str, value: QueryValue) -> Iterable[str]:
     if value is None:
         return ()
     if isinstance(value, bool):
         return ("true" if value else "false",)
-    if isinstance(value, (str, int, float)):
+    if isinstance(value, str):
+        return (value,)  # as it is: `str()` of an enumeration's member is its name
+    if isinstance(value, (int, float)):
         return (str(value),)
-    return value
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+        raise TypeError(f"`{name}` must be text, a number, a boolean or a sequence of them, not {type(value).__name__}")
+    return [text for each in value for text in _texts(name, each)]
