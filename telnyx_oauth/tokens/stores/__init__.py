@@ -1,0 +1,1 @@
+"""Places that keep grants between runs and between processes."""

@@ -1,0 +1,245 @@
+"""What is sent to the token endpoint and what its answer means: forms, client authentication, PKCE, the authorize URL.
+
+RFC 6749 sections 2.3, 4 to 6 · RFC 7636 · RFC 8707
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, TypeAlias, TypeGuard, cast
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+
+from ..errors import APIResponseValidationError
+from ..messages import Request, RequestInfo, Response, Timeout
+from .bearer import basic_credentials
+from .failures import error_from
+from .token import scope_set
+
+AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "none"]
+Form: TypeAlias = tuple[tuple[str, str], ...]
+
+LARGEST_ANSWER: Final = 1024 * 1024
+LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
+TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
+_VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+_PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
+
+
+def client_credentials_form(scopes: Iterable[str], resource: str | None = None) -> Form:
+    """RFC 6749 section 4.4.2."""
+    return (("grant_type", "client_credentials"), *_asked(scopes, resource))
+
+
+def authorization_code_form(
+    code: str, *, redirect_uri: str | None, code_verifier: str | None, resource: str | None = None
+) -> Form:
+    """RFC 6749 section 4.1.3, RFC 7636 section 4.5."""
+    pairs = [("grant_type", "authorization_code"), ("code", code)]
+    if redirect_uri is not None:
+        pairs.append(("redirect_uri", redirect_uri))
+    if code_verifier is not None:
+        pairs.append(("code_verifier", code_verifier))
+    return (*pairs, *_asked((), resource))
+
+
+def refresh_token_form(refresh_token: str, scopes: Iterable[str] = (), resource: str | None = None) -> Form:
+    """RFC 6749 section 6."""
+    return (("grant_type", "refresh_token"), ("refresh_token", refresh_token), *_asked(scopes, resource))
+
+
+def _asked(scopes: Iterable[str], resource: str | None) -> Form:
+    scope = " ".join(sorted(scopes))
+    return (*((("scope", scope),) if scope else ()), *((("resource", resource),) if resource is not None else ()))
+
+
+@attrs.frozen
+class ClientAuthentication:
+    """How a client shows who it is. Without a `method`: Basic when there is a secret, else only the id (`none`).
+
+    Raises `ValueError` for a method that needs a secret when there is none.
+    """
+
+    client_id: str
+    client_secret: str | None = attrs.field(default=None, repr=False)
+    method: AuthMethod | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.method not in (None, "client_secret_basic", "client_secret_post", "none"):
+            raise ValueError("`auth_method` must be client_secret_basic, client_secret_post or none.")
+        if self.method in ("client_secret_basic", "client_secret_post") and not self.client_secret:
+            raise ValueError(f"`auth_method` {self.method} needs a client_secret.")
+
+    def apply(self) -> tuple[dict[str, str], Form]:
+        """The headers and the form fields to add. Never both kinds of credentials: servers refuse two at once."""
+        method = self.method or ("client_secret_basic" if self.client_secret else "none")
+        if method == "client_secret_basic":
+            return {"Authorization": basic_credentials(self.client_id, self.client_secret or "")}, ()
+        if method == "client_secret_post":
+            return {}, (("client_id", self.client_id), ("client_secret", self.client_secret or ""))
+        return {}, (("client_id", self.client_id),)
+
+
+_SECRET_FIELDS: Final = frozenset({"client_secret", "refresh_token", "code", "code_verifier"})
+_TOKEN_FIELDS: Final = ("access_token", "refresh_token", "id_token")
+
+
+def token_request(
+    token_endpoint: str, form: Form, client: ClientAuthentication, *, timeout: Timeout = TOKEN_TIMEOUT
+) -> Request:
+    """The token request, form-encoded as RFC 6749 appendix B demands. Its answer may have 1 MiB and no more."""
+    sent, fields = client.apply()
+    form = (*form, *fields)
+    secrets = {value for name, value in form if name in _SECRET_FIELDS} | {client.client_secret or ""}
+    secrets |= {header.partition(" ")[2] for header in sent.values()}
+    return Request(
+        "POST",
+        token_endpoint,
+        RequestInfo("POST", token_endpoint.partition("?")[0]),
+        {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **sent},
+        urlencode(form).encode("ascii"),
+        timeout,
+        LARGEST_ANSWER,
+        secrets=tuple(sorted(secrets - {""}, key=len, reverse=True)),
+    )
+
+
+@attrs.frozen
+class TokenGrant:
+    """What the token endpoint granted. `expires_in`: seconds; `None` when unsaid, 0 when it makes no sense."""
+
+    access_token: str = attrs.field(repr=False)
+    token_type: str = "Bearer"
+    expires_in: float | None = None
+    refresh_token: str | None = attrs.field(default=None, repr=False)
+    scopes: frozenset[str] | None = None
+    """`None` when the answer names none: they are the ones asked for (RFC 6749 section 5.1)."""
+
+
+def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
+    """What the token endpoint granted (RFC 6749 section 5.1).
+
+    Raises `APIStatusError` (a `TokenEndpointError` where the answer names an OAuth error, even under a 200, as some
+    servers do) and `APIResponseValidationError` for anything else that is no token. Any bytes end in one of these.
+    """
+    if not 200 <= response.status_code < 300:
+        raise error_from(response, token_endpoint=True, secrets=secrets, now=now)
+    fields = _fields(response)
+    if fields is not None and isinstance(fields.get("error"), str):
+        issued = [text for name in _TOKEN_FIELDS if isinstance(text := fields.get(name), str) and text]
+        raise error_from(response, token_endpoint=True, secrets=[*secrets, *issued], now=now)
+    problems = ("the body is no JSON object",) if fields is None else tuple(_problems(fields))
+    if response.fault:
+        problems = (response.fault,)
+    if fields is None or problems:
+        raise APIResponseValidationError(problems, response=response)
+    return TokenGrant(
+        cast("str", fields["access_token"]),
+        "Bearer",
+        lifetime(fields.get("expires_in")),
+        cast("str | None", fields.get("refresh_token")) or None,
+        _scopes(fields.get("scope")),
+    )
+
+
+def _fields(response: Response) -> dict[str, object] | None:
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, object]", body) if isinstance(body, dict) else None
+
+
+def _problems(fields: Mapping[str, object]) -> Iterable[str]:
+    if not is_bearer(fields.get("access_token")):
+        yield "$.access_token must be visible ASCII characters"
+    # Absent, it can only mean the one type there is; another type must not be used (RFC 6749 section 7.1).
+    kind = fields.get("token_type")
+    if kind is not None and (not isinstance(kind, str) or kind.lower() != "bearer"):
+        yield "$.token_type must be Bearer"
+    refresh = fields.get("refresh_token")
+    if refresh is not None and (not isinstance(refresh, str) or (refresh and not _PRINTABLE.fullmatch(refresh))):
+        yield "$.refresh_token must be printable ASCII characters"
+
+
+def is_bearer(token: object) -> TypeGuard[str]:
+    """Whether this is text that an `Authorization` header can carry."""
+    return isinstance(token, str) and bool(_VISIBLE.fullmatch(token))
+
+
+def lifetime(expires_in: object) -> float | None:
+    """Seconds from `expires_in`, a number or a numeric string; `None` when absent, 0 for zero, less or nonsense."""
+    if expires_in is None:
+        return None
+    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float, str)):
+        return 0.0
+    try:
+        seconds = float(expires_in)
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_LIFETIME) if math.isfinite(seconds) else 0.0
+
+
+def _scopes(scope: object) -> frozenset[str] | None:
+    if isinstance(scope, list):
+        return scope_set([word for word in cast("list[object]", scope) if isinstance(word, str)])
+    return scope_set(scope) if isinstance(scope, str) and scope else None
+
+
+@attrs.frozen
+class Pkce:
+    """A code verifier and its S256 challenge (RFC 7636 section 4)."""
+
+    verifier: str = attrs.field(repr=False)
+    challenge: str
+    method: str = "S256"
+
+
+def pkce(verifier: str | bytes) -> Pkce:
+    """PKCE from a verifier (43 to 128 unreserved characters) or from 32 to 96 random bytes. Raises `ValueError`."""
+    text = _base64url(verifier) if isinstance(verifier, bytes) else verifier
+    if not _VERIFIER.fullmatch(text):
+        raise ValueError("A code verifier has 43 to 128 of the characters A-Z, a-z, 0-9, `-`, `.`, `_`, `~`.")
+    return Pkce(text, _base64url(hashlib.sha256(text.encode("ascii")).digest()))
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
+
+
+def authorize_url(
+    authorization_endpoint: str,
+    *,
+    client_id: str,
+    redirect_uri: str | None = None,
+    scopes: Iterable[str] = (),
+    state: str | None = None,
+    code_challenge: str | None = None,
+    code_challenge_method: str = "S256",
+    resource: str | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> str:
+    """Where to send the person (RFC 6749 section 4.1.1). A query that the endpoint already has is kept.
+
+    Raises `ValueError` when `extra` names a parameter that is set here or the endpoint has a fragment.
+    """
+    pairs = {"response_type": "code", "client_id": client_id}
+    optional = {"redirect_uri": redirect_uri, "scope": " ".join(sorted(scopes)) or None, "state": state}
+    pairs |= {name: value for name, value in optional.items() if value is not None}
+    if code_challenge is not None:
+        pairs |= {"code_challenge": code_challenge, "code_challenge_method": code_challenge_method}
+    if resource is not None:
+        pairs["resource"] = resource
+    twice = pairs.keys() & (extra or {}).keys()
+    if twice:
+        raise ValueError(f"`extra` repeats {', '.join(sorted(twice))}.")
+    if "#" in authorization_endpoint:
+        raise ValueError("An authorization endpoint has no fragment (RFC 6749 section 3.1).")
+    mark = "&" if urlsplit(authorization_endpoint).query else "?"
+    return f"{authorization_endpoint.rstrip('?&')}{mark}{urlencode({**pairs, **(extra or {})})}"

@@ -1,0 +1,94 @@
+"""The access token as its users see it, and the value that says which token is meant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from .bearer import bearer
+
+
+def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
+    """Scopes as a set; a `str` is split at its spaces, as on the wire (RFC 6749 section 3.3)."""
+    parts = scopes.split() if isinstance(scopes, str) else [word for scope in scopes for word in scope.split()]
+    return frozenset(parts)
+
+
+@attrs.frozen
+class TokenKey:
+    """Which token is meant: what is asked of the token endpoint, and by whom.
+
+    One value is both the request and the cache's key, so nothing can reach the wire without parting the cache. It holds
+    no secret. `account` tells the grants of different people apart.
+    """
+
+    token_endpoint: str = ""
+    client_id: str = ""
+    grant: str = ""
+    scopes: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
+    resource: str | None = None
+    account: str = ""
+
+    def narrowed(self, scopes: Iterable[str] | str | None, resource: str | None) -> TokenKey:
+        """This key with other scopes or another resource; `None` keeps what there is."""
+        return TokenKey(
+            self.token_endpoint,
+            self.client_id,
+            self.grant,
+            self.scopes if scopes is None else scopes,
+            self.resource if resource is None else resource,
+            self.account,
+        )
+
+    @property
+    def store_key(self) -> str:
+        """The name of this key's record in a store: letters, digits and `-`, the same in every process."""
+        return self._named(sorted(self.scopes), self.resource)
+
+    @property
+    def family_key(self) -> str:
+        """As `store_key`, for grants whose one refresh token serves all scopes and resources."""
+        return self._named(None, None)
+
+    def _named(self, scopes: list[str] | None, resource: str | None) -> str:
+        parts = json.dumps([self.token_endpoint, self.client_id, self.grant, scopes, resource, self.account])
+        return f"{self.grant.replace('_', '-') or 'token'}-{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+
+
+@attrs.frozen(eq=False)
+class Token:
+    """An access token. It never shows itself: not in its repr, and so in no log.
+
+    `expires_at` is Unix seconds and for information (`None`: the server did not say); the manager goes by clocks that
+    survive suspends and jumps. `generation` rises with every new token. `key` says which token it is. Raises
+    `ValueError`, quoting nothing, for a token that no header can carry.
+    """
+
+    access_token: str = attrs.field(repr=False)
+    token_type: str = "Bearer"
+    scopes: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
+    expires_at: float | None = None
+    generation: int = 0
+    key: TokenKey = attrs.field(default=TokenKey(), repr=False)
+    wall: Callable[[], float] | None = attrs.field(default=None, repr=False)
+    authorization: str = attrs.field(init=False, repr=False)
+    """The `Authorization` header's value, made once."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "authorization", bearer(self.access_token))
+
+    def remaining(self, now: float | None = None) -> float:
+        """Seconds left, 0 when expired, `inf` when the server named no lifetime.
+
+        `now` is Unix seconds; without it the clock of the manager that gave the token is read.
+        """
+        if self.expires_at is None:
+            return float("inf")
+        if now is None:
+            if self.wall is None:
+                raise ValueError("This token came from no manager, so `now` (Unix seconds) is needed.")
+            now = self.wall()
+        return max(0.0, self.expires_at - now)

@@ -1,0 +1,199 @@
+"""What the manager tells of its work: frozen events, and their way into hooks and the log. None holds a secret."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
+
+import attrs
+
+from ..protocol.token import TokenKey
+
+logger = logging.getLogger("telnyx_oauth.tokens")
+
+
+@attrs.frozen
+class TokenEvent:
+    """Something happened to the token of `key` at `at` (Unix seconds). `flight` numbers the renewal, 0 outside of
+    one.
+    """
+
+    name: ClassVar[str] = "token"
+    level: ClassVar[int] = logging.INFO
+    key: TokenKey
+    at: float
+    flight: int = 0
+
+
+@attrs.frozen
+class TokenRequested(TokenEvent):
+    """A renewal has begun."""
+
+    name = "requested"
+    level = logging.DEBUG
+
+
+@attrs.frozen
+class TokenRefreshed(TokenEvent):
+    """A renewal has given a token, after `seconds`. Without `durable` no store holds it yet."""
+
+    name = "refreshed"
+    generation: int = 0
+    expires_in: float | None = None
+    seconds: float = 0.0
+    durable: bool = True
+
+
+@attrs.frozen
+class TokenAdopted(TokenEvent):
+    """Another process's token was found in the store and is used; nothing was requested."""
+
+    name = "adopted"
+    generation: int = 0
+    expires_in: float | None = None
+
+
+@attrs.frozen
+class TokenRefreshFailed(TokenEvent):
+    """A renewal has failed. `error` is the error's `code`, `kind` its class."""
+
+    name = "failed"
+    level = logging.WARNING
+    error: str = ""
+    kind: str = ""
+    status_code: int | None = None
+    request_id: str | None = None
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class BackoffStarted(TokenEvent):
+    """Nothing is sent for `seconds`, after so many failures in a row."""
+
+    name = "back-off"
+    seconds: float = 0.0
+    failures: int = 0
+
+
+@attrs.frozen
+class ServedStale(TokenEvent):
+    """The renewal failed and the old token, with `remaining` seconds left, goes on being served."""
+
+    name = "served-stale"
+    level = logging.WARNING
+    generation: int = 0
+    remaining: float = 0.0
+
+
+@attrs.frozen
+class TokenRejected(TokenEvent):
+    """The server refused the token of this generation with a 401."""
+
+    name = "rejected"
+    level = logging.WARNING
+    generation: int = 0
+
+
+@attrs.frozen
+class OutcomeUnknown(TokenEvent):
+    """A refresh token was sent and no answer says what became of it; it is sent again to find out."""
+
+    name = "unknown-outcome"
+    level = logging.WARNING
+    error: str = ""
+
+
+@attrs.frozen
+class ReauthenticationRequired(TokenEvent):
+    """The grant is gone; the person must sign in again."""
+
+    name = "reauth-required"
+    level = logging.ERROR
+    reason: str = ""
+
+
+@attrs.frozen
+class PersistenceDegraded(TokenEvent):
+    """The store failed at `operation`; tokens are kept in memory alone until it works again."""
+
+    name = "persistence-degraded"
+    level = logging.ERROR
+    operation: str = ""
+    error: str = ""
+
+
+@attrs.frozen
+class RecordSetAside(TokenEvent):
+    """A stored record is not to be trusted and was moved out of the way, not deleted."""
+
+    name = "record-set-aside"
+    level = logging.WARNING
+    reason: str = ""
+
+
+@attrs.frozen
+class IssuedUnverified(TokenEvent):
+    """The issued token could not be checked, and is used: it is opaque, or its key is not to be had."""
+
+    name = "unverified"
+    reason: str = ""
+
+
+TokenHook: TypeAlias = Callable[[TokenEvent], object]
+"""Called with every event, on the event loop: it must not block. What it raises is logged and goes no further."""
+
+
+@runtime_checkable
+class FlightObserver(Protocol):
+    """A hook that also wants to know who waits: called in the context of each caller that joins a renewal."""
+
+    def joined(self, flight: int) -> None:
+        """A caller begins to wait for this renewal."""
+        ...
+
+
+class Announcer:
+    """Tells an event to the log and to every hook."""
+
+    def __init__(self, hooks: Iterable[TokenHook]) -> None:
+        self._hooks = tuple(hooks)
+        everything: tuple[object, ...] = self._hooks
+        self._observers = [hook for hook in everything if isinstance(hook, FlightObserver)]
+
+    def __call__(self, event: TokenEvent) -> None:
+        """Tell it. Never raises."""
+        if logger.isEnabledFor(event.level):
+            logger.log(event.level, "%s", describe(event))
+        for hook in self._hooks:
+            try:
+                hook(event)
+            except Exception as exc:  # noqa: BLE001 - a user's hook must not harm a renewal
+                _complain(exc)
+
+    def joined(self, flight: int) -> None:
+        """Tell those who want to know that a caller waits."""
+        for observer in self._observers:
+            try:
+                observer.joined(flight)
+            except Exception as exc:  # noqa: BLE001 - as above
+                _complain(exc)
+
+
+def _complain(exc: Exception) -> None:
+    # By class alone: the text of an exception that is not ours may hold anything.
+    logger.error("a token hook failed: %s", type(exc).__name__)
+
+
+_UNSAID: Final = ("key", "at")
+
+
+def describe(event: TokenEvent) -> str:
+    """One line for a log, of plain numbers and stable names."""
+    own = (field.name for field in attrs.fields(type(event)) if field.name not in _UNSAID)
+    words = " ".join(f"{name}={_plain(getattr(event, name))}" for name in own)
+    return f"token {event.name}: grant={event.key.grant or 'custom'} client_id={event.key.client_id} {words}"
+
+
+def _plain(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,222 @@
+"""Where tokens come from: an API key, client credentials, a refresh token, an authorization code.
+
+A source is one async function from what is wanted to what was granted, so another one may wrap it, and each works
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Protocol, TypeAlias
+
+import anyio
+
+from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
+from ..messages import Send, Timeout
+from ..protocol.freshness import digest_of
+from ..protocol.grants import (
+    TOKEN_TIMEOUT,
+    AuthMethod,
+    ClientAuthentication,
+    Form,
+    TokenGrant,
+    authorization_code_form,
+    client_credentials_form,
+    parse_token_response,
+    refresh_token_form,
+    token_request,
+)
+from ..protocol.token import TokenKey
+from ..transport.clock import Clock, SystemClock
+
+Secret: TypeAlias = str | Callable[[], Awaitable[str]]
+_SYSTEM: Final = SystemClock()
+
+
+class TokenSource(Protocol):
+    """One async function. `key` says what is wanted; an attribute `key` on the source, if any, says what is by
+    default.
+    """
+
+    async def __call__(self, key: TokenKey, /) -> TokenGrant:
+        """Ask for a token."""
+        ...
+
+
+class ApiKey:
+    """A key that never expires and cannot be renewed."""
+
+    def __init__(self, api_key: str) -> None:
+        self.key = TokenKey(grant="api_key")
+        self.grant = TokenGrant(api_key)
+
+    async def __call__(self, key: TokenKey, /) -> TokenGrant:
+        """The key."""
+        return self.grant
+
+
+class TokenEndpoint:
+    """A client at its token endpoint. `client_secret` may be an async function, asked at every token request."""
+
+    def __init__(
+        self,
+        send: Send,
+        token_endpoint: str,
+        client_id: str,
+        client_secret: Secret | None = None,
+        *,
+        auth_method: AuthMethod | None = None,
+        timeout: Timeout = TOKEN_TIMEOUT,
+        clock: Clock = _SYSTEM,
+    ) -> None:
+        self.token_endpoint = token_endpoint
+        self.client_id = client_id
+        self._send = send
+        self._secret = client_secret
+        self._method: AuthMethod | None = auth_method
+        self._timeout = timeout
+        self._clock = clock
+        if client_secret is None or isinstance(client_secret, str):
+            ClientAuthentication(client_id, client_secret, auth_method)  # a mistake shows where it is made
+
+    async def exchange(self, form: Form) -> TokenGrant:
+        """Send one token request, and a second one only when the first proves the secret to have been replaced."""
+        secret = await self._current_secret()
+        try:
+            return await self._exchange(form, secret)
+        except InvalidClientError:
+            # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
+            replaced = await self._current_secret()
+            if replaced == secret:
+                raise
+        return await self._exchange(form, replaced)
+
+    async def _exchange(self, form: Form, secret: str | None) -> TokenGrant:
+        client = ClientAuthentication(self.client_id, secret, self._method)
+        request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
+        response = await self._send(request)
+        return parse_token_response(response, secrets=request.secrets, now=self._clock.wall())
+
+    async def _current_secret(self) -> str | None:
+        if self._secret is None or isinstance(self._secret, str):
+            return self._secret
+        try:
+            return await self._secret()
+        except Exception as exc:  # noqa: BLE001 - a user's function, and its error may quote the secret
+            kind = type(exc).__name__
+        raise TokenError(f"The function that gives the client secret failed ({kind}).")
+
+
+class ClientCredentials:
+    """The client's own token (RFC 6749 section 4.4)."""
+
+    def __init__(
+        self,
+        send: Send,
+        token_endpoint: str,
+        client_id: str,
+        client_secret: Secret,
+        *,
+        auth_method: AuthMethod | None = None,
+        scopes: Iterable[str] | str = (),
+        resource: str | None = None,
+        timeout: Timeout = TOKEN_TIMEOUT,
+        clock: Clock = _SYSTEM,
+    ) -> None:
+        self.key = TokenKey(token_endpoint, client_id, "client_credentials", scopes, resource)
+        self._endpoint = TokenEndpoint(
+            send, token_endpoint, client_id, client_secret, auth_method=auth_method, timeout=timeout, clock=clock
+        )
+
+    async def __call__(self, key: TokenKey, /) -> TokenGrant:
+        """Ask for a token."""
+        return await self._endpoint.exchange(client_credentials_form(key.scopes, key.resource))
+
+
+class AuthorizationCode:
+    """The token for a code, which is sent exactly once: RFC 6749 section 4.1.2 has a second use revoke what the first
+    gave.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        token_endpoint: str,
+        client_id: str,
+        client_secret: Secret | None = None,
+        *,
+        code: str,
+        redirect_uri: str | None = None,
+        code_verifier: str | None = None,
+        auth_method: AuthMethod | None = None,
+        scopes: Iterable[str] | str = (),
+        resource: str | None = None,
+        timeout: Timeout = TOKEN_TIMEOUT,
+        clock: Clock = _SYSTEM,
+    ) -> None:
+        self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, digest_of(code))
+        self._form: Form | None = authorization_code_form(
+            code, redirect_uri=redirect_uri, code_verifier=code_verifier, resource=resource
+        )
+        self._endpoint = TokenEndpoint(
+            send, token_endpoint, client_id, client_secret, auth_method=auth_method, timeout=timeout, clock=clock
+        )
+
+    async def __call__(self, key: TokenKey, /) -> TokenGrant:
+        """Exchange the code. A second call raises `ReauthenticationRequiredError` and sends nothing."""
+        form, self._form = self._form, None
+        if form is None:
+            raise ReauthenticationRequiredError("authorization_code_used")
+        return await self._endpoint.exchange(form)
+
+
+class RefreshToken:
+    """Tokens for a person who has signed in (RFC 6749 section 6).
+
+    The refresh token may be replaced by the server at every use, so it is spent once and its successor kept: here
+    when the source is used alone, in the manager's store otherwise. `refresh_token` only starts that; with `first` (an
+    `AuthorizationCode`, say) the first call makes it. `account` names the person in a store that holds several.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        token_endpoint: str,
+        client_id: str,
+        client_secret: Secret | None = None,
+        *,
+        refresh_token: str | None = None,
+        first: TokenSource | None = None,
+        account: str | None = None,
+        auth_method: AuthMethod | None = None,
+        scopes: Iterable[str] | str = (),
+        resource: str | None = None,
+        timeout: Timeout = TOKEN_TIMEOUT,
+        clock: Clock = _SYSTEM,
+    ) -> None:
+        # Two people's grants must never meet in one store, so without a name the grant's own beginning parts them.
+        name = account if account is not None else digest_of(refresh_token) if refresh_token else ""
+        self.key = TokenKey(token_endpoint, client_id, "refresh_token", scopes, resource, name)
+        self.seed = refresh_token
+        self.first = first
+        self._current = refresh_token
+        self._lock = anyio.Lock()  # guards `_current` while it is being spent, when no manager does so
+        self._endpoint = TokenEndpoint(
+            send, token_endpoint, client_id, client_secret, auth_method=auth_method, timeout=timeout, clock=clock
+        )
+
+    async def __call__(self, key: TokenKey, /) -> TokenGrant:
+        """Spend the refresh token and keep its successor. Calls wait for one another."""
+        async with self._lock:
+            if self._current is None and self.first is not None:
+                grant = await self.first(key)
+            elif self._current is None:
+                raise ReauthenticationRequiredError("no_refresh_token")
+            else:
+                grant = await self.spend(key, self._current)
+            self._current = grant.refresh_token or self._current
+            return grant
+
+    async def spend(self, key: TokenKey, refresh_token: str) -> TokenGrant:
+        """Spend this refresh token and keep nothing."""
+        return await self._endpoint.exchange(refresh_token_form(refresh_token, key.scopes, key.resource))

@@ -1,0 +1,75 @@
+"""The store that ends with the process; managers that share it share its tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
+
+from ...errors import StoreConflictError
+from .record import StoredGrant, Version
+
+_POLL = 0.01
+
+
+class MemoryStore:
+    """Keeps grants in this process. Safe for any number of loops and threads, each step being one dictionary
+    operation.
+    """
+
+    shared = False
+
+    def __init__(self) -> None:
+        self._records: dict[str, StoredGrant] = {}
+        self._holders: dict[str, _Holder] = {}
+        self._writes = 0
+
+    async def load(self, key: str) -> StoredGrant | None:
+        """The record, with its version."""
+        return self._records.get(key)
+
+    async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
+        """Write `new` in the place of `expected` and give its version."""
+        now = self._records.get(key)
+        if (None if now is None else now.version) != expected:
+            raise StoreConflictError
+        self._writes += 1
+        version = str(self._writes)
+        self._records[key] = attrs.evolve(new, version=version)
+        return version
+
+    async def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        self._records.pop(key, None)
+
+    @asynccontextmanager
+    async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
+        """Hold off everyone else who renews this grant. A holder that a fork or a closed loop left behind is passed
+        over.
+        """
+        mine = _Holder(os.getpid(), asyncio.get_running_loop())
+        deadline = asyncio.get_running_loop().time() + timeout
+        while (holder := self._holders.setdefault(key, mine)) is not mine:
+            if holder.is_gone():
+                self._holders.pop(key, None)
+                continue
+            if asyncio.get_running_loop().time() >= deadline:
+                raise TimeoutError
+            await asyncio.sleep(_POLL)
+        try:
+            yield
+        finally:
+            if self._holders.get(key) is mine:
+                del self._holders[key]
+
+
+@attrs.frozen(eq=False)
+class _Holder:
+    pid: int
+    loop: asyncio.AbstractEventLoop
+
+    def is_gone(self) -> bool:
+        return self.pid != os.getpid() or self.loop.is_closed()

@@ -1,0 +1,162 @@
+"""What a store keeps, how it is written down, and what every store can do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import AbstractAsyncContextManager
+from math import isfinite
+from typing import Final, Protocol, TypeAlias, TypedDict, cast
+
+import attrs
+
+from ...protocol.token import scope_set
+
+Version: TypeAlias = str
+FORMAT: Final = 1
+
+
+@attrs.frozen
+class Intent:
+    """A refresh token is being spent since `at` (Unix seconds); until this is cleared, how that ended is unknown."""
+
+    at: float
+    attempt: str
+
+
+@attrs.frozen
+class StoredGrant:
+    """One grant: the last access token, and the refresh token with what is known of its fate.
+
+    `request` names what the access token was asked for (`TokenKey.store_key`). Times are Unix seconds. `tombstone`
+    says why the refresh token is of no more use; it is kept all the same. `version` is the store's name for this
+    state of the record.
+    """
+
+    token_endpoint: str
+    client_id: str
+    request: str = ""
+    access_token: str | None = attrs.field(default=None, repr=False)
+    scopes: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
+    issued_at: float = 0.0
+    expires_at: float | None = None
+    generation: int = 0
+    refresh_token: str | None = attrs.field(default=None, repr=False)
+    intent: Intent | None = None
+    tombstone: str | None = None
+    version: Version | None = attrs.field(default=None, eq=False)
+
+
+class TokenStore(Protocol):
+    """Keeps grants. Methods may be called from any event loop; whatever they raise counts as a failing store.
+
+    `compare_and_swap` writes only if the record's version is still `expected` (`None`: there is no record), else it
+    raises `StoreConflictError`. `lock` waits at most `timeout` seconds, then raises `TimeoutError`; it should not
+    outlive its holder. A store that several processes see sets `shared` to true; without the attribute it counts as
+    private.
+    """
+
+    async def load(self, key: str) -> StoredGrant | None:
+        """The record, with its version."""
+        ...
+
+    async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
+        """Write `new` in the place of `expected` and give its version."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        ...
+
+    def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
+        """Hold off everyone else who renews this grant."""
+        ...
+
+
+def is_shared(store: TokenStore) -> bool:
+    """Whether other processes see the same records."""
+    return bool(getattr(store, "shared", False))
+
+
+def version_of(data: bytes) -> Version:
+    """A version made of a record's own bytes, for stores that keep none."""
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+def encode(grant: StoredGrant) -> bytes:
+    """The record as JSON."""
+    fields = attrs.asdict(grant, filter=attrs.filters.exclude("version"))
+    return json.dumps({"format": FORMAT, **fields, "scopes": sorted(grant.scopes)}, sort_keys=True).encode("ascii")
+
+
+def decode(data: bytes) -> StoredGrant:
+    """The record, with `version_of` its bytes. Raises `ValueError`, quoting nothing, for bytes that are no record."""
+    try:
+        body: object = json.loads(data)
+    except (ValueError, RecursionError):
+        body = None
+    fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    problem = _problem(fields)
+    if problem:
+        raise ValueError(problem)
+    known = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
+    intent = cast("_IntentFields | None", fields["intent"])
+    return StoredGrant(**known, intent=None if intent is None else Intent(**intent), version=version_of(data))
+
+
+class _Fields(TypedDict):
+    token_endpoint: str
+    client_id: str
+    request: str
+    access_token: str | None
+    scopes: list[str]
+    issued_at: float
+    expires_at: float | None
+    generation: int
+    refresh_token: str | None
+    tombstone: str | None
+
+
+class _IntentFields(TypedDict):
+    at: float
+    attempt: str
+
+
+_TEXT, _NUMBER, _LIST = (str,), (int, float), (list,)
+_NONE = type(None)
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "token_endpoint": _TEXT,
+    "client_id": _TEXT,
+    "request": _TEXT,
+    "access_token": (str, _NONE),
+    "scopes": _LIST,
+    "issued_at": _NUMBER,
+    "expires_at": (int, float, _NONE),
+    "generation": (int,),
+    "refresh_token": (str, _NONE),
+    "intent": (dict, _NONE),
+    "tombstone": (str, _NONE),
+}
+
+
+def _problem(fields: dict[str, object]) -> str | None:
+    if fields.get("format") != FORMAT:
+        return "it is no record, or one of a later version of this package"
+    for name, kinds in _KINDS.items():
+        if not _is_a(fields.get(name, ...), kinds):
+            return f"its `{name}` is missing or wrong"
+    if not all(isinstance(word, str) for word in cast("list[object]", fields["scopes"])):
+        return "its `scopes` are wrong"
+    intent = cast("dict[str, object] | None", fields["intent"])
+    if intent is not None and not (
+        intent.keys() == {"at", "attempt"} and _is_a(intent["at"], _NUMBER) and _is_a(intent["attempt"], _TEXT)
+    ):
+        return "its `intent` is wrong"
+    return None
+
+
+def _is_a(value: object, kinds: tuple[type, ...]) -> bool:
+    """JSON as Python reads it has NaN, infinities, and booleans that are integers."""
+    return (
+        isinstance(value, kinds) and not isinstance(value, bool) and (not isinstance(value, float) or isfinite(value))
+    )
