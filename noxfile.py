@@ -147,7 +147,8 @@ def properties(session: nox.Session) -> None:
     """The property tests with many more examples, and the other tests that take long."""
     install(session, "properties")
     session.env["HYPOTHESIS_PROFILE"] = "long"
-    session.run("pytest", "-m", "hypothesis or long", *session.posargs, success_codes=[0, 5])
+    long = ("-m", "hypothesis or long", "-o", "faulthandler_timeout=3600")
+    session.run("pytest", *long, *session.posargs, success_codes=[0, 5])
 
 
 @nox.session(default=False)
