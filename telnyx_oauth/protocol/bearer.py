@@ -39,7 +39,7 @@ def secrets_in(authorization: str) -> tuple[str, ...]:
     """What must not come back from the server in an error: the credentials, and the secret inside Basic's. Never raises."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
-        return (credentials,)
+        return (credentials or scheme,)
     try:
         secret = base64.b64decode(credentials).decode().partition(":")[2]
     except ValueError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
-from typing import Final, TypeAlias, final
-from urllib.parse import urlencode
+from typing import Final, TypeAlias, cast, final
 
 import attrs
 
 from ..messages import Request, RequestInfo, Timeout
+from .bearer import secrets_in
 from .urls import QueryValue, join, query
 
 
@@ -29,7 +30,6 @@ class Omit:
 omit: Final = Omit()
 """Leave a parameter out, so that a default applies; as a header's value, leave out a header that would be sent."""
 
-JSON: TypeAlias = "str | int | float | bool | None | Sequence[JSON] | Mapping[str, JSON]"
 HeaderValues: TypeAlias = Mapping[str, str | Omit]
 QueryValues: TypeAlias = Mapping[str, QueryValue]
 
@@ -56,7 +56,7 @@ class Call:
     """
 
     method: str
-    path: str
+    path: str = attrs.field(repr=False)
     auth: Auth = Auth.BEARER
     query: QueryValues = attrs.field(factory=dict[str, QueryValue], repr=False)
     body: object = attrs.field(default=omit, repr=False)
@@ -76,7 +76,7 @@ class Extras:
     headers: HeaderValues | None = attrs.field(default=None, repr=False)
     query: QueryValues | None = attrs.field(default=None, repr=False)
     body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
-    timeout: float | Timeout | None | Omit = omit
+    timeout: float | Timeout | Omit | None = omit
     max_retries: int | None = None
 
 
@@ -108,7 +108,15 @@ def texts(parameters: Mapping[str, str | Omit]) -> dict[str, str]:
 
 
 def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str | None) -> Request:
-    """The request that a call becomes. Raises `ValueError` for what cannot be sent safely."""
+    """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
+    try:
+        return _request(call, defaults, extras, authorization)
+    except UnicodeEncodeError:
+        pass  # Python's own error holds the text, which may be a secret.
+    raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+
+
+def _request(call: Call, defaults: Defaults, extras: Extras, authorization: str | None) -> Request:
     url = join(defaults.base_url, call.path)
     shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
     pairs = _query(call, defaults, extras)
@@ -124,11 +132,6 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str |
         headers["Authorization"] = authorization
     if extras.headers:
         headers = merged(headers, extras.headers)
-    secrets = [*call.secrets]
-    if authorization is not None:
-        secrets.append(authorization.partition(" ")[2])
-    if call.form is not None and extras.body:
-        secrets += [value for value in extras.body.values() if isinstance(value, str)]
     return Request(
         call.method,
         url,
@@ -136,8 +139,17 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str |
         headers,
         content,
         defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout),
-        secrets=tuple(filter(None, secrets)),
+        secrets=tuple(filter(None, _secrets(call, extras, headers))),
     )
+
+
+def _secrets(call: Call, extras: Extras, headers: Mapping[str, str]) -> Iterable[str]:
+    yield from call.secrets
+    for name, value in headers.items():
+        if name.lower() in _CREDENTIALS:
+            yield from secrets_in(value)
+    if call.form is not None and extras.body:
+        yield from (value for value in extras.body.values() if isinstance(value, str))
 
 
 def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
@@ -148,32 +160,37 @@ def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
 
 def _content(call: Call, extras: Extras) -> tuple[bytes, str]:
     if call.form is not None:
-        form = {**call.form, **{name: str(value) for name, value in (extras.body or {}).items()}}
-        return urlencode(form).encode("ascii"), "application/x-www-form-urlencoded"
+        form = {**call.form, **cast("QueryValues", extras.body or {})}
+        return query(form).encode("ascii"), "application/x-www-form-urlencoded"
     body = call.body
     if extras.body is not None:
-        body = {**body, **extras.body} if isinstance(body, Mapping) else extras.body
+        body = {**cast("Mapping[str, object]", body), **extras.body} if isinstance(body, Mapping) else extras.body
     if body is omit:
         return b"", ""
     if isinstance(body, bytes):
         return body, "application/octet-stream"
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), "application/json"
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(), "application/json"
 
 
 def as_timeout(timeout: float | Timeout | None) -> Timeout:
     """Seconds as a `Timeout`: connecting has no more time than the whole. Raises `ValueError` unless positive."""
-    if isinstance(timeout, Timeout):
-        return timeout
     if timeout is None:
         return Timeout(None, None)
-    if not timeout > 0:
-        raise ValueError("`timeout` must be a positive number of seconds, or None for no limit")
-    return Timeout(timeout, min(timeout, 5.0))
+    if not isinstance(timeout, Timeout):
+        timeout = Timeout(timeout, min(timeout, 5.0))
+    for seconds in (timeout.total, timeout.connect):
+        # The transport takes 0 for no limit, and cannot count to infinity.
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError("`timeout` must be a positive number of seconds, or None for no limit")
+    return timeout
 
 
 # RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of its own.
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BREAKS: Final = re.compile(r"[\r\n\x00]")
+_BREAKS: Final = re.compile(r"[\r\n\x00\ud800-\udfff]")
+# A call sets these itself, and must find the user's own whatever their case: two of one kind would be sent otherwise.
+_SPELLING: Final = {"accept": "Accept", "authorization": "Authorization", "content-type": "Content-Type"}
+_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
 
 
 def merged(headers: Mapping[str, str], more: HeaderValues) -> dict[str, str]:
@@ -183,12 +200,15 @@ def merged(headers: Mapping[str, str], more: HeaderValues) -> dict[str, str]:
     for name, value in more.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a header name")
-        result.pop(names.get(name.lower(), name), None)
+        result.pop(names.pop(name.lower(), name), None)
         if isinstance(value, Omit):
             continue
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+            raise TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
         if _BREAKS.search(value):
-            raise ValueError(f"The value of the header {name!r} must hold no line break and no NUL")
-        result[name] = value
+            raise ValueError(f"The value of the header {name!r} must hold no line break, NUL or half character")
+        spelt = names[name.lower()] = _SPELLING.get(name.lower(), name)
+        result[spelt] = value
     return result
 
 

@@ -107,7 +107,7 @@ def _texts(name: str, value: QueryValue) -> Iterable[str]:
     if isinstance(value, bool):
         return ("true" if value else "false",)
     if isinstance(value, str):
-        return (value,)  # as it is: `str()` of an enumeration's member is its name
+        return (str.__str__(value),)  # the text itself: `str()` of an enumeration's member is its name
     if isinstance(value, (int, float)):
         return (str(value),)
     if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
