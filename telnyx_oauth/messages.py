@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json as _json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -19,6 +19,8 @@ def headers(*pairs: tuple[str, str]) -> Headers:
 
 
 NO_HEADERS = headers()
+ENDED_EARLY: Final = "the body ended early or could not be decoded"
+"""The `Response.fault` that another attempt may mend."""
 
 
 @attrs.frozen

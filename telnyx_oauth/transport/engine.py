@@ -14,7 +14,7 @@ from ..errors import (
     ClientClosedError,
     MissingCredentialsError,
 )
-from ..messages import Request, Response, Send
+from ..messages import ENDED_EARLY, Request, Response, Send
 from ..protocol.bearer import basic_credentials, bearer, parse_challenges
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare
 from ..protocol.codec import decode
@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 # Telnyx documents the slash form, and serves the underscore form; which one a deployment knows is learnt by asking.
 ALIASES: Final = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
 _API_KEY: Final = ("api_key", "TELNYX_API_KEY")
+_CREDENTIALS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
 _CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
 
 
@@ -136,7 +137,11 @@ class Engine:
         if self._own_authorization or names(extras.headers, "authorization"):
             return await self._attempted(call, extras, None, stream)
         if call.auth is not Auth.BEARER or self.identity.tokens is None:
-            return await self._attempted(call, extras, self._static(call), stream)
+            authorization = self._static(call, extras)
+            if authorization is None and call.form is not None and self.identity.client_id:
+                # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
+                call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
+            return await self._attempted(call, extras, authorization, stream)
         tokens = self.identity.tokens
         token = tokens.peek() or await tokens.get()
         answer = await self._attempted(call, extras, token.authorization, stream)
@@ -147,13 +152,16 @@ class Engine:
             return answer
         return await self._attempted(call, extras, replacement.authorization, stream)
 
-    def _static(self, call: Call) -> str | None:
+    def _static(self, call: Call, extras: Extras) -> str | None:
         """The `Authorization` of a call that needs no token of the manager's."""
+        if call.form is not None and not _CREDENTIALS.isdisjoint([*call.form, *(extras.body or ())]):
+            # A client must not authenticate in two ways at once (RFC 6749 section 2.3).
+            return None
         match call.auth:
             case Auth.NONE:
                 return None
             case Auth.TOKEN:
-                return None if call.form is not None and "client_id" in call.form else self._client_credentials()
+                return self._client_credentials()
             case Auth.CLIENT:
                 own = self._client_credentials() or (bearer(self.identity.api_key) if self.identity.api_key else None)
                 if own is None:
@@ -171,9 +179,6 @@ class Engine:
 
     async def _attempted(self, call: Call, extras: Extras, authorization: str | None, stream: bool) -> Answer:
         """The answer after as many attempts as the rules allow."""
-        if call.auth is Auth.TOKEN and authorization is None and self.identity.client_id and call.form is not None:
-            # A public client says who it is in the form (RFC 6749 section 3.2.1).
-            call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
         request = prepare(call, self.defaults, extras, authorization)
         if stream:
             request = attrs.evolve(request, stream=True)
@@ -191,7 +196,7 @@ class Engine:
                 return Answer(request, reply, attempt)
             else:
                 # A body that broke off is a connection that broke, whatever the status before it said.
-                outcome = Outcome(0 if reply.fault else reply.status_code, reply.headers)
+                outcome = Outcome(0 if reply.fault == ENDED_EARLY else reply.status_code, reply.headers)
             decision = decide(
                 outcome,
                 attempt=attempt,
