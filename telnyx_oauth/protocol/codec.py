@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urljoin
@@ -93,55 +94,78 @@ def _no_json(response: Response) -> str:
     return f"$: expected JSON, found {len(response.content)} bytes of something else ({kind})"
 
 
-def _model_hook(kind: Any) -> _Hook:
-    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
+@attrs.frozen
+class _Member:
+    """One member of a model. Values of the exact types in `kept` stay as the parser made them; others go through `hook`."""
+
+    name: str
+    kind: Any
+    hook: _Hook
+    kept: frozenset[type]
+    required: bool
+
+    def read(self, value: object) -> object:
+        if value is _ABSENT:
+            raise _Refused(": is missing")
+        return value if type(value) in self.kept else self.hook(value, self.kind)
+
+
+def _members(kind: Any) -> list[_Member]:
     hints = get_type_hints(kind)
-    plan = [
-        (
-            field.name,
-            _kept(hints[field.name]),
-            _hook(hints[field.name]),
-            hints[field.name],
-            field.default is attrs.NOTHING,
-        )
+    return [
+        _Member(field.name, hint := hints[field.name], _hook(hint), _kept(hint), field.default is attrs.NOTHING)
         for field in attrs.fields(kind)
         if field.name not in ("model_extra", "_absent")
     ]
-    defaults = {name: None for name, *_, required in plan if not required}
-    names = frozenset(name for name, *_ in plan)
+
+
+def _model_hook(kind: Any) -> _Hook:
+    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
+    members = _members(kind)
+    blank = {member.name: _ABSENT if member.required else None for member in members}
+    plain = [(member.name, member.kept) for member in members if member.kept - {NoneType}]
+    others = [
+        (member.name, member.hook, member.kind, NoneType in member.kept)
+        for member in members
+        if not member.kept - {NoneType}
+    ]
     new = kind.__new__
 
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise _Refused(f": expected an object, found {_named(value)}")
-        fields: dict[str, object] = defaults.copy()
-        absent: list[str] = []
-        problems: list[str] = []
-        for name, kept, hook, hint, required in plan:
-            item = value.get(name, _ABSENT)
-            # Most members are kept as the parser made them; not calling a hook for those halves the cost of a list.
-            if type(item) in kept:
-                fields[name] = item
-                continue
-            if item is _ABSENT:
-                absent.append(name)
-                if required:
-                    problems.append(f".{name}: is missing")
-                continue
-            try:
-                fields[name] = hook(item, hint)
-            except _Refused as refused:
-                problems.extend(f".{name}{problem}" for problem in refused.problems)
-        if problems:
-            raise _Refused(*problems)
-        known = len(plan) - len(absent)
-        fields["model_extra"] = {} if len(value) == known else {k: v for k, v in value.items() if k not in names}
-        fields["_absent"] = tuple(absent)
+        fields: dict[str, Any] = blank | value
+        try:
+            for name, kept in plain:
+                if type(fields[name]) not in kept:
+                    fields[name] = by_name[name].read(fields[name])
+            for name, hook, hint, nullable in others:
+                item = fields[name]
+                if item is not None or not nullable:
+                    fields[name] = hook(item, hint)
+        except _Refused:
+            raise _Refused(*_problems_of_members(value, members)) from None
+        extra = {name: fields.pop(name) for name in value if name not in blank} if len(fields) > len(blank) else {}
+        fields["model_extra"] = extra
+        complete = len(value) - len(extra) == len(blank)
+        fields["_absent"] = () if complete else tuple(name for name in blank if name not in value)
         instance = new(kind)
         instance.__dict__.update(fields)
         return instance
 
+    by_name = {member.name: member for member in members}
     return structure
+
+
+def _problems_of_members(value: dict[str, object], members: list[_Member]) -> list[str]:
+    problems: list[str] = []
+    for member in members:
+        if member.name in value or member.required:
+            try:
+                member.read(value.get(member.name, _ABSENT))
+            except _Refused as refused:
+                problems.extend(f".{member.name}{problem}" for problem in refused.problems)
+    return problems
 
 
 def _kept(kind: Any) -> frozenset[type]:
@@ -182,6 +206,9 @@ def _problems_of_items(value: list[object], hook: _Hook, kind: object) -> list[s
 def _union_hook(kind: Any) -> _Hook:
     """`T | None`, and `str | list[str]`: the first hook that takes the value wins."""
     hooks = [(_hook(each), each) for each in get_args(kind) if each is not NoneType]
+    if len(hooks) == 1:
+        (hook, only), nothing = hooks[0], NoneType in get_args(kind)
+        return lambda value, _: None if value is None and nothing else hook(value, only)
     first, first_kind = hooks[0]
     others = hooks[1:]
     nullable = NoneType in get_args(kind)
@@ -269,5 +296,6 @@ _converter.register_structure_hook_factory(lambda kind: get_origin(kind) is list
 _converter.register_structure_hook_factory(lambda kind: get_origin(kind) in (Union, UnionType), _union_hook)
 
 
+@cache
 def _hook(kind: Any) -> _Hook:
     return _converter.get_structure_hook(kind)

@@ -12,11 +12,10 @@ from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import attrs
 from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 
 
 class HttpTransport:
@@ -65,7 +64,6 @@ class HttpTransport:
                 timeout=_client_timeout(request.timeout),
                 proxy=self._proxy_for(request.url),
                 ssl=self._ssl,
-                skip_auto_headers=_AUTO_HEADERS,
                 middlewares=self._middlewares,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
@@ -76,12 +74,11 @@ class HttpTransport:
         raise error
 
     async def _received(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
-        # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
-        streams = request.stream and answer.status < 300
         version = "HTTP/1.1" if answer.version is None else f"HTTP/{answer.version.major}.{answer.version.minor}"
-        response = Response(answer.status, answer.headers, b"", request.info, version)
-        if streams:
-            return attrs.evolve(response, stream=_Body(answer, request.info))
+        # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
+        if request.stream and answer.status < 300:
+            body = _Body(answer, request.info)
+            return Response(answer.status, answer.headers, b"", request.info, version, body)
         try:
             content, fault = await _read(answer, request.max_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
@@ -91,7 +88,7 @@ class HttpTransport:
             answer.close()
             raise
         else:
-            return attrs.evolve(response, content=content, fault=fault)
+            return Response(answer.status, answer.headers, content, request.info, version, None, fault)
         raise error
 
     async def _session(self) -> aiohttp.ClientSession:
@@ -187,10 +184,6 @@ class _Body:
         self._answer.close()
 
 
-# We send our own User-Agent and Accept; aiohttp need not think about them for every request.
-_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Content-Type")
-
-
 async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:
     """The whole decoded body, and what is wrong with it. Never holds much more than `most` bytes."""
     stream = answer.content
@@ -205,7 +198,7 @@ async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:
             content = b"".join(chunks)
     except aiohttp.ClientPayloadError:
         answer.close()
-        return b"", "the body ended early or could not be decoded"
+        return b"", ENDED_EARLY
     if len(content) > most:
         answer.close()
         return b"", f"the body has more than {most} bytes"
