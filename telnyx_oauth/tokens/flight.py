@@ -6,19 +6,50 @@ import asyncio
 import copy
 from collections.abc import Callable
 
+import attrs
+
 from ..errors import TelnyxError, TokenError, TokenWaitTimeoutError
-from ..protocol.token import Token
+from ..protocol.freshness import Snapshot
+from ..protocol.token import Token, TokenKey
+
+
+@attrs.frozen
+class Renewed:
+    """A token that a renewal has come to. Its lifetime began when the clocks stood at `since_boot` and `since_wall`."""
+
+    access_token: str = attrs.field(repr=False)
+    scopes: frozenset[str]
+    lifetime: float | None
+    since_boot: float
+    since_wall: float
+    generation: int
+    adopted: bool = False
+    durable: bool = True
+
+
+@attrs.define
+class Job:
+    """What a renewal is told, and what it tells while it runs."""
+
+    key: TokenKey
+    flight: int
+    state: Callable[[], Snapshot]
+    offer: Callable[[Renewed], None]
+    number: Callable[[int], int]
+    min_ttl: float = 0.0
+    resolving: bool = False
+    forgotten: bool = False
 
 
 class Flight:
     """One renewal of one key. Its task belongs to the manager; callers hold only a future each."""
 
-    __slots__ = ("min_ttl", "number", "started", "task", "waiters")
+    __slots__ = ("job", "sleeping", "started", "task", "waiters")
 
-    def __init__(self, number: int, started: float, min_ttl: float) -> None:
-        self.number = number
+    def __init__(self, job: Job, started: float, *, sleeping: bool) -> None:
+        self.job = job
         self.started = started
-        self.min_ttl = min_ttl
+        self.sleeping = sleeping  # until a back-off is over
         self.waiters: dict[asyncio.Future[Token], None] = {}
         self.task: asyncio.Task[None] | None = None
 

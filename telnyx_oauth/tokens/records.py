@@ -1,0 +1,171 @@
+"""The manager's records in a store: read with care, written over nothing newer, and gone without when the store
+fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import attrs
+
+from ..errors import StoreConflictError
+from ..protocol.freshness import RefreshPolicy
+from ..protocol.token import TokenKey
+from ..transport.clock import Clock
+from .events import Announcer, PersistenceDegraded, RecordSetAside
+from .flight import Job
+from .stores.record import StoredGrant, TokenStore
+
+T = TypeVar("T")
+_CLOCK_SKEW = 300.0
+_ROUNDS = 4
+
+
+class Records:
+    """What a store holds of this manager's grants. With `one_for_all`, one record serves all scopes and resources."""
+
+    def __init__(
+        self, store: TokenStore, policy: RefreshPolicy, clock: Clock, announce: Announcer, *, one_for_all: bool
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+        self._announce = announce
+        self._one_for_all = one_for_all
+        self.family: StoredGrant | None = None
+        """The one grant, as last seen: a store that fails or forgets does not lose it."""
+        self._unsaved: dict[str, StoredGrant] = {}
+
+    def name(self, key: TokenKey) -> str:
+        """The name of the record for a key."""
+        return key.family_key if self._one_for_all else key.store_key
+
+    def note(self, record: StoredGrant) -> None:
+        """Know the one grant, whatever becomes of the store."""
+        if self._one_for_all:
+            self.family = record
+
+    def drop(self, key: TokenKey) -> None:
+        """Know nothing of it any more."""
+        self.family = None
+        self._unsaved.pop(self.name(key), None)
+
+    async def delete(self, key: TokenKey) -> None:
+        """Remove the record. A store that fails raises."""
+        self.drop(key)
+        await self._bounded(self._store.delete(self.name(key)))
+
+    async def save(self, job: Job) -> bool:
+        """Try again to store what could not be stored. True when nothing is left to be saved."""
+        unsaved = self._unsaved.get(self.name(job.key))
+        return unsaved is None or await self.persist(job, unsaved, announce=False)
+
+    @asynccontextmanager
+    async def held(self, job: Job) -> AsyncGenerator[bool]:
+        """The store's lock, or False where it cannot be had in time: then compare-and-swap alone protects."""
+        lock = self._store.lock(self.name(job.key), timeout=self._policy.lock_timeout)
+        locked = False
+        try:
+            await lock.__aenter__()
+            locked = True
+        except TimeoutError:
+            pass
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            self._degraded(job, "lock", exc)
+        try:
+            yield locked
+        finally:
+            if locked:
+                try:
+                    await lock.__aexit__(None, None, None)
+                except Exception as exc:  # noqa: BLE001 - as above
+                    self._degraded(job, "unlock", exc)
+
+    async def load(self, job: Job) -> StoredGrant | None:
+        """What the store holds, or what is known without it."""
+        name = self.name(job.key)
+        mine = self._unsaved.get(name) or self.family
+        try:
+            stored = await self._bounded(self._store.load(name))
+            stored = None if stored is None else await self._vetted(job, stored)
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            self._degraded(job, "load", exc)
+            return mine
+        if stored is None:
+            return None if mine is None else attrs.evolve(mine, version=None)
+        if name in self._unsaved and mine is not None and stored.issued_at <= mine.issued_at:
+            return attrs.evolve(mine, version=stored.version)
+        self.note(stored)
+        return stored
+
+    async def _vetted(self, job: Job, stored: StoredGrant) -> StoredGrant | None:
+        """The record, if it is ours and of this time; else it is moved out of the way."""
+        name = self.name(job.key)
+        foreign = (stored.token_endpoint, stored.client_id) != (job.key.token_endpoint, job.key.client_id)
+        ahead = stored.issued_at > self._clock.wall() + _CLOCK_SKEW
+        if not foreign and not ahead:
+            return stored
+        reason = "it belongs to another issuer or client" if foreign else "it is dated in the future"
+        await self._bounded(self._store.compare_and_swap(f"{name}.aside-{secrets.token_hex(4)}", None, stored))
+        self._announce(RecordSetAside(job.key, self._clock.wall(), job.flight, reason))
+        if foreign:
+            await self._bounded(self._store.delete(name))
+            return None
+        # A wrong clock spoils the lifetime, not the grant.
+        return attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
+
+    async def swap(self, job: Job, record: StoredGrant, operation: str) -> StoredGrant:
+        """Write the record over the version it came from. A failing store is told of and gone without; a conflict
+        raises.
+        """
+        if job.forgotten:
+            return record
+        try:
+            version = await self._bounded(self._store.compare_and_swap(self.name(job.key), record.version, record))
+        except StoreConflictError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            self._degraded(job, operation, exc)
+        else:
+            record = attrs.evolve(record, version=version)
+        self.note(record)
+        return record
+
+    async def persist(self, job: Job, record: StoredGrant, *, announce: bool = True) -> bool:
+        """Store a new grant, over whatever is older. False when it could not be: it is tried again later."""
+        name = self.name(job.key)
+        try:
+            for _ in range(_ROUNDS):
+                try:
+                    version = await self._bounded(self._store.compare_and_swap(name, record.version, record))
+                except StoreConflictError:
+                    theirs = await self._bounded(self._store.load(name))
+                    if theirs is not None and theirs.issued_at > record.issued_at:
+                        record = theirs  # someone has renewed later than this; theirs stays
+                        break
+                    record = attrs.evolve(record, version=None if theirs is None else theirs.version)
+                else:
+                    record = attrs.evolve(record, version=version)
+                    break
+            else:
+                raise StoreConflictError
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            if announce:
+                self._degraded(job, "persist", exc)
+            self._unsaved[name] = record
+            return False
+        self._unsaved.pop(name, None)
+        self.note(record)
+        return True
+
+    async def _bounded(self, call: Awaitable[T]) -> T:
+        async with asyncio.timeout(self._policy.lock_timeout):
+            return await call
+
+    def _degraded(self, job: Job, operation: str, exc: Exception) -> None:
+        event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__)
+        self._announce(event)
