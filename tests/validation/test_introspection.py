@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+from urllib.parse import parse_qs
+
+import pytest
+
+from telnyx_oauth.errors import (
+    APITimeoutError,
+    ClientClosedError,
+    IntrospectionUnavailableError,
+    InvalidTokenError,
+)
+from telnyx_oauth.protocol.grants import ClientAuthentication
+from telnyx_oauth.protocol.jwt import TokenPolicy
+from telnyx_oauth.sandbox import Sandbox
+from telnyx_oauth.validation.introspection import IntrospectionCache
+from telnyx_oauth.validation.keys import StaticKeys
+from telnyx_oauth.validation.validator import TokenValidator
+from tests.forge import AUDIENCE, ISSUER, NOW, MovedClock, Wire, answer, jwks, policy, token
+
+ENDPOINT = "https://issuer.example/introspect"
+ACTIVE = {"active": True, "client_id": "client-1", "scope": "calls.read", "exp": NOW + 600, "aud": AUDIENCE}
+
+
+def cache(send, clock=None, **changes) -> IntrospectionCache:
+    auth = ClientAuthentication("client", "s3cret")
+    return IntrospectionCache(ENDPOINT, auth, send=send, clock=clock or MovedClock(), **changes)
+
+
+def judge(send, clock=None, *, mode="introspect", **changes) -> TokenValidator:
+    clock = clock or MovedClock()
+    keys = None if mode == "introspect" else StaticKeys(jwks())
+    return TokenValidator(policy(), keys, introspection=cache(send, clock, **changes), mode=mode, clock=clock)
+
+
+async def test_the_question_is_a_form_with_our_credentials():
+    wire = Wire(answer(ACTIVE))
+    result = await cache(wire).introspect("opaque~token")
+    assert (result.active, result.claims["scope"]) == (True, "calls.read")
+    (request,) = wire.requests
+    assert (request.method, request.url) == ("POST", ENDPOINT)
+    assert parse_qs(request.content.decode()) == {"token": ["opaque~token"]}
+    assert request.headers["Authorization"] == "Basic " + base64.b64encode(b"client:s3cret").decode()
+    assert "opaque" not in repr(request) + repr(result)
+
+
+async def test_an_active_token_is_asked_about_once_in_its_time():
+    wire, clock = Wire(answer(ACTIVE)), MovedClock()
+    known = cache(wire, clock)
+    assert await known.introspect("t") is await known.introspect("t")
+    clock.now += 59
+    assert known.cached("t")
+    clock.now += 1
+    assert known.cached("t") is None
+    await known.introspect("t")
+    assert len(wire.requests) == 2
+
+
+async def test_an_inactive_token_is_asked_about_again_sooner():
+    wire, clock = Wire(answer({"active": False, "scope": "admin"})), MovedClock()
+    known = cache(wire, clock)
+    result = await known.introspect("t")
+    assert (result.active, dict(result.claims)) == (False, {})
+    assert await known.introspect("t") is result
+    clock.now += 15
+    await known.introspect("t")
+    assert len(wire.requests) == 2
+
+
+async def test_no_verdict_outlives_its_token():
+    """Attack 81."""
+    wire, clock = Wire(answer(ACTIVE | {"exp": NOW + 10})), MovedClock()
+    known = cache(wire, clock)
+    await known.introspect("t")
+    clock.now += 10
+    assert known.cached("t") is None
+
+
+async def test_always_ask_and_ask_anew_and_forget():
+    wire = Wire(answer(ACTIVE))
+    always = cache(wire, ttl=0)
+    await always.introspect("t")
+    await always.introspect("t")
+    assert len(wire.requests) == 2
+    known = cache(wire)
+    await known.introspect("t")
+    await known.introspect("t", fresh=True)
+    assert len(wire.requests) == 4
+    known.forget("t")
+    assert known.cached("t") is None
+
+
+async def test_a_token_that_turns_inactive_is_no_longer_active():
+    wire = Wire(answer(ACTIVE), answer({"active": False}))
+    known = cache(wire)
+    await known.introspect("t")
+    assert not (await known.introspect("t", fresh=True)).active
+    assert not known.cached("t").active
+
+
+@pytest.mark.parametrize(
+    "body", [{"active": "true"}, {"active": 1}, {"active": None}, {}, [], b"<html>", b"", {"active": "false"}]
+)
+async def test_what_is_neither_true_nor_false_is_no_verdict(body):
+    """Attack 78."""
+    wire = Wire(answer(body), answer(ACTIVE))
+    known = cache(wire)
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await known.introspect("t")
+    assert caught.value.reason == "introspection_answer_invalid"
+    assert (await known.introspect("t")).active, "it was not remembered"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "wait"),
+    [
+        (answer({}, 500), "introspection_unavailable", 1),
+        (answer({}, 404), "introspection_unavailable", 1),
+        (answer({}, 302, Location="https://evil.example"), "introspection_unavailable", 1),
+        (answer({}, 503, Retry_After="7"), "introspection_unavailable", 7),
+        (answer({}, 429, Retry_After="20"), "introspection_rate_limited", 20),
+        (answer({}, 429), "introspection_rate_limited", 10),
+        (answer({}, 429, Retry_After="9999"), "introspection_rate_limited", 60),
+        (answer({}, 401), "introspection_refused_us", 10),
+        (answer({}, 403), "introspection_refused_us", 10),
+        (APITimeoutError(), "introspection_unavailable", 1),
+        (ZeroDivisionError("odd transport"), "introspection_unavailable", 1),
+    ],
+)
+async def test_no_answer_is_no_verdict_and_is_not_remembered(given, reason, wait):
+    """Attacks 79 and 80."""
+    wire, clock = Wire(given, answer(ACTIVE)), MovedClock()
+    known = cache(wire, clock)
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await known.introspect("t")
+    assert (caught.value.status, caught.value.reason) == (503, reason)
+    assert caught.value.retry_after == pytest.approx(wait)
+    clock.now += wait
+    assert (await known.introspect("t")).active
+
+
+async def test_the_server_is_left_alone_for_as_long_as_it_asks():
+    wire, clock = Wire(answer(ACTIVE), answer({}, 429, Retry_After="20"), answer(ACTIVE)), MovedClock()
+    known = cache(wire, clock)
+    await known.introspect("known")
+    with pytest.raises(IntrospectionUnavailableError):
+        await known.introspect("a")
+    clock.now += 5
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await known.introspect("b")
+    assert (caught.value.reason, caught.value.retry_after) == ("introspection_rate_limited", 15)
+    assert (await known.introspect("known")).active, "what is known is known"
+    assert len(wire.requests) == 2
+
+
+async def test_credentials_of_ours_that_are_refused_are_logged_as_our_fault(caplog):
+    known = cache(Wire(answer({}, 401)))
+    with pytest.raises(IntrospectionUnavailableError):
+        await known.introspect("tok-en")
+    assert "refused this service's own credentials" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert "tok-en" not in caplog.text
+
+
+async def test_a_flood_of_garbage_drives_out_nothing_good():
+    """Attack 82."""
+
+    async def send(request):
+        return answer(ACTIVE if b"good" in request.content else {"active": False})
+
+    known = cache(send, max_negative=10, max_positive=10)
+    good = await known.introspect("good")
+    for number in range(200):
+        await known.introspect(f"garbage-{number}")
+    assert known.cached("good") is good
+    assert known.cached("garbage-199") is not None
+    assert known.cached("garbage-0") is None
+
+
+async def test_fifty_callers_ask_once():
+    """Attack 83."""
+    wire, gate = Wire(answer(ACTIVE)), asyncio.Event()
+
+    async def send(request):
+        await gate.wait()
+        return await wire(request)
+
+    known = cache(send)
+    callers = [asyncio.create_task(known.introspect("t")) for _ in range(50)]
+    await asyncio.sleep(0)
+    gate.set()
+    assert len(set(await asyncio.gather(*callers))) == 1
+    assert len(wire.requests) == 1
+
+
+async def test_beyond_so_many_questions_at_a_time_the_next_is_told_to_wait():
+    gate = asyncio.Event()
+
+    async def send(_request):
+        await gate.wait()
+        return answer(ACTIVE)
+
+    known = cache(send, max_concurrency=2)
+    callers = [asyncio.create_task(known.introspect(name)) for name in ("a", "b")]
+    await asyncio.sleep(0)
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await known.introspect("c")
+    assert caught.value.reason == "introspection_saturated"
+    joined = asyncio.create_task(known.introspect("a"))
+    await asyncio.sleep(0)
+    gate.set()
+    assert all(result.active for result in await asyncio.gather(*callers, joined))
+    assert await known.introspect("c")
+
+
+async def test_a_closed_cache_says_so():
+    known = cache(Wire(answer(ACTIVE)))
+    await known.introspect("t")
+    await known.aclose()
+    assert known.cached("t") is None
+    with pytest.raises(ClientClosedError):
+        await known.introspect("t")
+
+
+def test_the_endpoint_must_be_safe():
+    with pytest.raises(ValueError, match="endpoint"):
+        IntrospectionCache("http://issuer.example/introspect", ClientAuthentication("c", "s"))
+
+
+# --- as the validator uses it
+
+
+async def test_an_introspected_token_is_judged_by_the_same_policy():
+    access = await judge(Wire(answer(ACTIVE | {"sub": "user-1", "nbf": None}))).validate(
+        "opaque", scopes=["calls.read"]
+    )
+    assert (access.subject, access.client_id, access.issuer) == ("user-1", "client-1", ISSUER)
+    assert (access.source, access.algorithm, access.expires_at) == ("introspection", None, NOW + 600)
+    assert "nbf" not in access.claims
+
+
+async def test_what_the_server_leaves_out_is_not_held_against_the_token():
+    access = await judge(Wire(answer({"active": True}))).validate("opaque")
+    assert access.expires_at == float("inf")
+    assert (access.scopes, access.audience, access.issuer) == (frozenset(), (), ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"active": False}, "inactive"),
+        ({"iss": "https://other.example"}, "iss_mismatch"),
+        ({"aud": "https://other.example"}, "aud_mismatch"),
+        ({"exp": NOW - 60}, "expired"),
+        ({"exp": str(NOW + 60)}, "claim_invalid"),
+        ({"nbf": NOW + 60}, "not_yet_valid"),
+        ({"cnf": {"jkt": "x"}}, "sender_constrained"),
+        ({"scope": ["admin"]}, "scope_invalid"),
+        ({"sub": 7}, "claim_invalid"),
+    ],
+)
+async def test_what_the_server_says_can_be_reason_to_refuse(changes, reason):
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(Wire(answer(ACTIVE | changes))).validate("opaque")
+    assert caught.value.reason == reason
+
+
+async def test_a_verdict_rests_on_the_answer_that_it_was_made_of():
+    wire, clock = Wire(answer(ACTIVE)), MovedClock()
+    validator = judge(wire, clock)
+    first = await validator.validate("opaque")
+    assert await validator.validate("opaque") is first
+    assert validator.cached("opaque") is first
+    validator._introspection.forget("opaque")
+    assert validator.cached("opaque") is None
+    await validator.validate("opaque")
+    clock.now += 60
+    assert validator.cached("opaque") is None
+    assert len(wire.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("x" * 8193, "too_long"), ("a b", "encoding_invalid"), ("", "encoding_invalid")]
+)
+@pytest.mark.parametrize("mode", ["introspect", "jwt_then_introspect"])
+async def test_what_cannot_be_a_token_is_not_asked_about(text, reason, mode):
+    wire = Wire(answer(ACTIVE))
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(wire, mode=mode).validate(text)
+    assert caught.value.reason == reason
+    assert not wire.requests
+
+
+async def test_with_both_a_jwt_must_pass_both():
+    wire = Wire(answer(ACTIVE), answer({"active": False}))
+    validator = judge(wire, mode="jwt_then_introspect")
+    access = await validator.validate(token())
+    assert (access.source, access.subject) == ("jwt", "user-1")
+    assert await validator.validate(token()) is access
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(token(sub="revoked"))
+    assert caught.value.reason == "inactive"
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(token(iss="https://evil.example"))
+    assert caught.value.reason == "iss_mismatch"
+    assert len(wire.requests) == 2, "a forged one costs no question"
+
+
+async def test_with_both_an_opaque_token_has_its_introspection():
+    assert (await judge(Wire(answer(ACTIVE)), mode="jwt_then_introspect").validate("opaque")).source == "introspection"
+
+
+def test_a_mode_without_what_it_needs_is_an_error():
+    with pytest.raises(ValueError, match="keys"):
+        TokenValidator(policy())
+    with pytest.raises(ValueError, match="introspection"):
+        TokenValidator(policy(), StaticKeys(jwks()), mode="introspect")
+    assert (
+        TokenValidator(policy(), StaticKeys(jwks()), introspection=cache(Wire(answer(ACTIVE))))._introspection is None
+    )
+
+
+async def test_the_sandbox_is_asked_and_closing_ends_the_connections():
+    async with Sandbox() as telnyx:
+        introspection = IntrospectionCache(
+            f"{telnyx.base_url}/oauth/introspect",
+            ClientAuthentication(telnyx.client_id, telnyx.client_secret),
+            allow_insecure_loopback=True,
+        )
+        made = TokenPolicy.telnyx(issuer=telnyx.root_url, audience=telnyx.root_url)
+        validator = TokenValidator(made, introspection=introspection, mode="introspect")
+        opaque = telnyx.issue_token(opaque=True, scope="admin")
+        assert (await validator.validate(opaque, scopes=["admin"])).source == "introspection"
+        telnyx.revoke(opaque)
+        assert await validator.validate(opaque), "revocation shows once the verdict is old"
+        introspection.forget(opaque)
+        with pytest.raises(InvalidTokenError):
+            await validator.validate(opaque)
+        await validator.aclose()
