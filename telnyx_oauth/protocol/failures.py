@@ -138,11 +138,11 @@ def _read(body: object) -> tuple[str | None, tuple[ErrorDetail, ...], str]:
     fields = cast("dict[str, object]", body)
     listed = tuple(_detail(each) for each in _objects(fields.get("errors")))
     if listed:
-        return listed[0].code, listed, "; ".join(_sentence(each) for each in listed)
+        return listed[0].code, listed, "; ".join(filter(None, map(_sentence, listed)))
     code, description = _text(fields.get("error")), _text(fields.get("error_description"))
     refused = tuple(_refused_fields(fields.get("invalid_fields")))
-    said = ": ".join(part for part in (code, description) if part)
-    return code, refused, "; ".join(part for part in (said, *map(_sentence, refused)) if part)
+    said = ": ".join(filter(None, (code, description)))
+    return code, refused, "; ".join(filter(None, (said, *map(_sentence, refused))))
 
 
 def _objects(value: object) -> Iterable[dict[str, object]]:
@@ -170,8 +170,7 @@ def _detail(fields: dict[str, object]) -> ErrorDetail:
 
 
 def _sentence(error: ErrorDetail) -> str:
-    words = " ".join(part for part in (error.code, error.detail or error.title) if part)
-    return f"{words} ({error.source})" if error.source else words
+    return " ".join(filter(None, (error.code, error.detail or error.title, error.source and f"({error.source})")))
 
 
 def _text(value: object) -> str | None:
