@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 import zipfile
 from itertools import chain
 from pathlib import Path
@@ -118,8 +117,7 @@ def build(session: nox.Session) -> None:
         session.error(f"The wheel carries more than the package: {strangers}")
     without_extras(session, wheel)
     session.install("-q", f"{wheel}{EXTRAS}", *group("test"))
-    with tarfile.open(sdist) as archive:
-        archive.extractall(built, filter="data")
+    shutil.unpack_archive(sdist, built)
     tree = built / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(tree / "telnyx_oauth")
     session.chdir(tree)
