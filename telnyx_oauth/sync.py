@@ -265,7 +265,6 @@ class Telnyx(Twin):
         lease: Lease | None = getattr(self, "_lease", None)
         if lease is None or not lease.is_held or self.is_closed():
             return
-        warnings.warn(f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self)
         core = self._client
 
         async def end() -> None:
@@ -273,6 +272,8 @@ class Telnyx(Twin):
             lease.close()
 
         lease.start(end)
+        # Last, because a warning may have been made an error.
+        warnings.warn(f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self)
 
 
 _open: weakref.WeakSet[Telnyx] = weakref.WeakSet()
