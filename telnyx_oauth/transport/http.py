@@ -36,7 +36,9 @@ class HttpTransport:
         middlewares: bool = True,
     ) -> None:
         self._given = http_session
-        self._proxy = proxy
+        self._proxy = None if proxy is None else _proxy_address(proxy)
+        if proxy is not None and self._proxy is None:
+            raise ValueError("`proxy` must be an http:// or https:// address")
         self._trust_env = trust_env
         self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._limit = limit
@@ -54,6 +56,9 @@ class HttpTransport:
     async def __call__(self, request: Request) -> Response:
         """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
         session = self._given or await self._session()
+        if session.closed:
+            raise ClientClosedError("The given `http_session`")
+        proxy = self._proxy_for(request)
         try:
             answer = await session.request(
                 request.method,
@@ -62,8 +67,10 @@ class HttpTransport:
                 headers=request.headers,
                 allow_redirects=False,
                 timeout=_client_timeout(request.timeout),
-                proxy=self._proxy_for(request.url),
+                proxy=proxy,
                 ssl=self._ssl,
+                skip_auto_headers=_left_out(request),
+                raise_for_status=False,
                 middlewares=self._middlewares,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
@@ -94,7 +101,7 @@ class HttpTransport:
     async def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         kept = self._sessions.get(loop)
-        if kept is None:
+        if kept is None or kept.session.closed:
             if self._closed:
                 raise ClientClosedError
             kept = self._sessions[loop] = _Kept(self._new_session())
@@ -104,24 +111,32 @@ class HttpTransport:
         return kept.session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._limit),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
+        # aiohttp would send idempotent requests again by itself, unseen and uncounted; here the engine decides on that.
+        session._retry_connection = False  # noqa: SLF001 - there is no other way to say so
+        return session
 
-    def _proxy_for(self, url: str) -> str | None:
-        """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise.
+    def _proxy_for(self, request: Request) -> str | None:
+        """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
 
         aiohttp's own `trust_env` would read `.netrc` as well, and send what it finds there.
         """
-        if self._proxy is not None or not self._trust_env:
+        if self._proxy is not None or not self._trust_env or self._given is not None:
             return self._proxy
-        scheme, _, rest = url.partition("://")
+        scheme, _, rest = request.url.partition("://")
         host = rest.partition("/")[0]
         place = (scheme, host)
         if place not in self._proxies:
-            self._proxies[place] = None if proxy_bypass(host) else getproxies().get(scheme)
+            named = None if proxy_bypass(host) else getproxies().get(scheme)
+            address = None if named is None else _proxy_address(named)
+            if named is not None and address is None:
+                said = f"Nothing was sent: {scheme.upper()}_PROXY is not an http:// or https:// address."
+                raise APIConnectionError(said, request=request.info, sent=False)
+            self._proxies[place] = address
         return self._proxies[place]
 
     async def aclose(self) -> None:
@@ -182,6 +197,26 @@ class _Body:
 
     async def aclose(self) -> None:
         self._answer.close()
+
+
+# aiohttp adds these where they are missing: but whoever left one out meant it.
+_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Content-Type")
+
+
+def _left_out(request: Request) -> tuple[str, ...] | None:
+    named = request.headers
+    if "User-Agent" in named and "Accept" in named and ("Content-Type" in named or not request.content):
+        return None
+    return _AUTO_HEADERS
+
+
+def _proxy_address(text: str) -> str | None:
+    """A proxy's address, with `http://` where it names no scheme; `None` for what aiohttp has no way through."""
+    try:
+        url = URL(text if "://" in text else f"http://{text}")
+    except ValueError:
+        return None
+    return str(url) if url.scheme in ("http", "https") and url.host else None
 
 
 async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:

@@ -342,7 +342,9 @@ async def test_a_one_time_exchange_is_not_made_again_when_it_may_have_happened(o
     assert len(send.requests) == 1
 
 
-@pytest.mark.parametrize("grant_type, times", [("client_credentials", 3), ("authorization_code", 1), ("refresh_token", 1)])
+@pytest.mark.parametrize(
+    "grant_type, times", [("client_credentials", 3), ("authorization_code", 1), ("refresh_token", 1)]
+)
 async def test_only_a_token_request_that_spends_nothing_is_repeated(grant_type, times):
     send = Script(refused(sent=True))
     with pytest.raises(errors.APIConnectionError):
