@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -87,7 +87,11 @@ class BearerAuth:
                 request.writer.output_size = 0  # the answer itself has not begun
             return None
         refusal = await self._refusal(request, rejected)
-        refusal.force_close()  # the body that was announced may still come, or never
+        # The announced body is not waited for: whoever holds no token would hold a task of ours instead, for ten seconds.
+        refusal.force_close()
+        await refusal.prepare(request)
+        await refusal.write_eof()
+        request.protocol.force_close()
         raise refusal
 
     def setup(self, app: web.Application) -> None:
@@ -106,15 +110,16 @@ class BearerAuth:
 
     async def _audit(self, app: web.Application) -> None:
         """Refuse to start with a route that contradicts itself, and say which are open to everyone."""
-        opened: list[str] = []
+        opened: set[str] = set()
         for route in app.router.routes():
-            methods = hdrs.METH_ALL if route.method == hdrs.METH_ANY else (route.method,)
-            name = f"{route.method} {route.resource.canonical if route.resource else '?'}"
-            if any(is_public(route.handler, each) and demand_of(route.handler, each).scopes for each in methods):
-                raise RuntimeError(f"{name} is both public and in need of scopes: drop one of the two decorators.")
-            if any(is_public(route.handler, each) for each in methods):
-                opened.append(name)
-        logger.info("Open to everyone: %s.", ", ".join(sorted(set(opened))) or "nothing")
+            path = route.resource.canonical if route.resource else "?"
+            for method in _methods(route):
+                if not is_public(route.handler, method):
+                    continue
+                if demand_of(route.handler, method).scopes:
+                    raise RuntimeError(f"{path} is both public and in need of scopes: drop one of the two decorators.")
+                opened.add(f"{method} {path}")
+        logger.info("Open to everyone: %s.", ", ".join(sorted(opened)) or "nothing")
 
     async def _admit(self, request: web.Request) -> None:
         """Let the request pass, its token verified; raise a `TokenValidationError` otherwise."""
@@ -167,3 +172,10 @@ class BearerAuth:
             headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after)))
         body = ({} if error.error is None else {"error": error.error}) | {"error_description": error.description}
         return _REFUSALS[error.status](headers=headers, text=json.dumps(body), content_type="application/json")
+
+
+def _methods(route: web.AbstractRoute) -> Iterable[str]:
+    """The methods that a route serves. Those of a view may differ in what they demand."""
+    if route.method != hdrs.METH_ANY:
+        return (route.method,)
+    return sorted(hdrs.METH_ALL) if isinstance(route.handler, type) else (hdrs.METH_ANY,)
