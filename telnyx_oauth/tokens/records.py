@@ -116,7 +116,9 @@ class Records:
             await self._bounded(self._store.delete(name))
             return None
         # A wrong clock spoils the lifetime, not the grant.
-        return attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
+        kept = attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
+        version = await self._bounded(self._store.compare_and_swap(name, stored.version, kept))
+        return attrs.evolve(kept, version=version)
 
     async def swap(self, job: Job, record: StoredGrant, operation: str) -> StoredGrant:
         """Write the record over the version it came from. A failing store is told of and gone without; a conflict

@@ -1,0 +1,62 @@
+"""A store whose records nobody reads without the key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+
+import attrs
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from ...errors import TokenPersistenceError
+from .record import StoredGrant, TokenStore, Version, decode, encode, is_shared
+
+
+class EncryptedStore:
+    """Encrypts whole records before another store sees them; only their owner and their end stay legible.
+
+    `keys` are Fernet keys (`cryptography.fernet.Fernet.generate_key()`): the first encrypts, all decrypt. To replace
+    a key, add the new one at the end everywhere, then move it to the front, then drop the old one. A record that no
+    key fits is left alone, and loading it fails: most likely it is the key that is missing.
+    """
+
+    def __init__(self, inner: TokenStore, keys: Iterable[str | bytes]) -> None:
+        self._inner = inner
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self.shared = is_shared(inner)
+
+    async def load(self, key: str) -> StoredGrant | None:
+        """The record, decrypted."""
+        sealed = await self._inner.load(key)
+        return None if sealed is None else attrs.evolve(self._opened(key, sealed), version=sealed.version)
+
+    async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
+        """Encrypt and write `new` in the place of `expected`, and give its version."""
+        return await self._inner.compare_and_swap(key, expected, self._sealed(key, new))
+
+    async def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        await self._inner.delete(key)
+
+    def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
+        """Hold off everyone else who renews this grant."""
+        return self._inner.lock(key, timeout=timeout)
+
+    def _sealed(self, key: str, grant: StoredGrant) -> StoredGrant:
+        # The key's name is sealed in with it, so that a record put in another's place is noticed.
+        text = self._fernet.encrypt(key.encode() + b"\n" + encode(grant)).decode("ascii")
+        grant = attrs.evolve(grant, request="", scopes=frozenset(), generation=0, intent=None, tombstone=None)
+        if grant.refresh_token is None:
+            return attrs.evolve(grant, access_token=text)
+        return attrs.evolve(grant, access_token=None, refresh_token=text)
+
+    def _opened(self, key: str, sealed: StoredGrant) -> StoredGrant:
+        text = sealed.refresh_token or sealed.access_token or ""
+        try:
+            name, _, data = self._fernet.decrypt(text).partition(b"\n")
+            grant = decode(data) if name == key.encode() else None
+        except (InvalidToken, ValueError):
+            grant = None
+        if grant is None:
+            raise TokenPersistenceError("A stored record cannot be decrypted with any of the given keys.")
+        return grant

@@ -1,0 +1,163 @@
+"""The store in a folder: one file per grant, for one person's eyes, whole after any crash, shared by all their
+processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets
+import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import filelock
+
+from ...errors import StoreConflictError, TokenPersistenceError
+from .record import StoredGrant, Version, decode, encode, version_of
+from .threads import in_thread
+
+logger = logging.getLogger("telnyx_oauth.tokens")
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_LARGEST: Final = 4 * 1024 * 1024
+_WRITING: Final = 10.0
+_FIRST_POLL: Final = 0.01
+_LAST_POLL: Final = 0.1
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class FileStore:
+    """Keeps each grant in a file of its own, readable by its owner alone (0600 in a folder of 0700).
+
+    A crash at any moment leaves the old record or the new one. The lock is the operating system's, so it ends with its
+    holder. The folder is made when needed; one that others may enter is refused.
+    """
+
+    shared = True
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+
+    async def load(self, key: str) -> StoredGrant | None:
+        """The record, with its version. One that cannot be read is moved aside, with a warning."""
+        return await in_thread(partial(self._load, key))
+
+    async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
+        """Write `new` in the place of `expected` and give its version."""
+        return await in_thread(partial(self._compare_and_swap, key, expected, new))
+
+    async def delete(self, key: str) -> None:
+        """Remove the record, if there is one."""
+        await in_thread(partial(self._path(key).unlink, missing_ok=True))
+
+    @asynccontextmanager
+    async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
+        """Hold off every other process and thread that renews this grant."""
+        lock = await in_thread(partial(self.file_lock, key, "renew"))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = _FIRST_POLL
+        while not await in_thread(partial(_acquired, lock), undo=lock.release):
+            if loop.time() >= deadline:
+                raise TimeoutError
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LAST_POLL)
+        try:
+            yield
+        finally:
+            await asyncio.shield(in_thread(lock.release))
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError("A store key has letters, digits, `.`, `_` and `-`, and begins with a letter or digit.")
+        return self._folder / f"{key}.json"
+
+    def file_lock(self, key: str, purpose: str) -> filelock.BaseFileLock:
+        """The lock file for a purpose, not yet taken."""
+        self._path(key)
+        self._prepare()
+        return filelock.FileLock(self._folder / f"{key}.{purpose}.lock", mode=0o600, thread_local=False)
+
+    def _prepare(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name != "posix":
+            return
+        found = self._folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise TokenPersistenceError(
+                f"The token folder {self._folder} must be a folder that belongs to you alone (chmod 700), and no link."
+            )
+
+    def _read(self, path: Path) -> bytes | None:
+        self._prepare()
+        try:
+            handle = os.open(path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+        except FileNotFoundError:
+            return None
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("not a regular file")
+            if os.name == "posix" and found.st_mode & 0o077:
+                os.fchmod(handle, 0o600)
+            return file.read(_LARGEST)
+
+    def _load(self, key: str) -> StoredGrant | None:
+        path = self._path(key)
+        try:
+            data = self._read(path)
+            return None if data is None else decode(data)
+        except (ValueError, OSError) as exc:
+            if isinstance(exc, OSError) and not path.is_symlink() and path.is_file():
+                raise
+            problem = str(exc) if isinstance(exc, ValueError) else "it is no regular file"
+        aside = path.with_name(f"{key}.aside-{secrets.token_hex(4)}")
+        path.rename(aside)
+        logger.warning("the token record %s cannot be used (%s); it was moved to %s", path, problem, aside)
+        return None
+
+    def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
+        path = self._path(key)
+        data = encode(new)
+        with self.file_lock(key, "write").acquire(timeout=_WRITING):
+            now = self._load(key)
+            if (None if now is None else now.version) != expected:
+                raise StoreConflictError
+            for leftover in self._folder.glob(f".{key}.*.tmp"):  # of a process that was killed while it wrote
+                leftover.unlink(missing_ok=True)
+            self._replace(path, data)
+        return version_of(data)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
+        try:
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+            draft.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        if os.name == "posix":  # the name must survive a power cut as well
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _acquired(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return False
+    return True
