@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from telnyx_oauth.errors import ClientClosedError, KeysUnavailableError
+from telnyx_oauth.transport import flight
 from telnyx_oauth.transport.flight import Flights
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody's")
@@ -86,6 +87,20 @@ async def test_a_caller_that_is_cancelled_as_the_work_lands_is_still_cancelled()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+async def test_a_caller_that_is_cancelled_just_before_the_work_lands_is_left_out():
+    flights = Flights()
+
+    async def work():
+        await asyncio.sleep(0)
+        first.cancel()
+        return "done"
+
+    first, second = (asyncio.create_task(flights.join("k", work)) for _ in range(2))
+    assert await second == "done"
+    with pytest.raises(asyncio.CancelledError):
+        await first
 
 
 async def test_a_failure_is_a_copy_for_each_with_one_cause():
@@ -242,6 +257,20 @@ async def test_closing_from_another_loop_ends_the_work_there():
     await asyncio.to_thread(lambda: asyncio.run(flights.aclose()))
     with pytest.raises(ClientClosedError):
         await caller
+
+
+async def test_after_a_fork_work_is_forgotten_and_can_begin_anew():
+    flights, work = Flights(), Work()
+    caller = asyncio.create_task(flights.join("k", work))
+    await work.started.wait()
+    old = flights._flights["k"]
+    flight._after_fork_in_child()
+    assert len(flights) == 0
+    work.gate.set()
+    assert await flights.join("k", work) == "done"
+    assert work.begun == 2
+    assert old.task is not None
+    assert await caller == "done", "here, unlike in a child, the parent's loop runs on"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
