@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 import attrs
@@ -67,19 +67,19 @@ class Records:
     @asynccontextmanager
     async def held(self, job: Job) -> AsyncGenerator[bool]:
         """The store's lock, or False where it cannot be had in time: then compare-and-swap alone protects."""
-        lock = self._store.lock(self.name(job.key), timeout=self._policy.lock_timeout)
-        locked = False
+        lock: AbstractAsyncContextManager[None] | None = None
         try:
+            lock = self._store.lock(self.name(job.key), timeout=self._policy.lock_timeout)
             await lock.__aenter__()
-            locked = True
         except TimeoutError:
-            pass
+            lock = None
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            lock = None
             self._degraded(job, "lock", exc)
         try:
-            yield locked
+            yield lock is not None
         finally:
-            if locked:
+            if lock is not None:
                 try:
                     await lock.__aexit__(None, None, None)
                 except Exception as exc:  # noqa: BLE001 - as above

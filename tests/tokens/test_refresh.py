@@ -1,0 +1,822 @@
+"""Refresh tokens on a virtual-time loop: rotation, intent, unknown outcomes, other processes, failing stores."""
+
+from __future__ import annotations
+
+import asyncio
+
+import attrs
+import pytest
+
+from telnyx_oauth.errors import (
+    APIConnectionError,
+    InternalServerError,
+    RateLimitError,
+    ReauthenticationRequiredError,
+    StoreConflictError,
+    TelnyxError,
+    TokenVerificationError,
+)
+from telnyx_oauth.protocol.freshness import Phase
+from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.tokens.events import (
+    IssuedUnverified,
+    OutcomeUnknown,
+    PersistenceDegraded,
+    ReauthenticationRequired,
+    RecordSetAside,
+    TokenAdopted,
+    TokenRefreshed,
+)
+from telnyx_oauth.tokens.sources import AuthorizationCode, RefreshToken
+from telnyx_oauth.tokens.stores.memory import MemoryStore
+from telnyx_oauth.tokens.stores.record import Intent, StoredGrant
+
+from .virtual import ENDPOINT
+
+
+class Faulty(MemoryStore):
+    """Fails where it is told to: `broken` holds names of operations."""
+
+    shared = True
+
+    def __init__(self):
+        super().__init__()
+        self.broken = set()
+        self.log = []
+
+    async def load(self, key):
+        self._step("load")
+        return await super().load(key)
+
+    async def compare_and_swap(self, key, expected, new):
+        kind = "intent" if new.intent else "grant"
+        self._step("swap", f"swap-{kind}")
+        return await super().compare_and_swap(key, expected, new)
+
+    async def delete(self, key):
+        self._step("delete")
+        await super().delete(key)
+
+    def lock(self, key, *, timeout):
+        self._step("lock")
+        return super().lock(key, timeout=timeout)
+
+    def _step(self, *names):
+        self.log.append(names[-1])
+        if self.broken & set(names):
+            raise OSError("no space left on device")
+
+    def only(self):
+        (record,) = (self._records[name] for name in self._records if ".aside-" not in name)
+        return record
+
+    def put(self, record):
+        (name,) = (name for name in self._records if ".aside-" not in name)
+        self._writes += 1
+        self._records[name] = attrs.evolve(record, version=str(self._writes))
+
+
+def spent(world):
+    return [seen.form.get("refresh_token") for seen in world.server.seen]
+
+
+@pytest.mark.parametrize("rotation", ["none", "strict", "grace"])
+def test_renewals_follow_the_rotation(world, rotation):
+    async def main():
+        world.server.rotation = rotation
+        manager = world.manager(world.refresh())
+        for generation in range(1, 5):
+            assert (await manager.get()).generation == generation
+            await asyncio.sleep(101)
+        expected = ["r0"] * 4 if rotation == "none" else ["r0", "r1", "r2", "r3"]
+        assert spent(world) == expected
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_the_answer_leaves_out_is_kept(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        world.server.extra = {"scope": "a"}
+        manager = world.manager(world.refresh(scopes="a b"), store=store)
+        token = await manager.get()
+        assert token.scopes == {"a"}
+        assert store.only().refresh_token == "r1"
+        world.server.rotation = "none"
+        world.server.extra = {}
+        await asyncio.sleep(101)
+        token = await manager.get()
+        assert token.scopes == {"a"}
+        assert store.only().refresh_token == "r1"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_the_intent_is_written_before_sending_and_cleared_with_the_new_token(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.04)
+        record = store.only()
+        assert record.intent is not None
+        assert record.refresh_token == "r0"
+        assert record.access_token is None
+        await waiting
+        record = store.only()
+        assert record.intent is None
+        assert record.access_token == "t1"
+        assert record.expires_at == record.issued_at + 100
+        assert store.log == ["lock", "load", "swap-intent", "swap-grant"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("unsent", APIConnectionError), ("429", RateLimitError), ("503", InternalServerError)]
+)
+def test_a_definite_failure_takes_the_intent_back(world, fault, error):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        world.server.faults.append(fault)
+        with pytest.raises(error):
+            await manager.get()
+        assert len(world.server.seen) == 1
+        assert store.only().intent is None
+        assert store.only().refresh_token == "r0"
+        assert (await manager.get()).generation == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize("rotation", ["none", "grace"])
+@pytest.mark.parametrize("fault", ["lost", "lost_after", "500", "500_after", "garbage", "garbage_after"])
+def test_an_unknown_outcome_is_resolved_by_sending_the_same_again(world, fault, rotation):
+    async def main():
+        world.server.rotation = rotation
+        manager = world.manager(world.refresh())
+        world.server.faults.append(fault)
+        token = await manager.get()
+        assert token.generation == 1
+        assert spent(world) == ["r0", "r0"]
+        assert len(world.told(OutcomeUnknown)) == 1
+        await asyncio.sleep(101)
+        await manager.get()
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_replays_keep_their_distances_and_their_end(world):
+    async def main():
+        store = Faulty()
+        world.server.latency = 0
+        manager = world.manager(world.refresh(), store=store)
+        world.server.faults.extend(["500"] * 5)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(1)
+        assert manager.status().phase is Phase.RESOLVING
+        with pytest.raises(InternalServerError):
+            await waiting
+        times = [seen.at for seen in world.server.seen]
+        assert [round(after - before, 2) for before, after in zip(times, times[1:], strict=False)] == [
+            0,
+            0.25,
+            0.5,
+            1,
+        ]
+        assert store.only().intent is not None  # still unknown
+        assert (await manager.get()).generation == 1  # the next flight resolves it
+        assert set(spent(world)) == {"r0"}
+        assert store.only().intent is None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_slow_failures_are_not_replayed_past_the_window(world):
+    async def main():
+        world.server.latency = 6
+        manager = world.manager(world.refresh())
+        world.server.faults.extend(["500"] * 9)
+        with pytest.raises(InternalServerError):
+            await manager.get()
+        assert len(world.server.seen) == 2
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_definite_failure_while_resolving_leaves_the_intent(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        world.server.faults.extend(["lost", "429"])
+        with pytest.raises(RateLimitError):
+            await manager.get()
+        assert store.only().intent is not None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_lost_rotation_ends_in_reauthentication_that_says_so(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        world.server.faults.append("lost_after")
+        with pytest.raises(ReauthenticationRequiredError) as caught:
+            await manager.get()
+        assert caught.value.reason == "refresh_token_lost"
+        record = store.only()
+        assert record.tombstone == "refresh_token_lost"
+        assert record.refresh_token == "r0"  # kept, marked
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_invalid_grant_ends_in_reauthentication_and_nothing_more_is_sent(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        world.server.alive.clear()
+        with pytest.raises(ReauthenticationRequiredError) as caught:
+            await manager.get()
+        assert caught.value.reason == "invalid_grant"
+        assert world.told(ReauthenticationRequired)[0].reason == "invalid_grant"
+        assert manager.status().last_error == "reauthentication_required"
+        for _ in range(20):
+            await asyncio.sleep(3)
+            with pytest.raises(ReauthenticationRequiredError):
+                await manager.get()
+        assert len(world.server.seen) == 1
+        another = world.manager(world.refresh(), store=store)
+        with pytest.raises(ReauthenticationRequiredError):
+            await another.get()
+        assert len(world.server.seen) == 1
+        await another.aclose()
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_new_sign_in_ends_reauthentication(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        world.server.alive.clear()
+        with pytest.raises(ReauthenticationRequiredError):
+            await manager.get()
+        world.server.grant_refresh("r9")
+        token = await manager.accept(TokenGrant("mine", expires_in=50.0, refresh_token="r9"))
+        assert await manager.get() is token
+        await asyncio.sleep(60)
+        assert (await manager.get()).access_token == "t1"
+        assert spent(world) == ["r0", "r9"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_valid_access_token_outlives_its_refresh_token(world):
+    async def main():
+        manager = world.manager(world.refresh())
+        token = await manager.get()
+        world.server.alive.clear()
+        await asyncio.sleep(96)
+        assert await manager.get() is token
+        await asyncio.sleep(10)
+        with pytest.raises(ReauthenticationRequiredError):
+            await manager.get()
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_somebody_elses_good_token_is_adopted_without_a_request(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        one = world.manager(world.refresh(), store=store)
+        two = world.manager(world.refresh(), store=store)
+        first = await one.get()
+        assert (await two.get()).access_token == first.access_token
+        assert len(world.server.seen) == 1
+        await asyncio.sleep(97)
+        renewed, adopted = await asyncio.gather(one.get(), two.get())
+        assert renewed.access_token == adopted.access_token == "t2"
+        assert len(world.server.seen) == 2
+        assert world.told(TokenAdopted)[-1].generation == adopted.generation
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_n_expiries_and_many_managers_make_n_requests(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        managers = [world.manager(world.refresh(), store=store, jitter=lambda: 0.3) for _ in range(8)]
+        for _ in range(10):
+            tokens = await asyncio.gather(*(manager.get() for manager in managers))
+            assert len({token.access_token for token in tokens}) == 1
+            await asyncio.sleep(100)
+        assert len(world.server.seen) == 10
+        assert max(world.server.peak.values()) == 1
+        for manager in managers:
+            await manager.aclose()
+
+    world.run(main())
+
+
+def test_somebody_elses_newer_refresh_token_is_used(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        one = world.manager(world.refresh(), store=store)
+        await one.get()
+        await asyncio.sleep(200)
+        two = world.manager(world.refresh(), store=store)
+        await two.get()
+        assert spent(world) == ["r0", "r1"]
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_invalid_grant_with_a_changed_store_goes_on_with_what_is_there(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)  # its request is on the way
+        world.server.alive = {"r7": "f"}
+        store.put(attrs.evolve(store.only(), refresh_token="r7", intent=None))
+        assert (await waiting).access_token == "t1"
+        assert spent(world) == ["r0", "r7"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_two_scopes_of_one_grant_never_spend_it_at_the_same_time(world):
+    async def main():
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh())
+        tokens = await asyncio.gather(*(manager.get(scopes=f"s{n}") for n in range(5)))
+        assert len({token.access_token for token in tokens}) == 5
+        assert spent(world) == ["r0", "r1", "r2", "r3", "r4"]
+        assert {seen.form["scope"] for seen in world.server.seen} == {f"s{n}" for n in range(5)}
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_two_people_never_meet_in_one_store(world):
+    async def main():
+        store = Faulty()
+        mine, theirs = world.refresh("r-mine"), world.refresh("r-theirs")
+        one, two = world.manager(mine, store=store), world.manager(theirs, store=store)
+        first, second = await one.get(), await two.get()
+        assert first.access_token != second.access_token
+        assert spent(world) == ["r-mine", "r-theirs"]
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_named_account_is_found_in_the_store_without_its_refresh_token(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        one = world.manager(world.refresh(account="ann"), store=store)
+        await one.get()
+        await one.aclose()
+        two = world.manager(world.refresh(None, account="ann"), store=store)
+        assert (await two.get()).access_token == "t1"
+        await asyncio.sleep(101)
+        await two.get()
+        assert spent(world) == ["r0", "r1"]
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_without_any_refresh_token_the_person_must_sign_in(world):
+    async def main():
+        manager = world.manager(world.refresh(None))
+        with pytest.raises(ReauthenticationRequiredError) as caught:
+            await manager.get()
+        assert caught.value.reason == "no_refresh_token"
+        assert not world.server.seen
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_an_authorization_code_is_sent_once_and_its_refresh_token_from_then_on(world):
+    async def main():
+        world.server.rotation = "strict"
+        code = AuthorizationCode(
+            world.server.send,
+            ENDPOINT,
+            "client",
+            code="c0de",
+            redirect_uri="http://localhost/cb",
+            code_verifier="v" * 43,
+            clock=world.clock,
+        )
+        manager = world.manager(world.refresh(None, first=code))
+        await manager.get()
+        await asyncio.sleep(101)
+        await manager.get()
+        assert [seen.form["grant_type"] for seen in world.server.seen] == ["authorization_code", "refresh_token"]
+        assert world.server.seen[0].form["code_verifier"] == "v" * 43
+        with pytest.raises(ReauthenticationRequiredError):
+            await code(code.key)
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_code_whose_answer_was_lost_is_not_sent_again(world):
+    async def main():
+        code = AuthorizationCode(world.server.send, ENDPOINT, "client", code="c0de", clock=world.clock)
+        manager = world.manager(world.refresh(None, first=code))
+        world.server.faults.append("lost")
+        with pytest.raises(APIConnectionError):
+            await manager.get()
+        with pytest.raises(ReauthenticationRequiredError):
+            await manager.get()
+        assert len(world.server.seen) == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_refresh_source_works_alone_and_one_call_at_a_time(world):
+    async def main():
+        world.server.rotation = "strict"
+        source = world.refresh()
+        grants = await asyncio.gather(*(source(source.key) for _ in range(3)))
+        assert [grant.access_token for grant in grants] == ["t1", "t2", "t3"]
+        assert spent(world) == ["r0", "r1", "r2"]
+
+    world.run(main())
+
+
+def test_a_wrapped_refresh_source_still_rotates(world):
+    async def main():
+        world.server.rotation = "strict"
+        inner = world.refresh()
+
+        async def wrapped(key):
+            return await inner(key)
+
+        manager = world.manager(wrapped)
+        for _ in range(3):
+            await manager.get()
+            await asyncio.sleep(101)
+        assert spent(world) == ["r0", "r1", "r2"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+# --- failing stores
+
+
+def test_a_store_that_cannot_be_read_degrades_to_memory_and_says_so(world, caplog):
+    async def main():
+        store = Faulty()
+        store.broken = {"lock", "load", "swap"}
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        token = await manager.get()
+        assert token.access_token == "t1"
+        assert manager.status().durable is False
+        assert {event.operation for event in world.told(PersistenceDegraded)} == {
+            "lock",
+            "load",
+            "intent",
+            "persist",
+        }
+        await asyncio.sleep(101)
+        assert (await manager.get()).access_token == "t2"
+        assert spent(world) == ["r0", "r1"]
+        store.broken = set()
+        await asyncio.sleep(61)
+        assert manager.status().durable is True
+        assert store.only().refresh_token == "r2"
+        await manager.aclose()
+
+    world.run(main())
+    assert "persistence-degraded" in caplog.text
+    assert any(record.levelname == "ERROR" for record in caplog.records)
+
+
+def test_a_full_disk_while_persisting_keeps_the_token_usable(world):
+    async def main():
+        store = Faulty()
+        store.broken = {"swap-grant"}
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        token = await manager.get()
+        assert manager.peek() is token
+        assert manager.status().durable is False
+        assert world.told(TokenRefreshed)[0].durable is False
+        assert store.only().intent is not None  # a crash now would be known to have an unknown outcome
+        await asyncio.sleep(20)
+        store.broken = set()
+        await asyncio.sleep(30)
+        assert manager.status().durable is True
+        assert store.only().refresh_token == "r1"
+        assert manager.peek() is token
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_aclose_tries_once_more_to_save(world):
+    async def main():
+        store = Faulty()
+        store.broken = {"swap-grant"}
+        manager = world.manager(world.refresh(), store=store)
+        await manager.get()
+        store.broken = set()
+        await manager.aclose(drain=0)
+        assert store.only().access_token == "t1"
+
+    world.run(main())
+
+
+def test_client_credentials_share_a_token_through_a_store(world):
+    async def main():
+        store = Faulty()
+        managers = [world.manager(store=store) for _ in range(20)]
+        tokens = await asyncio.gather(*(manager.get() for manager in managers))
+        assert {token.access_token for token in tokens} == {"t1"}
+        assert len(world.server.seen) == 1
+        for manager in managers:
+            await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_rejected_token_is_not_adopted_again_from_the_store(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(store=store)
+        first = await manager.get()
+        assert (await manager.replace(first)).access_token == "t2"
+        stale = world.manager(store=store)
+        token = await stale.get()
+        assert token.access_token == "t2"
+        await asyncio.sleep(10)
+        store.put(attrs.evolve(store.only(), access_token="t1"))
+        assert (await manager.replace(manager.peek())).access_token == "t3"
+        await manager.aclose()
+        await stale.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_near_its_end_serves_only_when_renewing_fails(world):
+    async def main():
+        store = Faulty()
+        one = world.manager(store=store)
+        await one.get()
+        await asyncio.sleep(96)
+        world.server.faults.append("500")
+        two = world.manager(store=store)
+        assert (await two.get()).access_token == "t1"
+        assert len(world.server.seen) == 2
+        await asyncio.sleep(20)
+        assert (await two.get()).access_token == "t2"
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_below_min_ttl_is_not_enough(world):
+    async def main():
+        store = Faulty()
+        one, two = world.manager(store=store), world.manager(store=store)
+        await one.get()
+        await asyncio.sleep(50)
+        assert (await two.get(min_ttl=80)).access_token == "t2"
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_foreign_record_is_set_aside_and_not_used(world, caplog):
+    async def main():
+        store = Faulty()
+        key = world.credentials().key.store_key
+        await store.compare_and_swap(
+            key, None, StoredGrant("https://evil.test/token", "client", key, "stolen", issued_at=world.clock.wall())
+        )
+        manager = world.manager(store=store)
+        assert (await manager.get()).access_token == "t1"
+        assert world.told(RecordSetAside)[0].reason == "it belongs to another issuer or client"
+        aside = [name for name in store._records if ".aside-" in name]
+        assert [store._records[name].access_token for name in aside] == ["stolen"]
+        await manager.aclose()
+
+    world.run(main())
+    assert "record-set-aside" in caplog.text
+
+
+def test_a_record_dated_in_the_future_loses_its_token_and_keeps_its_grant(world):
+    async def main():
+        store = Faulty()
+        source = world.refresh()
+        world.server.grant_refresh("r5")
+        record = StoredGrant(
+            ENDPOINT,
+            "client",
+            source.key.store_key,
+            "future",
+            issued_at=world.clock.wall() + 1e6,
+            expires_at=world.clock.wall() + 2e6,
+            refresh_token="r5",
+        )
+        await store.compare_and_swap(source.key.family_key, None, record)
+        manager = world.manager(source, store=store)
+        assert (await manager.get()).access_token == "t1"
+        assert spent(world) == ["r5"]
+        assert len(world.told(RecordSetAside)) == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_young_intent_of_someone_who_holds_the_lock_is_respected_and_outlived(world):
+    async def main():
+        store = Faulty()
+        source = world.refresh()
+        record = StoredGrant(
+            ENDPOINT, "client", refresh_token="r0", intent=Intent(world.clock.wall(), "someone else's")
+        )
+        await store.compare_and_swap(source.key.family_key, None, record)
+        manager = world.manager(source, store=store)
+        async with store.lock(source.key.family_key, timeout=1):
+            with pytest.raises(TelnyxError, match="Another process"):
+                await manager.get(timeout=None)
+            assert not world.server.seen
+            await asyncio.sleep(60)  # whoever it was has stopped: nothing may take this long
+            assert (await manager.get()).access_token == "t1"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_an_intent_left_by_a_crash_is_resolved_by_the_next_process(world):
+    async def main():
+        store = Faulty()
+        source = world.refresh()
+        record = StoredGrant(ENDPOINT, "client", refresh_token="r0", intent=Intent(world.clock.wall(), "dead"))
+        await store.compare_and_swap(source.key.family_key, None, record)
+        world.server.alive.clear()
+        manager = world.manager(source, store=store)
+        with pytest.raises(ReauthenticationRequiredError) as caught:
+            await manager.get()
+        assert caught.value.reason == "refresh_token_lost"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_conflict_while_writing_the_intent_starts_over_from_what_is_there(world):
+    async def main():
+        store = Faulty()
+        source = world.refresh()
+        original = store.compare_and_swap
+        world.server.grant_refresh("r8")
+
+        async def interfered(key, expected, new):
+            store.compare_and_swap = original
+            await original(key, None, StoredGrant(ENDPOINT, "client", refresh_token="r8"))
+            raise StoreConflictError
+
+        store.compare_and_swap = interfered
+        manager = world.manager(source, store=store)
+        assert (await manager.get()).access_token == "t1"
+        assert spent(world) == ["r8"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_forget_deletes_the_record(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        await manager.get()
+        await manager.forget()
+        assert not store._records
+        await manager.aclose()
+
+    world.run(main())
+
+
+# --- proof of what is issued
+
+
+class Verifier:
+    def __init__(self, verdict=None):
+        self.verdict = verdict
+        self.prepared = 0
+        self.seen = []
+
+    async def prepare(self):
+        self.prepared += 1
+        await asyncio.sleep(0.03)
+
+    async def __call__(self, access_token):
+        self.seen.append(access_token)
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict
+
+
+def test_a_proven_token_is_used_and_its_keys_come_at_the_same_time(world):
+    async def main():
+        verifier = Verifier()
+        manager = world.manager(verifier=verifier)
+        await manager.get()
+        assert verifier.seen == ["t1"]
+        assert verifier.prepared == 1
+        assert world.loop.now == pytest.approx(1000.05)  # not 0.08
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_token_proven_wrong_is_never_used_and_its_refresh_token_is_kept(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        verifier = Verifier(TokenVerificationError("The signature is wrong."))
+        manager = world.manager(world.refresh(), store=store, verifier=verifier)
+        with pytest.raises(TokenVerificationError):
+            await manager.get()
+        assert manager.peek() is None
+        assert store.only().access_token is None
+        assert store.only().refresh_token == "r1"
+        verifier.verdict = None
+        await asyncio.sleep(6)
+        assert (await manager.get()).access_token == "t2"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_cannot_be_verified_is_used_and_told_unless_proof_is_demanded(world):
+    async def main():
+        manager = world.manager(verifier=Verifier("opaque"))
+        await manager.get()
+        assert world.told(IssuedUnverified)[0].reason == "opaque"
+        await manager.aclose()
+        strict = world.manager(verifier=Verifier("opaque"), demand_proof=True)
+        with pytest.raises(TokenVerificationError, match="opaque"):
+            await strict.get()
+        assert strict.peek() is None
+        await strict.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_is_proven_as_well(world):
+    async def main():
+        store = Faulty()
+        one = world.manager(store=store)
+        await one.get()
+        verifier = Verifier(TokenVerificationError("wrong"))
+        two = world.manager(store=store, verifier=verifier)
+        with pytest.raises(TokenVerificationError):
+            await two.get()
+        assert verifier.seen == ["t1", "t2"]
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_refresh_source_has_a_repr_without_its_token(world):
+    source = RefreshToken(world.server.send, ENDPOINT, "client", refresh_token="very-secret")
+    assert "very-secret" not in repr(source) + repr(source.key)
