@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import platform
 import ssl
 import warnings
 from collections.abc import Iterable
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import attrs
 
-from ._version import __version__
 from .errors import MissingCredentialsError
 from .messages import Timeout
-from .protocol.bearer import bearer
-from .protocol.calls import Defaults, HeaderValues, Omit, QueryValues, as_timeout, merged, omit
-from .protocol.urls import QueryValue, check_base_url
+from .options import BASE_URL, ISSUER, Options, VerifyIssued, defaults, identity
+from .protocol.calls import HeaderValues, Omit, QueryValues, as_timeout, omit
+from .protocol.urls import check_base_url
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
@@ -35,39 +33,6 @@ if TYPE_CHECKING:
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
     from .validation.validator import TokenValidator
-
-BASE_URL: Final = "https://api.telnyx.com/v2"
-ISSUER: Final = "https://api.telnyx.com"
-_HEADERS: Final = {
-    "Accept": "application/json",
-    "User-Agent": f"telnyx-oauth/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
-}
-VerifyIssued: TypeAlias = Literal["auto"] | bool
-
-
-@attrs.frozen
-class Options:
-    """What a client is made of. A copy is a client made of the same, but for what is given."""
-
-    api_key: str | None = attrs.field(repr=False)
-    client_id: str | None
-    client_secret: str | None = attrs.field(repr=False)
-    base_url: str
-    timeout: Timeout
-    max_retries: int
-    default_headers: HeaderValues = attrs.field(repr=False)
-    default_query: QueryValues = attrs.field(repr=False)
-    scopes: tuple[str, ...]
-    resource: str | None
-    token_store: TokenStore | None = attrs.field(repr=False)
-    verify_issued: VerifyIssued
-    audience: tuple[str, ...]
-    issuer: str | None
-
-    @property
-    def who(self) -> tuple[object, ...]:
-        """What decides which tokens the client carries: clients that agree in it can share them."""
-        return (self.api_key, self.client_id, self.client_secret, self.base_url)
 
 
 class AsyncTelnyx(AsyncUndocumented):
@@ -96,7 +61,7 @@ class AsyncTelnyx(AsyncUndocumented):
         client_id: str | None = None,
         client_secret: str | None = None,
         base_url: str | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
         max_retries: int = 2,
         default_headers: HeaderValues | None = None,
         default_query: QueryValues | None = None,
@@ -111,7 +76,7 @@ class AsyncTelnyx(AsyncUndocumented):
         audience: str | Iterable[str] = (),
         issuer: str | None = None,
     ) -> None:
-        key, own_id, secret = _identity(api_key, client_id, client_secret)
+        key, own_id, secret = identity(api_key, client_id, client_secret)
         options = Options(
             api_key=key,
             client_id=own_id,
@@ -142,7 +107,7 @@ class AsyncTelnyx(AsyncUndocumented):
         shared = original._engine.shared if original is not None and same else Shared()
         engine = Engine(
             connections.api,
-            _defaults(options),
+            defaults(options),
             Identity(options.api_key, options.client_id, options.client_secret, self._tokens),
             shared=shared,
         )
@@ -250,7 +215,7 @@ class AsyncTelnyx(AsyncUndocumented):
         client_id: str | None = None,
         client_secret: str | None = None,
         base_url: str | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
         max_retries: int | Omit = omit,
         default_headers: HeaderValues | None = None,
         set_default_headers: HeaderValues | None = None,
@@ -328,29 +293,3 @@ class AsyncTelnyx(AsyncUndocumented):
             warnings.warn(
                 f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self
             )
-
-
-def _identity(
-    api_key: str | None, client_id: str | None, client_secret: str | None
-) -> tuple[str | None, str | None, str | None]:
-    """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for."""
-    if api_key is None or client_id is not None or client_secret is not None:
-        client_id = client_id or os.environ.get("TELNYX_CLIENT_ID") or None
-        client_secret = client_secret or os.environ.get("TELNYX_CLIENT_SECRET") or None
-    api_key = api_key or os.environ.get("TELNYX_API_KEY") or None
-    if api_key is not None:
-        try:
-            bearer(api_key)
-        except ValueError:
-            problem = True
-        else:
-            problem = False
-        if problem:
-            raise ValueError("`api_key` must be one or more visible ASCII characters")
-    return api_key, client_id, client_secret
-
-
-def _defaults(options: Options) -> Defaults:
-    headers = merged(_HEADERS, options.default_headers)
-    query: dict[str, QueryValue] = dict(options.default_query)
-    return Defaults(options.base_url, options.timeout, headers, query, options.max_retries)

@@ -1,0 +1,78 @@
+"""What a client is made of: its options, who it is, and what it adds to every call."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import aiohttp
+import attrs
+
+from ._version import __version__
+from .messages import Timeout
+from .protocol.bearer import bearer
+from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
+from .protocol.urls import QueryValue
+
+if TYPE_CHECKING:
+    from .tokens.stores.record import TokenStore
+
+BASE_URL: Final = "https://api.telnyx.com/v2"
+ISSUER: Final = "https://api.telnyx.com"
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "User-Agent": f"telnyx-oauth/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
+}
+VerifyIssued: TypeAlias = Literal["auto"] | bool
+
+
+@attrs.frozen
+class Options:
+    """What a client is made of. A copy is a client made of the same, but for what is given."""
+
+    api_key: str | None = attrs.field(repr=False)
+    client_id: str | None
+    client_secret: str | None = attrs.field(repr=False)
+    base_url: str
+    timeout: Timeout
+    max_retries: int
+    default_headers: HeaderValues = attrs.field(repr=False)
+    default_query: QueryValues = attrs.field(repr=False)
+    scopes: tuple[str, ...]
+    resource: str | None
+    token_store: TokenStore | None = attrs.field(repr=False)
+    verify_issued: VerifyIssued
+    audience: tuple[str, ...]
+    issuer: str | None
+
+    @property
+    def who(self) -> tuple[object, ...]:
+        """What decides which tokens the client carries: clients that agree in it can share them."""
+        return (self.api_key, self.client_id, self.client_secret, self.base_url)
+
+
+def identity(
+    api_key: str | None, client_id: str | None, client_secret: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for."""
+    if api_key is None or client_id is not None or client_secret is not None:
+        client_id = client_id or os.environ.get("TELNYX_CLIENT_ID") or None
+        client_secret = client_secret or os.environ.get("TELNYX_CLIENT_SECRET") or None
+    api_key = api_key or os.environ.get("TELNYX_API_KEY") or None
+    if api_key is not None:
+        try:
+            bearer(api_key)
+        except ValueError:
+            problem = True
+        else:
+            problem = False
+        if problem:
+            raise ValueError("`api_key` must be one or more visible ASCII characters")
+    return api_key, client_id, client_secret
+
+
+def defaults(options: Options) -> Defaults:
+    headers = merged(_HEADERS, options.default_headers)
+    query: dict[str, QueryValue] = dict(options.default_query)
+    return Defaults(options.base_url, options.timeout, headers, query, options.max_retries)
