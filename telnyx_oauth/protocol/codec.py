@@ -7,8 +7,9 @@ people in. So each kind of value has a hook of its own here, and an error never 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -24,10 +25,11 @@ from ..types import BaseModel, OAuthRetrieveAuthorizeResponse
 _T = TypeVar("_T")
 _Hook: TypeAlias = Callable[[Any, Any], Any]
 _MOST_PROBLEMS: Final = 20
+_MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9.+\-]{1,40}/[A-Za-z0-9.+\-]{1,80}")
 _ABSENT: Final = object()
 
 
-class _Refused(ValueError):
+class _RefusedError(ValueError):
     """Problems of one value, each with its path below that value."""
 
     def __init__(self, *problems: str) -> None:
@@ -35,22 +37,31 @@ class _Refused(ValueError):
 
 
 def decode(response: Response, kind: type[_T], *, url: str = "") -> _T:
-    """The answer's body as a `kind`: a model, a list of models, `object` for any JSON, `str`, `bytes`, `Response`, or `None`'s type.
+    """The answer's body as a `kind`: a model, a list of them, `object` for any JSON, `str`, `bytes`, `Response`, `None`'s type.
 
     `url` is the address that was asked. Raises `APIResponseValidationError` with a path for each problem.
     """
     special = _SPECIAL.get(kind)
     if special is not None:
         return cast("_T", special(response, url))
-    value = _ABSENT
-    if not response.fault:
-        try:
-            value = json.loads(response.content)
-        except (ValueError, RecursionError):
-            pass
+    value = _parsed(_whole(response))
     if value is _ABSENT:
         raise APIResponseValidationError((_no_json(response),), response=response)
     return from_json(value, kind, response)
+
+
+def _parsed(response: Response) -> object:
+    try:
+        return _from_text(response.content.decode().removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return _ABSENT
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")  # RFC 8259 section 6, which Python does not hold by itself
+
+
+_from_text: Final = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def _whole(response: Response) -> Response:
@@ -64,9 +75,19 @@ def _authorize_response(response: Response, url: str) -> OAuthRetrieveAuthorizeR
     if response.status_code < 300:
         return OAuthRetrieveAuthorizeResponse(url=url, html=_whole(response).text())
     location = response.headers.get("Location")
-    if not location:
-        raise APIResponseValidationError(("$: the redirect has no Location header",), response=response)
-    return OAuthRetrieveAuthorizeResponse(url=urljoin(url, location))
+    target = _joined(url, location) if location else None
+    if target is None:
+        raise APIResponseValidationError(
+            ("$: the redirect has no Location header, or no URL in it",), response=response
+        )
+    return OAuthRetrieveAuthorizeResponse(url=target)
+
+
+def _joined(url: str, location: str) -> str | None:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return None
 
 
 _SPECIAL: Final[dict[object, Callable[[Response, str], object]]] = {
@@ -81,17 +102,18 @@ _SPECIAL: Final[dict[object, Callable[[Response, str], object]]] = {
 def from_json(value: object, kind: type[_T], response: Response) -> _T:
     """A decoded JSON value as a `kind`; `response` is what an error will speak of."""
     try:
-        return cast("_T", _hook(kind)(value, kind))
-    except _Refused as refused:
-        problems = tuple(f"${problem}" for problem in refused.problems[:_MOST_PROBLEMS])
-    raise APIResponseValidationError(problems, response=response)
+        return cast("_T", _hook(cast("Any", kind))(value, kind))
+    except _RefusedError as refused:
+        problems = [f"${problem}" for problem in refused.problems]
+    if len(problems) > _MOST_PROBLEMS:
+        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
+    raise APIResponseValidationError(tuple(problems), response=response)
 
 
 def _no_json(response: Response) -> str:
-    if response.fault:
-        return f"$: {response.fault}"
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip() or "no content type"
-    return f"$: expected JSON, found {len(response.content)} bytes of something else ({kind})"
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    named = kind if _MEDIA_TYPE.fullmatch(kind) else "no content type"
+    return f"$: expected JSON, found {len(response.content)} bytes of something else ({named})"
 
 
 @attrs.frozen
@@ -106,7 +128,7 @@ class _Member:
 
     def read(self, value: object) -> object:
         if value is _ABSENT:
-            raise _Refused(": is missing")
+            raise _RefusedError(": is missing")
         return value if type(value) in self.kept else self.hook(value, self.kind)
 
 
@@ -132,8 +154,8 @@ def _model_hook(kind: Any) -> _Hook:
     new = kind.__new__
 
     def structure(value: Any, _: Any) -> Any:
-        if type(value) is not dict:
-            raise _Refused(f": expected an object, found {_named(value)}")
+        if value.__class__ is not dict:
+            raise _RefusedError(f": expected an object, found {_named(value)}")
         fields: dict[str, Any] = blank | value
         try:
             for name, kept in plain:
@@ -143,8 +165,8 @@ def _model_hook(kind: Any) -> _Hook:
                 item = fields[name]
                 if item is not None or not nullable:
                     fields[name] = hook(item, hint)
-        except _Refused:
-            raise _Refused(*_problems_of_members(value, members)) from None
+        except _RefusedError:
+            raise _RefusedError(*_problems_of_members(value, members)) from None
         extra = {name: fields.pop(name) for name in value if name not in blank} if len(fields) > len(blank) else {}
         fields["model_extra"] = extra
         complete = len(value) - len(extra) == len(blank)
@@ -163,7 +185,7 @@ def _problems_of_members(value: dict[str, object], members: list[_Member]) -> li
         if member.name in value or member.required:
             try:
                 member.read(value.get(member.name, _ABSENT))
-            except _Refused as refused:
+            except _RefusedError as refused:
                 problems.extend(f".{member.name}{problem}" for problem in refused.problems)
     return problems
 
@@ -172,7 +194,7 @@ def _kept(kind: Any) -> frozenset[type]:
     """The exact types of JSON values that a field of this kind takes unchanged."""
     if kind in (str, bool, int):
         return frozenset({kind})
-    if get_origin(kind) in (Union, UnionType):
+    if _is_union(kind):
         parts = [frozenset({NoneType}) if each is NoneType else _kept(each) for each in get_args(kind)]
         return frozenset[type]().union(*parts)
     return frozenset()
@@ -183,12 +205,12 @@ def _list_hook(kind: Any) -> _Hook:
     hook = _hook(item_kind)
 
     def structure(value: Any, _: Any) -> Any:
-        if type(value) is not list:
-            raise _Refused(f": expected an array, found {_named(value)}")
+        if value.__class__ is not list:
+            raise _RefusedError(f": expected an array, found {_named(value)}")
         try:
             return [hook(item, item_kind) for item in value]
-        except _Refused:
-            raise _Refused(*_problems_of_items(value, hook, item_kind)) from None
+        except _RefusedError:
+            raise _RefusedError(*_problems_of_items(value, hook, item_kind)) from None
 
     return structure
 
@@ -198,7 +220,7 @@ def _problems_of_items(value: list[object], hook: _Hook, kind: object) -> list[s
     for index, item in enumerate(value):
         try:
             hook(item, kind)
-        except _Refused as refused:
+        except _RefusedError as refused:
             problems.extend(f"[{index}]{problem}" for problem in refused.problems)
     return problems
 
@@ -219,7 +241,7 @@ def _union_hook(kind: Any) -> _Hook:
         for hook, each in others:
             try:
                 return hook(value, each)
-            except _Refused:
+            except _RefusedError:
                 continue
         return first(value, first_kind)
 
@@ -229,13 +251,13 @@ def _union_hook(kind: Any) -> _Hook:
 def _str(value: Any, _: Any) -> str:
     if type(value) is str:
         return value
-    raise _Refused(f": expected a string, found {_named(value)}")
+    raise _RefusedError(f": expected a string, found {_named(value)}")
 
 
 def _bool(value: Any, _: Any) -> bool:
     if value is True or value is False:
         return value
-    raise _Refused(f": expected true or false, found {_named(value)}")
+    raise _RefusedError(f": expected true or false, found {_named(value)}")
 
 
 def _int(value: Any, _: Any) -> int:
@@ -244,7 +266,7 @@ def _int(value: Any, _: Any) -> int:
         return value
     if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
-    raise _Refused(f": expected an integer, found {_named(value)}")
+    raise _RefusedError(f": expected an integer, found {_named(value)}")
 
 
 def _datetime(value: Any, _: Any) -> datetime:
@@ -253,8 +275,8 @@ def _datetime(value: Any, _: Any) -> datetime:
     except (TypeError, ValueError):
         time = None
     if time is None:
-        raise _Refused(f": expected a date and time, found {_named(value)}")
-    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+        raise _RefusedError(f": expected a date and time, found {_named(value)}")
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _as_it_is(value: Any, _: Any) -> Any:
@@ -263,11 +285,11 @@ def _as_it_is(value: Any, _: Any) -> Any:
 
 def _object(value: Any, _: Any) -> dict[str, object]:
     if type(value) is dict:
-        return value
-    raise _Refused(f": expected an object, found {_named(value)}")
+        return cast("dict[str, object]", value)
+    raise _RefusedError(f": expected an object, found {_named(value)}")
 
 
-_JSON_NAMES: Final = {
+_JSON_NAMES: Final[dict[type, str]] = {
     NoneType: "null",
     bool: "a boolean",
     int: "an integer",
@@ -286,14 +308,30 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+def _is_list(kind: Any) -> bool:
+    return _origin(kind) is list
+
+
+def _is_dict(kind: Any) -> bool:
+    return kind is dict or _origin(kind) is dict
+
+
+def _is_union(kind: Any) -> bool:
+    return _origin(kind) is Union or _origin(kind) is UnionType
+
+
+def _origin(kind: Any) -> object:
+    return get_origin(kind)
+
+
 _converter = Converter()
 for _kind, _plain_hook in {str: _str, bool: _bool, int: _int, datetime: _datetime}.items():
     _converter.register_structure_hook(_kind, _plain_hook)
 _converter.register_structure_hook_func(lambda kind: kind is object, _as_it_is)
-_converter.register_structure_hook_func(lambda kind: get_origin(kind) is dict or kind is dict, _object)
+_converter.register_structure_hook_func(_is_dict, _object)
 _converter.register_structure_hook_factory(_is_model, _model_hook)
-_converter.register_structure_hook_factory(lambda kind: get_origin(kind) is list, _list_hook)
-_converter.register_structure_hook_factory(lambda kind: get_origin(kind) in (Union, UnionType), _union_hook)
+_converter.register_structure_hook_factory(_is_list, _list_hook)
+_converter.register_structure_hook_factory(_is_union, _union_hook)
 
 
 @cache
