@@ -136,9 +136,9 @@ class Listing(Generic[_T]):
     def read(self, answer: Answer) -> AsyncPage[_T]:
         """The page that an answer to the call holds."""
         body = decode(answer.response, self._kind)
-        asked = self._call.query.get("page[number]")
+        asked = str({**self._call.query, **(self._extras.query or {})}.get("page[number]"))
         told = None if body.meta is None else body.meta.page_number
-        return AsyncPage(self, body, told or (asked if isinstance(asked, int) else 1))
+        return AsyncPage(self, body, told or (int(asked) if asked.isdecimal() else 1))
 
     async def after(self, previous: PageBody[_T], number: int) -> AsyncPage[_T]:
         """Page `number`, which follows `previous`."""

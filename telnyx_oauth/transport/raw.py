@@ -99,6 +99,8 @@ class AsyncAPIResponse(ResponseFacts[_T]):
 
     async def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
         """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError("`chunk_size` must be 1 or more, or None")
         kept = bytearray()
         async for chunk in self._chunks():
             if chunk_size is None:
