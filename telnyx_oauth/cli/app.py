@@ -5,8 +5,14 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
+from .clients import clients
 from .demo import demo
+from .discovery import jwks, metadata
+from .doctor import doctor
+from .grants import grants
+from .register import register
 from .sandbox import sandbox
+from .tokens import introspect, status, token, verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,5 +28,5 @@ def cli() -> None:
     """
 
 
-for each in (demo, sandbox):
+for each in (status, token, clients, grants, introspect, verify, metadata, jwks, register, sandbox, demo, doctor):
     cli.add_command(each)

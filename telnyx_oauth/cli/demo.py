@@ -10,7 +10,6 @@ import attrs
 
 from ..errors import TelnyxError, TokenValidationError
 from ..protocol.jose import looks_like_jwt
-from ..protocol.urls import root_of
 from .command import Failure, Session, command
 from .output import Output
 
@@ -71,8 +70,7 @@ def demo(session: Session) -> None:
             # A proxy knows nothing of this machine's own ports.
             client = stack.enter_context(local.client(trust_env=False))
         else:
-            root = root_of(session.base_url)
-            client = stack.enter_context(session.client(audience=root, issuer=root))
+            client = stack.enter_context(session.client(audience=session.root, issuer=session.root))
         _tour(steps, client, local)
     if session.out.as_json:
         session.out.json({"base_url": client.base_url, "steps": steps.taken})

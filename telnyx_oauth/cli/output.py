@@ -9,10 +9,12 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
 import click
+
+from ..types import BaseModel
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,14 +26,6 @@ SECRET: Final = frozenset(
 )  # fmt: skip
 # What a terminal takes for an order (ECMA-48), and what turns the direction of text: both could make one thing look another.
 _ORDERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-class Answer(Protocol):
-    """A value that the API answered with."""
-
-    def to_dict(self, *, mode: str) -> dict[str, object]:
-        """The answer with the API's own names."""
-        ...
 
 
 def clean(text: str) -> str:
@@ -55,7 +49,7 @@ def text(value: object) -> str:
     return clean(str(value))
 
 
-def plain(answer: Answer, *, secrets: bool = False, mode: str = "json") -> dict[str, object]:
+def plain(answer: BaseModel, *, secrets: bool = False, mode: Literal["json", "python"] = "json") -> dict[str, object]:
     """An answer's members, without those that hold secrets unless these are what was asked for."""
     members = answer.to_dict(mode=mode)
     return members if secrets else {name: value for name, value in members.items() if name not in SECRET}
@@ -93,7 +87,7 @@ class Output:
 
         self.errors.print(Text(clean(words), "dim"), soft_wrap=True)
 
-    def answer(self, answer: Answer, *, secrets: bool = False) -> None:
+    def answer(self, answer: BaseModel, *, secrets: bool = False) -> None:
         """Show one answer of the API."""
         if self.as_json:
             self.json(plain(answer, secrets=secrets))
@@ -143,6 +137,13 @@ class Output:
             for line in cells:
                 table.add_row(*map(Text, line))
             self.console.print(table)
+
+    def answers(self, answers: Sequence[BaseModel], columns: Sequence[str], nothing: str) -> None:
+        """Show a list of answers: whole as JSON, else the members in `columns`."""
+        if self.as_json:
+            self.json([plain(each) for each in answers])
+        else:
+            self.table(columns, [plain(each, mode="python") for each in answers], nothing)
 
     @contextmanager
     def progress(self, what: str) -> Generator[Callable[[int, int | None], None]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 import pytest
+from click.testing import CliRunner, Result
 
 import telnyx_oauth
+from telnyx_oauth.cli.app import cli
 from telnyx_oauth.sandbox import Sandbox
 
 COMMAND = (sys.executable, "-W", "error", "-m", "telnyx_oauth.cli")
@@ -86,3 +88,18 @@ def shell(bare: Shell, sandbox: Sandbox) -> Shell:
             "TELNYX_CLIENT_SECRET": sandbox.client_secret,
         }
     )
+
+
+@pytest.fixture
+def run(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in this process, with the shell's variables: quicker, and the same but for the process."""
+    for name, value in shell.variables.items():
+        monkeypatch.setenv(name, value)
+
+    def invoke(*arguments: str, stdin: str = "") -> Result:
+        result = CliRunner().invoke(cli, arguments, input=stdin, prog_name="telnyx-oauth")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke

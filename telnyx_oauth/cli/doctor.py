@@ -1,0 +1,228 @@
+"""`doctor`: what is wrong between this machine and the service, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import attrs
+
+from .._version import __version__
+from ..errors import Reason, TelnyxError, TokenValidationError
+from ..protocol.jose import looks_like_jwt
+from ..protocol.urls import is_loopback, origin
+from .command import AuthenticationNeeded, Failure, Session, command, failure_of
+from .output import clean
+
+if TYPE_CHECKING:
+    from ..sync import Telnyx
+    from ..types import WellKnownRetrieveAuthorizationServerMetadataResponse as Metadata
+
+Verdict: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
+STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+CONNECT: Final = 5.0
+SKEW: Final = 30.0
+"""Seconds by which clocks may differ before tokens are refused: the leeway of the default policy."""
+EXPIRES_SOON: Final = 14 * 86400
+
+
+@attrs.frozen
+class Finding:
+    """What one check found. `advice` says what to do."""
+
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+    authentication: bool = False
+
+
+@attrs.define
+class Visit:
+    """What the checks so far have learnt. `reached` is False once there is no use in sending anything."""
+
+    session: Session
+    client: Telnyx
+    reached: bool = True
+    metadata: Metadata | None = None
+    date: str | None = None
+    token: str | None = None
+
+
+@command("doctor")
+def doctor(session: Session) -> None:
+    """Check everything between you and the service, and say what to do.
+
+    Environment, DNS and connection, TLS, metadata, clock, keys, a token and its verification. Changes nothing.
+    """
+    found: list[dict[str, object]] = []
+    failures: list[Finding] = []
+    with session.client(audience=session.root, issuer=session.root) as client:
+        visit = Visit(session, client)
+        for name, check in CHECKS.items():
+            finding = _examine(visit, check)
+            if finding.verdict == "failed":
+                failures.append(finding)
+            found.append(
+                {"check": name, "verdict": finding.verdict, "detail": finding.detail, "advice": finding.advice}
+            )
+            if not session.out.as_json:
+                session.out.line(clean(f"{finding.verdict:8} {name:12} {finding.detail}"), STYLES[finding.verdict])
+                if finding.advice:
+                    session.out.line(clean(f"{'':21} {finding.advice}"))
+    if session.out.as_json:
+        session.out.json({"ok": not failures, "base_url": client.base_url, "checks": found})
+    if failures:
+        kind = AuthenticationNeeded if any(each.authentication for each in failures) else Failure
+        raise kind(f"{len(failures)} of {len(CHECKS)} checks failed.", code="unhealthy")
+
+
+def _examine(visit: Visit, check: Callable[[Visit], Finding]) -> Finding:
+    if not visit.reached:
+        return Finding("skipped", "the service cannot be reached")
+    try:
+        return check(visit)
+    except (TelnyxError, ValueError) as error:
+        failure = failure_of(error)
+        needed = isinstance(failure, AuthenticationNeeded)
+        return Finding("failed", failure.message, " ".join(failure.hints), authentication=needed)
+
+
+def _environment(_: Visit) -> Finding:
+    names = ("TELNYX_API_KEY", "TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET", "TELNYX_BASE_URL")
+    given = [name for name in names if os.environ.get(name)]
+    detail = f"telnyx-oauth {__version__}, Python {platform.python_version()}; set: {', '.join(given) or 'nothing'}"
+    if len({"TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"} & set(given)) == 1:
+        return Finding("warning", detail, "An OAuth client needs TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET, both.")
+    return Finding("ok", detail)
+
+
+def _connection(visit: Visit) -> Finding:
+    _, host, port = origin(visit.client.base_url)
+    proxy = _proxy(visit)
+    if proxy:
+        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy).hostname}")
+    try:
+        addresses = sorted({str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except OSError:
+        visit.reached = False
+        return Finding("failed", f"{host} has no address", "Check --base-url, the network and its DNS server.")
+    try:
+        socket.create_connection((host, port), CONNECT).close()
+    except OSError as error:
+        visit.reached = False
+        advice = "Check that the service runs there, and that no firewall is between."
+        return Finding("failed", f"{host}:{port} does not answer ({error.strerror or 'timeout'})", advice)
+    return Finding("ok", f"{host} is {', '.join(addresses)}; port {port} answers")
+
+
+def _encryption(visit: Visit) -> Finding:
+    scheme, host, port = origin(visit.client.base_url)
+    if scheme == "http" and is_loopback(host):
+        return Finding("skipped", "plain http, to this machine alone")
+    if scheme == "http":
+        return Finding("failed", "plain http", "Secrets and tokens can be read on the way: use an https base URL.")
+    if _proxy(visit):
+        return Finding("skipped", "calls go through a proxy")
+    return _handshake(visit, host, port)
+
+
+def _handshake(visit: Visit, host: str, port: int) -> Finding:
+    context = ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection((host, port), CONNECT) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            version, certificate = secured.version(), secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        visit.reached = False
+        advice = "Check this machine's clock; if a proxy re-signs traffic, name its certificate in SSL_CERT_FILE."
+        return Finding("failed", f"the certificate is not to be trusted: {error.verify_message}", advice)
+    except OSError as error:
+        visit.reached = False
+        return Finding("failed", f"no TLS connection ({error.strerror or 'timeout'})", "Check --base-url and its port.")
+    ends = str(certificate.get("notAfter", ""))
+    if ends and ssl.cert_time_to_seconds(ends) - time.time() < EXPIRES_SOON:
+        return Finding("warning", f"{version}; the certificate expires {ends}", "Tell whoever runs the service.")
+    return Finding("ok", f"{version}; the certificate is good until {ends}")
+
+
+def _metadata(visit: Visit) -> Finding:
+    response = visit.client.well_known.with_raw_response.retrieve_authorization_server_metadata()
+    visit.date = response.headers.get("Date")
+    visit.metadata = response.parse()
+    issuer, root = visit.metadata.issuer, visit.session.root
+    if issuer != root:
+        advice = "RFC 8414 wants them equal. Is this the right --base-url?"
+        return Finding("failed", f"the issuer is {issuer}, and the document is under {root}", advice)
+    return Finding("ok", f"issuer {issuer}")
+
+
+def _clock(visit: Visit) -> Finding:
+    try:
+        skew = time.time() - parsedate_to_datetime(visit.date or "").timestamp()
+    except ValueError:
+        return Finding("skipped", "the service did not say what time it is")
+    detail = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service"
+    if abs(skew) > SKEW:
+        return Finding("failed", detail, "Good tokens will look expired, or not yet valid: set this machine's clock.")
+    return Finding("ok", f"within {SKEW:.0f} s of the service")
+
+
+def _keys(visit: Visit) -> Finding:
+    keys = visit.client.oauth.retrieve_jwks().keys or []
+    if not keys:
+        return Finding("failed", "the key set is empty", "No token can be verified; tell whoever runs the service.")
+    return Finding("ok", f"{len(keys)} published: {', '.join(sorted({each.alg or each.kty or '?' for each in keys}))}")
+
+
+def _token(visit: Visit) -> Finding:
+    tokens = visit.client.tokens
+    if not tokens.renewable:
+        visit.client.oauth_clients.list(page_size=1)
+        return Finding("ok", "the API key is accepted")
+    token = tokens.get()
+    visit.token = token.access_token
+    return Finding(
+        "ok", f"issued, good for {token.remaining():.0f} s, for {' '.join(sorted(token.scopes)) or 'no scope'}"
+    )
+
+
+def _verification(visit: Visit) -> Finding:
+    if visit.token is None:
+        return Finding("skipped", "there is no token to verify")
+    if not looks_like_jwt(visit.token):
+        return Finding("skipped", "the token is opaque: only the service can say what it means (introspect)")
+    try:
+        access = visit.client.validator.validate(visit.token)
+    except TokenValidationError as error:
+        if error.reason is Reason.AUD_MISMATCH:
+            advice = "An API that takes it has to name whom it is for (audience=)."
+            return Finding("warning", "signed by the service, and for another audience", advice)
+        return Finding("failed", f"{error.message} ({error.reason})", "Check the clock above, and --base-url.")
+    return Finding("ok", f"signed by the service with {access.algorithm}, key {access.key_id}")
+
+
+def _proxy(visit: Visit) -> str | None:
+    scheme, host, _ = origin(visit.client.base_url)
+    return None if proxy_bypass(host) else getproxies().get(scheme)
+
+
+CHECKS: Final[dict[str, Callable[[Visit], Finding]]] = {
+    "environment": _environment,
+    "connection": _connection,
+    "encryption": _encryption,
+    "metadata": _metadata,
+    "clock": _clock,
+    "keys": _keys,
+    "token": _token,
+    "verification": _verification,
+}

@@ -1,0 +1,31 @@
+"""`register`: a client of one's own, without an account (RFC 7591)."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import click
+
+from ..types import GrantType, TokenEndpointAuthMethod
+from .command import Session, command, looks, present, several
+
+
+@command("register")
+@click.option("--name", "client_name", help="What people will see.")
+@several("--redirect-uri", "redirect_uris", "Where authorization codes may be sent.")
+@click.option(
+    "--grant-type", "grant_types", type=click.Choice(get_args(GrantType)), multiple=True, help="May be repeated."
+)
+@several("--scope", "scope", "What its tokens may allow.")
+@click.option(
+    "--auth-method",
+    "token_endpoint_auth_method",
+    type=click.Choice(get_args(TokenEndpointAuthMethod)),
+    help="How it proves itself at the token endpoint; `none` is a public client.",
+)
+@looks
+def register(session: Session, *, scope: list[str], **given: Any) -> None:
+    """Register an OAuth client (RFC 7591). Its secret, if it gets one, is shown here, once."""
+    with session.client() as client:
+        given["scope"] = " ".join(scope) or None
+        session.answer(client.oauth.register(**present(given)), secrets=True)

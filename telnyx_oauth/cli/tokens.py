@@ -1,0 +1,96 @@
+"""`token`, `status`, `introspect` and `verify`: one's own token, and anyone's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isinf
+from typing import Final
+
+import click
+
+from ..errors import Reason, TokenValidationError
+from .command import Failure, Session, command, read_secret
+
+HINTS: Final = {
+    Reason.AUD_MISMATCH: ("Say whom it should be for with --audience.",),
+    Reason.ISS_MISMATCH: ("Say who should have issued it with --issuer.",),
+    Reason.EXPIRED: ("If it should not be, look at this machine's clock: telnyx-oauth doctor.",),
+}
+
+
+@command("token")
+@click.option("--scope", "scopes", multiple=True, help="May be repeated; the client's own without it.")
+@click.option("--resource", metavar="URI", help="The API that the token shall be for (RFC 8707).")
+@click.option("--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds that it must at least have left.")
+def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, min_ttl: float) -> None:
+    """Print an access token that is good now, for other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)"."""
+    with session.client() as client:
+        found = client.tokens.get(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
+        if session.out.as_json:
+            left = found.remaining()
+            session.out.json(
+                {
+                    "access_token": found.access_token,
+                    "token_type": found.token_type,
+                    "scope": " ".join(sorted(found.scopes)),
+                    "expires_at": _moment(found.expires_at),
+                    "expires_in": None if isinf(left) else int(left),
+                }
+            )
+        else:
+            click.echo(found.access_token)
+
+
+@command("status")
+def status(session: Session) -> None:
+    """Show who you are here, without asking the service."""
+    with session.client() as client:
+        state = client.tokens.status()  # raises when nobody is
+        facts: dict[str, object] = {
+            "base_url": client.base_url,
+            "identity": "client credentials" if client.tokens.renewable else "API key",
+            "client_id": client.client_id if client.tokens.renewable else None,
+            "scope": " ".join(sorted(state.scopes)) or None,
+            "expires_at": _moment(state.expires_at),
+        }
+    if session.out.as_json:
+        session.out.json(facts)
+    else:
+        session.out.record(facts)
+
+
+@command("introspect")
+@click.argument("token", required=False)
+def introspect(session: Session, *, token: str | None) -> None:
+    """Ask the service what a token means (RFC 7662). Without TOKEN, or with -, it is read from stdin."""
+    with session.client() as client:
+        session.answer(client.oauth.introspect(token=read_secret(token, "Token")))
+
+
+@command("verify")
+@click.argument("token", required=False)
+@click.option("--audience", help="Whom it must be for; the service itself without it.")
+@click.option("--issuer", help="Who must have issued it; the service itself without it.")
+@click.option("--scope", "scopes", multiple=True, help="What it must allow. May be repeated.")
+def verify(
+    session: Session, *, token: str | None, audience: str | None, issuer: str | None, scopes: tuple[str, ...]
+) -> None:
+    """Check a token against the service's keys, as an API that takes it would. Exits with 1 when it is not good.
+
+    Without TOKEN, or with -, it is read from stdin.
+    """
+    with session.client(audience=audience or session.root, issuer=issuer or session.root) as client:
+        try:
+            access = client.validator.validate(read_secret(token, "Token"), scopes=" ".join(scopes).split())
+        except TokenValidationError as error:
+            raise Failure(f"{error.message} ({error.reason}).", *HINTS.get(error.reason, ()), code=error.code) from None
+    if session.out.as_json:
+        session.out.json(
+            {"valid": True, "key_id": access.key_id, "algorithm": access.algorithm, "claims": dict(access.claims)}
+        )
+    else:
+        session.out.record({"valid": True, **access.claims, "signed by": access.key_id, "algorithm": access.algorithm})
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")

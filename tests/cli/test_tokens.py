@@ -1,0 +1,94 @@
+"""`token`, `status`, `introspect`, `verify`: one's own token and anyone's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_a_token_is_printed_alone_and_verifies(run, sandbox):
+    token = run("token").stdout
+    assert token.count("\n") == 1
+    shown = run("verify", "--scope", "admin", stdin=token)
+    assert shown.exit_code == 0
+    assert "signed by" in shown.stdout
+    assert token.strip() not in shown.output
+
+
+def test_a_token_as_json_says_how_long_it_lasts(run):
+    told = json.loads(run("token", "--json", "--scope", "voice.read", "--min-ttl", "60").stdout)
+    assert told.keys() == {"access_token", "token_type", "scope", "expires_at", "expires_in"}
+    assert told["scope"] == "voice.read"
+    assert 1700 < told["expires_in"] <= 1800
+
+
+def test_the_status_asks_nobody_and_tells_no_secret(run, sandbox):
+    shown = run("status", "--json")
+    assert json.loads(shown.stdout)["client_id"] == sandbox.client_id
+    assert sandbox.client_secret not in shown.output
+    assert "client credentials" in run("status").stdout
+    assert len(sandbox.requests) == 0
+
+
+def test_without_credentials_authentication_is_needed(run, monkeypatch, sandbox):
+    monkeypatch.delenv("TELNYX_CLIENT_SECRET")
+    for command in (("status",), ("token",), ("clients", "list"), ("introspect", "x")):
+        shown = run(*command)
+        assert shown.exit_code == 4
+        assert "TELNYX_CLIENT_SECRET" in shown.stderr
+    assert len(sandbox.requests) == 0
+
+
+def test_with_credentials_that_are_no_good_authentication_is_needed(run, monkeypatch):
+    monkeypatch.setenv("TELNYX_CLIENT_SECRET", "wrong")
+    shown = run("clients", "list", "--json")
+    assert (shown.exit_code, shown.stdout) == (4, "")
+    assert json.loads(shown.stderr)["error"]["code"] == "invalid_client"
+    assert "wrong" not in shown.output
+
+
+def test_an_api_key_is_an_identity_too(run, monkeypatch, sandbox):
+    monkeypatch.delenv("TELNYX_CLIENT_ID")
+    monkeypatch.delenv("TELNYX_CLIENT_SECRET")
+    monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
+    shown = run("status", "--json")
+    assert json.loads(shown.stdout)["identity"] == "API key"
+    assert sandbox.api_key not in shown.output
+    assert run("clients", "list").exit_code == 0
+    assert json.loads(run("token", "--json").stdout)["expires_in"] is None
+
+
+def test_introspection_says_what_a_token_means(run, sandbox):
+    token = sandbox.issue_token(scope="voice.read")
+    told = json.loads(run("introspect", token, "--json").stdout)
+    assert (told["active"], told["scope"]) == (True, "voice.read")
+    assert json.loads(run("introspect", "-", "--json", stdin="garbage\n").stdout) == {"active": False}
+
+
+@pytest.mark.parametrize("command", ["introspect", "verify"])
+def test_no_token_is_wrong_usage(run, command):
+    assert run(command, stdin=" \n").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "made, options, reason, hint",
+    [
+        ({"forged": True}, [], "signature_invalid", ""),
+        ({"lifetime": -100}, [], "expired", "doctor"),
+        ({}, ["--audience", "someone"], "aud_mismatch", "--audience"),
+        ({}, ["--issuer", "https://else.example"], "iss_mismatch", "--issuer"),
+        ({"scope": "voice.read"}, ["--scope", "voice.write"], "scope_insufficient", ""),
+    ],
+)
+def test_a_token_that_is_no_good_ends_with_1_and_the_reason(run, sandbox, made, options, reason, hint):
+    shown = run("verify", *options, stdin=sandbox.issue_token(**made))
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert f"({reason})" in shown.stderr
+    assert hint in shown.stderr
+
+
+def test_a_verified_token_as_json_has_its_claims(run, sandbox):
+    told = json.loads(run("verify", "--json", stdin=sandbox.issue_token(audience=["a", sandbox.root_url])).stdout)
+    assert told["valid"] is True
+    assert told["claims"]["aud"] == ["a", sandbox.root_url]
