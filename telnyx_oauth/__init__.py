@@ -175,8 +175,8 @@ __all__ = [
     "UnprocessableEntityError",
     "UnsupportedGrantTypeError",
     "ValidationUnavailableError",
-    "omit",
     "__version__",
+    "omit",
     "types",
 ]
 
@@ -184,7 +184,18 @@ _PLACES: Final = {
     "blocking.pages": "Page",
     "blocking.raw": "APIResponse",
     "client": "AsyncTelnyx",
-    "errors": "APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError BadRequestError BlockingCallError ClientClosedError ConflictError ErrorDetail ExpiredTokenError ForkedGrantError InsufficientScopeError InternalServerError IntrospectionUnavailableError InvalidClientError InvalidGrantError InvalidRequestError InvalidScopeError InvalidTargetError InvalidTokenError KeysUnavailableError MalformedCredentialsError MissingCredentialsError MissingTokenError NotFoundError PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError TelnyxError TokenBackoffError TokenEndpointError TokenError TokenPersistenceError TokenRejectedError TokenValidationError TokenVerificationError TokenWaitTimeoutError UnauthorizedClientError UnprocessableEntityError UnsupportedGrantTypeError ValidationUnavailableError",
+    "errors": (
+        "APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError "
+        "AuthenticationError BadRequestError BlockingCallError ClientClosedError ConflictError ErrorDetail "
+        "ExpiredTokenError ForkedGrantError InsufficientScopeError InternalServerError "
+        "IntrospectionUnavailableError InvalidClientError InvalidGrantError InvalidRequestError "
+        "InvalidScopeError InvalidTargetError InvalidTokenError KeysUnavailableError "
+        "MalformedCredentialsError MissingCredentialsError MissingTokenError NotFoundError "
+        "PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError TelnyxError "
+        "TokenBackoffError TokenEndpointError TokenError TokenPersistenceError TokenRejectedError "
+        "TokenValidationError TokenVerificationError TokenWaitTimeoutError UnauthorizedClientError "
+        "UnprocessableEntityError UnsupportedGrantTypeError ValidationUnavailableError"
+    ),
     "messages": "Request RequestInfo Response Timeout",
     "protocol.calls": "Omit omit",
     "protocol.freshness": "RefreshPolicy",

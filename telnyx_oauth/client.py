@@ -93,7 +93,7 @@ class AsyncTelnyx(AsyncUndocumented):
             audience=(audience,) if isinstance(audience, str) else tuple(audience),
             issuer=issuer,
         )
-        self._wire(options, Connections(http_session, proxy, trust_env, ssl_context), None)
+        self._wire(options, Connections(http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context), None)
 
     def _wire(self, options: Options, connections: Connections, original: AsyncTelnyx | None) -> None:
         self._options = options

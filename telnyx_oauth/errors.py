@@ -360,6 +360,81 @@ class ForkedGrantError(TokenError):
         super().__init__("A refresh token made before a fork is spent only through a store that both processes share.")
 
 
+class DiscoveryError(TelnyxError):
+    """A server's metadata cannot be used: not there, not its own, or without what is needed. Check the issuer's address."""
+
+    code = "discovery_failed"
+
+
+class AuthorizationError(TelnyxError):
+    """A sign-in did not come to its end. What is stored is as it was. Begin another."""
+
+    code = "authorization_failed"
+
+
+class InvalidCallbackError(AuthorizationError):
+    """This address answers no sign-in: it lacks what an answer has, or has it twice. Take the whole address."""
+
+    code = "invalid_callback"
+
+
+class StateMismatchError(AuthorizationError):
+    """The answer is to another sign-in, or this one was answered already. Go on where you began last, or begin again."""
+
+    code = "state_mismatch"
+
+
+class AuthorizationExpiredError(AuthorizationError):
+    """The answer came more than 10 minutes after the sign-in had begun. Begin another."""
+
+    code = "authorization_expired"
+
+
+class IssuerMismatchError(AuthorizationError):
+    """The answer is from another authorization server than the one that was asked (RFC 9207). Nothing was sent to either."""
+
+    code = "issuer_mismatch"
+
+
+class AuthorizationResponseError(AuthorizationError):
+    """The authorization server answered with an error. `code` is what it calls it (RFC 6749 section 4.1.2.1)."""
+
+    code = "authorization_refused"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class AccessDeniedError(AuthorizationResponseError):
+    """The person, or the server, said no. Asking for fewer scopes may help."""
+
+    code = "access_denied"
+
+
+class AuthorizationCodeLostError(AuthorizationError):
+    """The code was sent and no usable answer came, so nobody knows if it was taken. It is not sent twice: sign in again."""
+
+    code = "authorization_code_lost"
+
+
+class LoopbackPortError(AuthorizationError):
+    """The port for the browser's answer is taken, perhaps by another sign-in that waits. End that one or choose port 0."""
+
+    code = "loopback_port_taken"
+
+
+class SignInTimeoutError(AuthorizationError, TimeoutError):
+    """The browser did not come back in time. Sign in again, or paste the address that the browser ended at."""
+
+    code = "sign_in_timeout"
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(f"No answer came back from the browser within {timeout:g} s. Sign in again.")
+        self.timeout = timeout
+
+
 class Reason(StrEnum):
     """Why a token was refused: stable values for logs and metrics, never sent to the client."""
 

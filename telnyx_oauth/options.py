@@ -73,6 +73,7 @@ def identity(
 
 
 def defaults(options: Options) -> Defaults:
+    """What the client adds to every call. Raises `ValueError` for headers that could not be sent."""
     headers = merged(_HEADERS, options.default_headers)
     query: dict[str, QueryValue] = dict(options.default_query)
     return Defaults(options.base_url, options.timeout, headers, query, options.max_retries)

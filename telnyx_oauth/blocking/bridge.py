@@ -32,7 +32,7 @@ class Twin:
 
     @property
     def _engine(self) -> Engine:
-        engine: Engine = self._core._engine  # noqa: SLF001 - the twin's own other half
+        engine: Engine = self._core._engine
         return engine
 
 
@@ -66,7 +66,7 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
 
         @wraps(method)
         def row(twin: Twin | RawTwin | StreamedTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
-            core, lease = twin._core, twin._lease  # noqa: SLF001 - a row is part of its twin
+            core, lease = twin._core, twin._lease
 
             def call() -> Awaitable[Any]:
                 return method(core, *args, **kwargs)

@@ -8,11 +8,14 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import BlockingCallError, ClientClosedError
 
 _T = TypeVar("_T")
+# Windows lets nothing interrupt a wait for a lock, so there it is a short one, again and again.
+_PATIENCE: Final = 0.1 if os.name == "nt" else -1
 
 
 class LoopThread:
@@ -52,16 +55,23 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        while tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+        # Their calls came when the loop had no turn left for them.
+        for hop in _waiting.copy():
+            hop.abandon(loop)
 
 
 class Hop(Generic[_T]):
     """One call's way to the loop and its outcome's way back: a callback there, and one lock as the answer."""
 
-    __slots__ = ("_answered", "_call", "_cancelled", "_error", "_result", "_task")
+    __slots__ = ("_answered", "_call", "_cancelled", "_done", "_error", "_loop", "_result", "_task")
 
     def __init__(self, call: Callable[[], Awaitable[_T]]) -> None:
         self._call = call
@@ -72,6 +82,8 @@ class Hop(Generic[_T]):
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._done = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, loop: asyncio.AbstractEventLoop) -> _T:
         """The call's outcome. A `KeyboardInterrupt` in the waiting thread cancels the call."""
@@ -79,13 +91,18 @@ class Hop(Generic[_T]):
             raise BlockingCallError(
                 "A blocking call was made on the event loop that would have to serve it. Await AsyncTelnyx here."
             )
-        context = contextvars.copy_context()
-        loop.call_soon_threadsafe(self._start, loop, context)
+        self._loop = loop
+        _waiting.add(self)
         try:
-            self._answered.acquire()
+            self._ask(loop)
+            while not self._answered.acquire(timeout=_PATIENCE):
+                pass
         except BaseException:
-            loop.call_soon_threadsafe(self._cancel)
+            with suppress(RuntimeError):  # the loop is closed, and the call over
+                loop.call_soon_threadsafe(self._cancel)
             raise
+        finally:
+            _waiting.discard(self)
         if self._error is None:
             return self._result
         try:
@@ -93,6 +110,20 @@ class Hop(Generic[_T]):
         finally:
             # The error's traceback holds this frame: without this they would keep each other alive.
             self._error = None
+
+    def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.call_soon_threadsafe(self._start, loop, contextvars.copy_context())
+            return
+        except RuntimeError:  # the loop has been closed this very moment
+            pass
+        raise ClientClosedError
+
+    def abandon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer in the place of a loop that has ended."""
+        if self._loop is loop and not self._done:
+            self._error = ClientClosedError()
+            self._answered.release()
 
     def _start(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
         if not self._cancelled:
@@ -106,9 +137,12 @@ class Hop(Generic[_T]):
     async def _serve(self) -> None:
         try:
             self._result = await self._call()
+        except asyncio.CancelledError:  # the thread that called has left, or the last client was closed in another
+            self._error = ClientClosedError()
         except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that called
             self._error = error
         finally:
+            self._done = True
             self._answered.release()
 
 
@@ -147,7 +181,7 @@ class Lease:
     def start(self, call: Callable[[], Awaitable[object]]) -> None:
         """Make a call on the loop and wait for nothing."""
         loop = self._loop or self._take()
-        loop.call_soon_threadsafe(Hop(call)._start, loop, contextvars.copy_context())  # noqa: SLF001
+        loop.call_soon_threadsafe(Hop(call)._start, loop, contextvars.copy_context())
 
     def close(self) -> None:
         """End the hold. A later call raises `ClientClosedError`."""
@@ -173,6 +207,7 @@ class Lease:
 
 
 _thread = LoopThread()
+_waiting: set[Hop[Any]] = set()
 _leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
@@ -180,6 +215,7 @@ def _after_fork_in_child() -> None:
     """The loop's thread is not in the child: start over, and touch nothing that the parent still uses."""
     global _thread  # noqa: PLW0603 - the one piece of state that a process has and its child must not share
     _inherited.append(_thread)
+    _waiting.clear()
     _thread = LoopThread()
     for lease in list(_leases):
         lease.forget()

@@ -15,7 +15,7 @@ class Page(PageData[_T]):
     """One page of a list. Iterating goes over its items and those of all pages after it."""
 
     def __init__(self, page: AsyncPage[_T], lease: Lease) -> None:
-        super().__init__(page._body, page._number)  # noqa: SLF001 - the same page, for another kind of caller
+        super().__init__(page._body, page._number)
         self._page = page
         self._lease = lease
 

@@ -18,7 +18,7 @@ class APIResponse(ResponseFacts[_T]):
     """A response, its body read or still on the wire."""
 
     def __init__(self, response: AsyncAPIResponse[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:
-        super().__init__(response._answer)  # noqa: SLF001 - the same answer, for another kind of caller
+        super().__init__(response._answer)
         self._response = response
         self._lease = lease
         self._finish = finish

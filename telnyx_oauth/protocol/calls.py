@@ -71,13 +71,14 @@ class Call:
 
 @attrs.frozen
 class Extras:
-    """What one caller adds to one call; it wins over everything else."""
+    """What one caller adds to one call; it wins over everything else. With `stream` the answer's body stays on the wire."""
 
     headers: HeaderValues | None = attrs.field(default=None, repr=False)
     query: QueryValues | None = attrs.field(default=None, repr=False)
     body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
     timeout: float | Timeout | Omit | None = omit
     max_retries: int | None = None
+    stream: bool = False
 
 
 @attrs.frozen
@@ -139,6 +140,7 @@ def _request(call: Call, defaults: Defaults, extras: Extras, authorization: str 
         headers,
         content,
         defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout),
+        stream=extras.stream,
         secrets=tuple(filter(None, _secrets(call, extras, headers))),
     )
 

@@ -43,7 +43,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveAuthorizeResponse:
         """Begin an authorization: the consent page, or its address in `.url`. No redirect is followed.
 
@@ -81,7 +81,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveResponse:
         """What a person is asked to consent to: the client, and its scopes in words."""
         return await self._send(
@@ -103,7 +103,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantsResponse:
         """Allow or deny what a consent token asks for. Answers with where to send the person; denial is no error."""
         return await self._send(
@@ -125,7 +125,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthIntrospectResponse:
         """What the server says of a token. Check `active` before anything else (RFC 7662).
 
@@ -149,7 +149,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveJwksResponse:
         """The keys that access tokens are signed with (RFC 7517)."""
         return await self._send(
@@ -173,7 +173,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRegisterResponse:
         """Register a client (RFC 7591). A confidential client's secret is in this answer and nowhere else."""
         return await self._send(
@@ -213,7 +213,7 @@ class AsyncOAuth(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthTokenResponse:
         """Exchange a grant for a token (RFC 6749 sections 4.1.3, 4.4.2 and 6). Raises a `TokenEndpointError` on refusal.
 

@@ -44,7 +44,7 @@ class AsyncOAuthClients(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> AsyncPaginator[OAuthClient]:
         """List OAuth clients, filtered. Await it for a page, or iterate over all of them.
 
@@ -87,7 +87,7 @@ class AsyncOAuthClients(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientCreateResponse:
         """Create an OAuth client. A confidential client's secret is in this answer and nowhere else.
 
@@ -122,7 +122,7 @@ class AsyncOAuthClients(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientRetrieveResponse:
         """The client with this id."""
         return await self._send(
@@ -146,7 +146,7 @@ class AsyncOAuthClients(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientUpdateResponse:
         """Change a client: what is given here replaces what it has. Its type cannot be changed."""
         return await self._send(
@@ -176,7 +176,7 @@ class AsyncOAuthClients(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> None:
         """Delete a client. Its tokens can no longer be renewed."""
         return await self._send(

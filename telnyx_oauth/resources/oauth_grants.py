@@ -34,7 +34,7 @@ class AsyncOAuthGrants(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> AsyncPaginator[OAuthGrant]:
         """List grants. Await it for a page, or iterate over all of them.
 
@@ -58,7 +58,7 @@ class AsyncOAuthGrants(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantRetrieveResponse:
         """The grant with this id."""
         return await self._send(
@@ -74,7 +74,7 @@ class AsyncOAuthGrants(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantDeleteResponse:
         """Revoke a grant: its refresh tokens end. Answers with the grant that was revoked."""
         return await self._send(

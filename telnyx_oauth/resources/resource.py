@@ -8,6 +8,8 @@ from functools import wraps
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+import attrs
+
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
 from ..transport.engine import Answer, Engine
@@ -36,7 +38,7 @@ class Resource:
     async def _send(self, call: Call, kind: type[_T], extras: Extras) -> _T:
         if self._form is Form.PARSED:
             return await self._engine.send(call, kind, extras)
-        answer = await self._engine.exchange(call, extras, stream=self._form is Form.STREAMED)
+        answer = await self._engine.exchange(call, self._streaming(extras))
 
         def parse(answer: Answer) -> _T:
             return decode(answer.response, kind, url=answer.request.url)
@@ -50,10 +52,13 @@ class Resource:
             return AsyncPaginator(listing)
 
         async def raw() -> AsyncAPIResponse[AsyncPage[_T]]:
-            answer = await self._engine.exchange(call, extras, stream=self._form is Form.STREAMED)
+            answer = await self._engine.exchange(call, self._streaming(extras))
             return AsyncAPIResponse(answer, listing.read)
 
         return cast("AsyncPaginator[_T]", raw())
+
+    def _streaming(self, extras: Extras) -> Extras:
+        return attrs.evolve(extras, stream=self._form is Form.STREAMED)
 
 
 class RawView:
@@ -77,7 +82,7 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
         @wraps(method)
         def row(view: RawView | StreamedView, *args: _P.args, **kwargs: _P.kwargs) -> object:
             def send() -> Any:
-                return method(view._resource, *args, **kwargs)  # noqa: SLF001 - a row is part of its view
+                return method(view._resource, *args, **kwargs)
 
             return send() if isinstance(view, RawView) else AsyncStreamed(send)
 

@@ -22,7 +22,7 @@ class AsyncWellKnown(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> WellKnownRetrieveAuthorizationServerMetadataResponse:
         """What the authorization server offers, and the address of each endpoint (RFC 8414)."""
         return await self._send(
@@ -37,7 +37,7 @@ class AsyncWellKnown(Resource):
         extra_headers: HeaderValues | None = None,
         extra_query: QueryValues | None = None,
         extra_body: Mapping[str, object] | None = None,
-        timeout: float | Timeout | None | Omit = omit,
+        timeout: float | Timeout | Omit | None = omit,
     ) -> WellKnownRetrieveProtectedResourceMetadataResponse:
         """Which authorization servers the API takes tokens from (RFC 9728)."""
         return await self._send(

@@ -15,6 +15,7 @@ class Connections:
     def __init__(
         self,
         http_session: aiohttp.ClientSession | None = None,
+        *,
         proxy: str | None = None,
         trust_env: bool = True,
         ssl_context: ssl.SSLContext | None = None,

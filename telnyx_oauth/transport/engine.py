@@ -107,50 +107,50 @@ class Engine:
         answer = await self.exchange(call, extras)
         return decode(answer.response, kind, url=answer.request.url)
 
-    async def exchange(self, call: Call, extras: Extras, *, stream: bool = False) -> Answer:
+    async def exchange(self, call: Call, extras: Extras) -> Answer:
         """The call's answer, not yet decoded. Raises for any status that is not a success."""
         if self.closed:
             raise ClientClosedError
         form = self.shared.forms.get(call.resource, call.resource)
-        answer = await self._identified(_under(call, form), extras, stream)
+        answer = await self._identified(_under(call, form), extras)
         if call.resource and call.resource not in self.shared.forms:
-            answer = await self._other_form(call, extras, stream, answer)
+            answer = await self._other_form(call, extras, answer)
         response = answer.response
         if response.status_code < 300 or (call.redirects and response.status_code < 400):
             return answer
         raise self._error(call, answer)
 
-    async def _other_form(self, call: Call, extras: Extras, stream: bool, first: Answer) -> Answer:
+    async def _other_form(self, call: Call, extras: Extras, first: Answer) -> Answer:
         """After a 404 on the documented form: one try of the other. What answers first is remembered."""
         if first.response.status_code != 404:
             self.shared.forms[call.resource] = call.resource
             return first
         form = ALIASES[call.resource]
-        second = await self._identified(_under(call, form), extras, stream)
+        second = await self._identified(_under(call, form), extras)
         if second.response.status_code == 404:
             return first
         self.shared.forms[call.resource] = form
         return second
 
-    async def _identified(self, call: Call, extras: Extras, stream: bool) -> Answer:
+    async def _identified(self, call: Call, extras: Extras) -> Answer:
         """The answer to a call made under the client's identity; a refused token is replaced, once."""
         if self._own_authorization or names(extras.headers, "authorization"):
-            return await self._attempted(call, extras, None, stream)
+            return await self._attempted(call, extras, None)
         if call.auth is not Auth.BEARER or self.identity.tokens is None:
             authorization = self._static(call, extras)
             if authorization is None and call.form is not None and self.identity.client_id:
                 # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
                 call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
-            return await self._attempted(call, extras, authorization, stream)
+            return await self._attempted(call, extras, authorization)
         tokens = self.identity.tokens
         token = tokens.peek() or await tokens.get()
-        answer = await self._attempted(call, extras, token.authorization, stream)
+        answer = await self._attempted(call, extras, token.authorization)
         if answer.response.status_code != 401 or not tokens.renewable or not _token_is_at_fault(answer.response):
             return answer
         replacement = await tokens.replace(token)
         if replacement.authorization == token.authorization:
             return answer
-        return await self._attempted(call, extras, replacement.authorization, stream)
+        return await self._attempted(call, extras, replacement.authorization)
 
     def _static(self, call: Call, extras: Extras) -> str | None:
         """The `Authorization` of a call that needs no token of the manager's."""
@@ -177,11 +177,9 @@ class Engine:
             return basic_credentials(self.identity.client_id, self.identity.client_secret)
         return None
 
-    async def _attempted(self, call: Call, extras: Extras, authorization: str | None, stream: bool) -> Answer:
+    async def _attempted(self, call: Call, extras: Extras, authorization: str | None) -> Answer:
         """The answer after as many attempts as the rules allow."""
         request = prepare(call, self.defaults, extras, authorization)
-        if stream:
-            request = attrs.evolve(request, stream=True)
         most = self.defaults.max_retries if extras.max_retries is None else extras.max_retries
         attempt = 0
         while True:

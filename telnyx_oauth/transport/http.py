@@ -117,7 +117,7 @@ class HttpTransport:
             trust_env=False,
         )
         # aiohttp would send idempotent requests again by itself, unseen and uncounted; here the engine decides on that.
-        session._retry_connection = False  # noqa: SLF001 - there is no other way to say so
+        session._retry_connection = False
         return session
 
     def _proxy_for(self, request: Request) -> str | None:

@@ -84,7 +84,10 @@ class TokenValidator:
         if verdict is None:
             return None
         # A verdict from the future does not count: the clock has been set back, and says nothing about `until`.
-        if not verdict.since <= self._now() < verdict.until or not self._still_backed(token, verdict):
+        if not verdict.since <= self._now() < verdict.until or (
+            (verdict.generation != self.keys.generation or verdict.result is not None)
+            and not self._still_backed(token, verdict)
+        ):
             self._verdicts.pop(digest, None)
             return None
         try:
