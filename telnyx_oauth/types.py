@@ -63,7 +63,7 @@ class BaseModel:
             ensure_ascii=False,
         )
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers alone take the other one
 
         def __getattr__(self, name: str) -> object:
             # Only reached for names that are no field. `__dict__` first: pickle and copy ask before there is any.

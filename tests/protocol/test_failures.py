@@ -336,7 +336,9 @@ def test_any_answer_is_an_error_that_can_be_told_and_pickled(content, status, pa
 
 
 @given(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*"), min_size=10, max_size=30),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*"), max_size=30).map(
+        lambda text: f"{text}-planted-91e7"  # or else it finds a word that every pickle holds
+    ),
     bodies,
     st.sampled_from(sorted(SPELLINGS)),
 )
