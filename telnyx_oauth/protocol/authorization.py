@@ -1,0 +1,216 @@
+"""Signing a person in, by the rules: what is asked of the server, what is remembered meanwhile, what its answer means.
+
+RFC 6749 section 4.1 · RFC 7636 · RFC 8252 section 7 · RFC 9207
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from typing import Final, Self, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import attrs
+
+from ..errors import (
+    AccessDeniedError,
+    AuthorizationExpiredError,
+    AuthorizationResponseError,
+    InvalidCallbackError,
+    IssuerMismatchError,
+    StateMismatchError,
+)
+from .discovery import AuthorizationServer
+from .grants import authorize_url, pkce
+from .token import scope_set
+from .urls import is_loopback
+
+LIFETIME: Final = 600.0
+"""Seconds in which a sign-in must be answered."""
+_LONGEST: Final = 16 * 1024
+_MOST_PARAMETERS: Final = 50
+_BAD_IN_URI: Final = re.compile(r"[^\x21-\x7e]")
+_CODE: Final = re.compile(r"[\x20-\x7e]+")
+_ERROR: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+_ANSWER: Final = ("code", "error", "error_description", "iss", "state")
+
+
+@attrs.frozen
+class PendingAuthorization:
+    """A sign-in that has begun and was not answered yet: `url` is where to send the person.
+
+    The state and the code verifier are what proves the answer to be this person's; keep the value where nobody else
+    gets at it. `to_json` is for a web application's session. `expires_at` is Unix seconds.
+    """
+
+    url: str = attrs.field(repr=False)
+    issuer: str
+    client_id: str
+    redirect_uri: str
+    scopes: frozenset[str]
+    resource: str | None
+    expires_at: float
+    issuer_in_response: bool
+    state: str = attrs.field(repr=False)
+    code_verifier: str = attrs.field(repr=False)
+
+    def to_json(self) -> str:
+        """All of it as text, secrets included, for a session that is kept on the server or encrypted."""
+        return json.dumps(attrs.asdict(self) | {"scopes": sorted(self.scopes)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The value that `to_json` wrote down. Raises `ValueError`, quoting nothing, for any other text."""
+        try:
+            fields: object = json.loads(text)
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict) or fields.keys() != _KINDS.keys():
+            raise ValueError("This text is no pending authorization.")
+        given = cast("dict[str, object]", fields)
+        if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
+            raise ValueError("This text is no pending authorization.")
+        return cls(**(given | {"scopes": scope_set(cast("list[str]", given["scopes"]))}))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as _KINDS has held them to
+
+
+_KINDS: Final[dict[str, type | tuple[type, ...]]] = {
+    "url": str,
+    "issuer": str,
+    "client_id": str,
+    "redirect_uri": str,
+    "scopes": list,
+    "resource": (str, type(None)),
+    "expires_at": (int, float),
+    "issuer_in_response": bool,
+    "state": str,
+    "code_verifier": str,
+}
+
+
+def begin(
+    server: AuthorizationServer,
+    *,
+    client_id: str,
+    redirect_uri: str,
+    scopes: Iterable[str] | str = (),
+    resource: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    entropy: tuple[bytes, bytes],
+    now: float,
+) -> PendingAuthorization:
+    """Begin a sign-in. `entropy`: 32 random bytes each for the state and the verifier; `now`: Unix seconds.
+
+    Raises `ValueError` for a `redirect_uri` that is not fit for one, and for an `extra` that repeats a parameter.
+    """
+    proof = pkce(entropy[1])
+    state = urlsafe_b64encode(entropy[0]).rstrip(b"=").decode("ascii")
+    wanted = scope_set(scopes)
+    url = authorize_url(
+        server.authorization_endpoint,
+        client_id=client_id,
+        redirect_uri=check_redirect_uri(redirect_uri),
+        scopes=wanted,
+        state=state,
+        code_challenge=proof.challenge,
+        resource=resource,
+        extra=extra,
+    )
+    return PendingAuthorization(
+        url,
+        server.issuer,
+        client_id,
+        redirect_uri,
+        wanted,
+        resource,
+        now + LIFETIME,
+        server.issuer_in_response,
+        state,
+        proof.verifier,
+    )
+
+
+def check_redirect_uri(uri: str) -> str:
+    """The URI. Raises `ValueError` unless it is https, http to this machine, or of an app's own scheme (RFC 8252 section 7)."""
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("`redirect_uri` is not a URL.") from None
+    web = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    # An app's own scheme is a domain name reversed, so it has a dot; `javascript:` and `data:` have none.
+    if not ((web and host) or "." in parts.scheme) or "@" in parts.netloc:
+        raise ValueError("`redirect_uri` must be https, http to this machine, or have a scheme like com.example.app.")
+    if _BAD_IN_URI.search(uri) or "#" in uri:
+        raise ValueError("`redirect_uri` must hold only the characters of a URL, and no fragment.")
+    return uri
+
+
+def read_callback(callback_url: str) -> Mapping[str, str]:
+    """What the browser was sent back with: those parameters of the address that an answer has.
+
+    Raises `InvalidCallbackError` for an address that answers nothing, or has a parameter twice (RFC 6749 section 3.1).
+    """
+    text = callback_url.strip()
+    try:
+        query = urlsplit(text).query if len(text) <= _LONGEST else ""
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        pairs = []
+    found = [(name, value) for name, value in pairs if name in _ANSWER and value]
+    answer = dict(found)
+    if len(answer) < len(found):
+        raise InvalidCallbackError("This address has a parameter twice, so it is not what the server sent.")
+    if "code" not in answer and "error" not in answer:
+        raise InvalidCallbackError(
+            "This address does not answer a sign-in: it has no code and no error. Take the whole address of the page "
+            "that the browser ended at."
+        )
+    return answer
+
+
+def check_state(pending: PendingAuthorization, answer: Mapping[str, str]) -> None:
+    """Raises `StateMismatchError` unless the answer is to this very sign-in (RFC 6749 section 10.12)."""
+    given = answer.get("state")
+    if given is None:
+        said = f" It says: {_words(answer['error'])}." if "error" in answer else ""
+        raise StateMismatchError(f"The answer has no state, so it may not be to this sign-in.{said}")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), pending.state.encode("ascii")):
+        raise StateMismatchError(
+            "The answer is to another sign-in than this one: its state is not the one that was sent."
+        )
+
+
+def code_in(pending: PendingAuthorization, answer: Mapping[str, str], *, now: float) -> str:
+    """The authorization code of an answer whose state has been checked. `now`: Unix seconds.
+
+    Raises `AuthorizationExpiredError`, `IssuerMismatchError`, `AccessDeniedError`, `AuthorizationResponseError` or
+    `InvalidCallbackError`.
+    """
+    if not now < pending.expires_at:
+        raise AuthorizationExpiredError("This sign-in began more than 10 minutes ago. Begin another.")
+    # https://www.rfc-editor.org/rfc/rfc9207#section-2.4 - before anything else, errors included
+    issuer = answer.get("iss")
+    if issuer is None and pending.issuer_in_response:
+        raise IssuerMismatchError("The answer does not say which server it is from, though this server always does.")
+    if issuer is not None and issuer != pending.issuer:
+        raise IssuerMismatchError("The answer is from another authorization server than the one that was asked.")
+    if "error" in answer:
+        raise _refusal(_words(answer["error"]), _words(answer.get("error_description", "")))
+    if not _CODE.fullmatch(answer["code"]):
+        raise InvalidCallbackError("The code in this address holds characters that a code cannot have.")
+    return answer["code"]
+
+
+def _refusal(code: str, description: str) -> AuthorizationResponseError:
+    said = f"{code}: {description}" if description else code
+    if code == "access_denied":
+        return AccessDeniedError(f"The sign-in was denied ({said}).")
+    return AuthorizationResponseError(f"The authorization server refused the sign-in ({said}).", code=code)
+
+
+def _words(text: str) -> str:
+    """A stranger's words, as the RFC allows them: one line, nothing that a terminal obeys, not too long."""
+    return _ERROR.sub("?", text)[:300]

@@ -1,0 +1,195 @@
+"""What servers say of themselves: where the metadata is, and what of it may be believed.
+
+RFC 8414 (authorization servers) · RFC 9728 (protected resources)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..errors import DiscoveryError
+from ..messages import Request, RequestInfo, Response, Timeout
+from .bearer import parse_challenges
+from .challenges import metadata_path
+from .endpoints import check_endpoint
+from .token import scope_set
+from .urls import check_base_url, is_loopback, origin, root_of
+
+_WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
+_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
+_LARGEST: Final = 1024 * 1024
+
+
+@attrs.frozen
+class AuthorizationServer:
+    """What must be known of an authorization server to sign people in there.
+
+    `issuer_in_response`: it names itself in each answer, so an answer without its name is not its (RFC 9207).
+    `auth_methods`: how clients may show who they are; empty when unsaid.
+    """
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    registration_endpoint: str | None = None
+    issuer_in_response: bool = False
+    scopes_supported: frozenset[str] = frozenset()
+    auth_methods: frozenset[str] = frozenset()
+
+
+@attrs.frozen
+class ProtectedResource:
+    """A protected resource: its identifier, for `resource=`, and the issuers whose tokens it takes (RFC 9728 section 2)."""
+
+    resource: str
+    authorization_servers: tuple[str, ...]
+    scopes_supported: frozenset[str] = frozenset()
+
+
+def telnyx_server(base_url: str, issuer: str | None = None) -> AuthorizationServer:
+    """Telnyx at `base_url`, every address derived from it, so that no secret goes anywhere else."""
+    base = check_base_url(base_url)
+    return AuthorizationServer(
+        issuer or root_of(base), f"{base}/oauth/authorize", f"{base}/oauth/token", f"{base}/oauth/register"
+    )
+
+
+def metadata_url(issuer: str) -> str:
+    """Where an issuer's metadata is: the well-known segment goes before its path (RFC 8414 section 3.1).
+
+    Raises `ValueError` unless the issuer is https, or http to this machine, without query and fragment.
+    """
+    _check(issuer, "The issuer", like=issuer)
+    parts = urlsplit(issuer)
+    if parts.query or issuer.endswith("?"):
+        raise ValueError("The issuer must hold no query.")
+    return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path.rstrip('/')}"
+
+
+def metadata_request(url: str) -> Request:
+    """The request for a metadata document. It needs no credentials."""
+    info = RequestInfo("GET", url.partition("?")[0])
+    return Request("GET", url, info, {"Accept": "application/json"}, timeout=_TIMEOUT, max_bytes=_LARGEST)
+
+
+def server_from(response: Response, issuer: str) -> AuthorizationServer:
+    """The authorization server that a metadata document describes.
+
+    Raises `DiscoveryError` when it is another's: the issuer in it must be the one asked for (RFC 8414 section 3.3).
+    """
+    document = _document(response, issuer)
+    methods = _words(document, "code_challenge_methods_supported")
+    if methods and "S256" not in methods:
+        raise DiscoveryError(f"{issuer} does not offer PKCE with S256, and nobody is signed in without.")
+    return AuthorizationServer(
+        issuer,
+        _endpoint(document, "authorization_endpoint", issuer),
+        _endpoint(document, "token_endpoint", issuer),
+        _endpoint(document, "registration_endpoint", issuer) if document.get("registration_endpoint") else None,
+        issuer_in_response=names_itself(response, issuer),
+        scopes_supported=_words(document, "scopes_supported"),
+        auth_methods=_words(document, "token_endpoint_auth_methods_supported"),
+    )
+
+
+def names_itself(response: Response, issuer: str) -> bool:
+    """Whether a metadata document promises `iss` in every answer (RFC 9207 section 3). False when there is no document."""
+    if response.status_code == 404:
+        return False
+    return _document(response, issuer).get("authorization_response_iss_parameter_supported") is True
+
+
+def resource_url(url: str, www_authenticate: Iterable[str] = ()) -> str:
+    """Where the metadata of a resource at `url` is: where its 401 says (RFC 9728 section 5.1), else where it should be.
+
+    Raises `ValueError` for an address that is neither https nor http to this machine.
+    """
+    for challenge in parse_challenges(www_authenticate):
+        told = challenge.params.get("resource_metadata")
+        if told is not None:
+            return _check(told, "The resource's metadata", like=url)
+    _check(url, "The resource", like=url)
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{metadata_path(url)}"
+
+
+def resource_from(response: Response, url: str) -> ProtectedResource:
+    """The protected resource that a metadata document describes, for who wants `url`.
+
+    Raises `DiscoveryError` when it describes another one (RFC 9728 section 3.3). A resource may stand for all that is
+    under it, as Telnyx's own does.
+    """
+    document = _object(response)
+    resource = document.get("resource")
+    if not isinstance(resource, str) or not _covers(resource, url):
+        raise DiscoveryError("The metadata is not of the resource that was asked for.")
+    servers = _strings(document, "authorization_servers")
+    if not servers:
+        raise DiscoveryError("The resource's metadata names no authorization server.")
+    return ProtectedResource(resource, servers, _words(document, "scopes_supported"))
+
+
+def _covers(resource: str, url: str) -> bool:
+    try:
+        if origin(resource) != origin(url):
+            return False
+    except ValueError:
+        return False
+    path = urlsplit(resource).path.rstrip("/")
+    wanted = urlsplit(url).path
+    return wanted == path or wanted.startswith(f"{path}/") or resource == url
+
+
+def _document(response: Response, issuer: str) -> dict[str, object]:
+    document = _object(response)
+    if document.get("issuer") != issuer:
+        raise DiscoveryError(f"The metadata is of another issuer than {issuer}.")
+    return document
+
+
+def _object(response: Response) -> dict[str, object]:
+    if response.status_code != 200 or response.fault:
+        what = response.fault or f"status {response.status_code}"
+        raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise DiscoveryError(f"{response.request} gave no metadata (no JSON object).")
+    return cast("dict[str, object]", body)
+
+
+def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise DiscoveryError(f"The metadata of {issuer} has no {name}.")
+    try:
+        return _check(value, name, like=issuer)
+    except ValueError as exc:
+        problem = str(exc)
+    raise DiscoveryError(f"The metadata of {issuer} cannot be used: {problem}")
+
+
+def _check(url: str, name: str, *, like: str) -> str:
+    """The address. http is taken only for this machine, and only from what is itself http on this machine."""
+    try:
+        start = urlsplit(like)
+        local = start.scheme == "http" and is_loopback(start.hostname or "")
+    except ValueError:
+        local = False
+    return check_endpoint(url, name, allow_insecure_loopback=local)
+
+
+def _strings(document: dict[str, object], name: str) -> tuple[str, ...]:
+    value = document.get(name)
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return tuple(item for item in items if isinstance(item, str))
+
+
+def _words(document: dict[str, object], name: str) -> frozenset[str]:
+    return scope_set(_strings(document, name))

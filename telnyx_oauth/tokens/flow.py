@@ -1,0 +1,291 @@
+"""Signing people in: begin, complete, and from then on a manager that keeps the grant fresh."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from types import TracebackType
+from typing import Final, Self
+
+import attrs
+
+from ..errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    AuthorizationCodeLostError,
+    DiscoveryError,
+    MissingCredentialsError,
+    StateMismatchError,
+    TokenVerificationError,
+)
+from ..messages import Send
+from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
+from ..protocol.discovery import AuthorizationServer, metadata_request, names_itself, telnyx_server
+from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
+from ..protocol.grants import AuthMethod, TokenGrant
+from ..protocol.registration import RegisteredClient, registered_client, registration_request
+from ..protocol.urls import check_base_url, root_of
+from ..transport.clock import Clock, SystemClock
+from ..transport.http import HttpTransport
+from .events import TokenHook
+from .manager import TokenManager
+from .renewal import IssuedVerifier, is_unknown
+from .sources import AuthorizationCode, RefreshToken, Secret
+from .stores.memory import MemoryStore
+from .stores.record import TokenStore
+
+BASE_URL: Final = "https://api.telnyx.com/v2"
+_SYSTEM: Final = SystemClock()
+_MOST_MANAGERS: Final = 1024
+_ADVERTISED_FOR: Final = 3600.0
+
+
+class AuthorizationFlow:
+    """Signs people in with an authorization code and PKCE, and keeps what they granted.
+
+    `begin_authorization` gives the address to send a person to, `complete_authorization` takes the address that they
+    came back to and gives a `TokenManager` for their grant; `tokens` gives it again later, from `store` (a `MemoryStore`
+    without one). `account` is your name for the person, one grant to each.
+
+    Without `server` it is Telnyx at `base_url`, and every address derives from that. `issuer` is its name where that is
+    not the root of `base_url`. For another server, give what `discover` found. `resource` is whom the tokens are for (RFC
+    8707). A program without a `client_id` gets one from `register`. `verifier` proves tokens before anyone gets them.
+    `send` is the transport; without one the flow has connections of its own, which `aclose` ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str | None = None,
+        client_secret: Secret | None = None,
+        auth_method: AuthMethod | None = None,
+        base_url: str = BASE_URL,
+        issuer: str | None = None,
+        server: AuthorizationServer | None = None,
+        resource: str | None = None,
+        send: Send | None = None,
+        store: TokenStore | None = None,
+        policy: RefreshPolicy = DEFAULT_POLICY,
+        clock: Clock = _SYSTEM,
+        hooks: Iterable[TokenHook] = (),
+        verifier: IssuedVerifier | None = None,
+        demand_proof: bool = False,
+    ) -> None:
+        self.client_id = client_id
+        self.resource = resource
+        self.server = server or telnyx_server(base_url, issuer)
+        self._root = None if server is not None else root_of(check_base_url(base_url))
+        self._advertised_until = 0.0
+        self._secret = client_secret
+        self._method: AuthMethod | None = auth_method
+        self._own = HttpTransport(limit=10, middlewares=False)
+        self._send: Send = send or self._own
+        self._store = store or MemoryStore()
+        self._policy = policy
+        self._clock = clock
+        self._hooks = tuple(hooks)
+        self._verifier = verifier
+        self._demand_proof = demand_proof
+        self._pending: PendingAuthorization | None = None
+        self._used: dict[bytes, float] = {}
+        self._managers: dict[tuple[str, str | None], TokenManager] = {}
+
+    async def begin_authorization(
+        self,
+        *,
+        redirect_uri: str,
+        scopes: Iterable[str] | str = (),
+        resource: str | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> PendingAuthorization:
+        """A sign-in, good for 10 minutes: send the person to its `url`. PKCE is S256, always.
+
+        A web application keeps the value in its visitor's session (`to_json`) and gives it back at the end: that is what
+        proves who came back. Raises `ValueError` for a `redirect_uri` that is none, `MissingCredentialsError` without a
+        client id, `APIConnectionError` and `DiscoveryError` when the server's metadata cannot be had or used.
+        """
+        pending = begin(
+            await self._informed(),
+            client_id=self._client(),
+            redirect_uri=redirect_uri,
+            scopes=scopes,
+            resource=self.resource if resource is None else resource,
+            extra=extra,
+            entropy=(secrets.token_bytes(32), secrets.token_bytes(32)),
+            now=self._clock.wall(),
+        )
+        self._pending = pending
+        return pending
+
+    async def complete_authorization(
+        self, callback_url: str, *, pending: PendingAuthorization | None = None, account: str = ""
+    ) -> TokenManager:
+        """The manager of the grant that the person gave, now stored under `account` in the place of any before it.
+
+        `callback_url` is the address that the browser came back to. `pending` is what `begin_authorization` gave for this
+        very person; without it the last one that began here is meant, which only a program for one person can say.
+
+        Raises an `AuthorizationError` (`StateMismatchError`, `AuthorizationExpiredError`, `IssuerMismatchError`,
+        `AccessDeniedError`, `AuthorizationCodeLostError`, ...) or a `TokenEndpointError`; what was stored stays. The code is
+        sent once, and a sign-in is completed once, unless nothing could be sent.
+        """
+        began = pending or self._pending
+        if began is None:
+            raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
+        if (began.issuer, began.client_id) != (self.server.issuer, self.client_id):
+            raise StateMismatchError("This sign-in began with another server or client.")
+        answer = read_callback(callback_url)
+        check_state(began, answer)
+        self._use_up(began)
+        code = code_in(began, answer, now=self._clock.wall())
+        sent_at = self._clock.boot()
+        grant = await self._exchange(began, code)
+        await self._prove(grant.access_token)
+        manager = self.tokens(account=account, resource=began.resource)
+        if grant.scopes is None:  # then they are what was asked for (RFC 6749 section 5.1)
+            grant = attrs.evolve(grant, scopes=began.scopes)
+        await manager.accept(grant, age=max(0.0, self._clock.boot() - sent_at))
+        return manager
+
+    def tokens(self, *, account: str = "", resource: str | None = None) -> TokenManager:
+        """The manager of the grant that `account` gave, in this process or, with a store that lasts, in one before.
+
+        Asking does nothing yet. Where there is no grant, its `get` raises `ReauthenticationRequiredError`.
+        """
+        key = (account, self.resource if resource is None else resource)
+        manager = self._managers.pop(key, None) or self._new_manager(*key)
+        self._managers[key] = manager  # the youngest is last
+        for old in list(islice(self._managers, max(0, len(self._managers) - _MOST_MANAGERS))):
+            state = self._managers[old].status()
+            if state.durable and not state.renewing:
+                del self._managers[old]
+        return manager
+
+    async def register(
+        self,
+        *,
+        redirect_uris: Iterable[str],
+        client_name: str,
+        scopes: Iterable[str] | str = (),
+        auth_method: AuthMethod = "none",
+    ) -> RegisteredClient:
+        """Register a client and use it from here on (RFC 7591). Keep what comes back and pass it to the next flow.
+
+        Sent once. Raises `APIStatusError` when refused, `DiscoveryError` when the server lets nobody register.
+        """
+        if self.server.registration_endpoint is None:
+            raise DiscoveryError(f"{self.server.issuer} registers no clients by itself: ask there for a client id.")
+        request = registration_request(
+            self.server.registration_endpoint,
+            redirect_uris=redirect_uris,
+            client_name=client_name,
+            scopes=scopes,
+            auth_method=auth_method,
+        )
+        client = registered_client(await self._send(request), asked=auth_method, now=self._clock.wall())
+        self.client_id, self._secret, self._method = client.client_id, client.client_secret, client.auth_method
+        return client
+
+    async def aclose(self) -> None:
+        """End the managers, and the connections if they are the flow's own."""
+        managers, self._managers = self._managers, {}
+        for manager in managers.values():
+            await manager.aclose()
+        await self._own.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _client(self) -> str:
+        if not self.client_id:
+            raise MissingCredentialsError("Signing in", ("client_id", "TELNYX_CLIENT_ID"))
+        return self.client_id
+
+    async def _informed(self) -> AuthorizationServer:
+        """The server, with what its metadata says now of `iss`. Of Telnyx's addresses none is taken from there."""
+        if self._root is not None and self._clock.boot() >= self._advertised_until:
+            url = f"{self._root}/.well-known/oauth-authorization-server"
+            promise = names_itself(await self._send(metadata_request(url)), self.server.issuer)
+            self.server = attrs.evolve(self.server, issuer_in_response=promise)
+            self._advertised_until = self._clock.boot() + _ADVERTISED_FOR
+        return self.server
+
+    def _use_up(self, began: PendingAuthorization) -> None:
+        """A state counts once, whichever way it ends."""
+        now = self._clock.wall()
+        self._used = {mark: end for mark, end in self._used.items() if end > now}
+        mark = _mark(began)
+        if mark in self._used:
+            raise StateMismatchError("This sign-in was answered already. Begin another.")
+        self._used[mark] = max(began.expires_at, now + LIFETIME)
+
+    async def _exchange(self, began: PendingAuthorization, code: str) -> TokenGrant:
+        source = AuthorizationCode(
+            self._send,
+            self.server.token_endpoint,
+            began.client_id,
+            self._secret,
+            code=code,
+            redirect_uri=began.redirect_uri,
+            code_verifier=began.code_verifier,
+            auth_method=self._method,
+            resource=began.resource,
+            clock=self._clock,
+        )
+        try:
+            return await source(source.key)
+        except (APIConnectionError, APIStatusError, APIResponseValidationError) as exc:
+            if isinstance(exc, APIConnectionError) and not exc.sent:
+                self._used.pop(_mark(began), None)  # so the same answer may be completed once more
+                raise
+            if not is_unknown(exc):
+                exc.add_note("The person is not signed in and nothing was stored. Begin another sign-in.")
+                raise
+            raise AuthorizationCodeLostError(
+                "The code was sent and no usable answer came back, so it may be used up. It is not sent twice: sign in "
+                "again."
+            ) from exc
+
+    async def _prove(self, access_token: str) -> None:
+        """Here and not only in the manager, so that a false token takes no good grant's place."""
+        if self._verifier is None:
+            return
+        await self._verifier.prepare()
+        reason = await self._verifier(access_token)
+        if reason is not None and self._demand_proof:
+            raise TokenVerificationError(
+                f"The issued token cannot be verified ({reason}), and verification is demanded."
+            )
+
+    def _new_manager(self, account: str, resource: str | None) -> TokenManager:
+        source = RefreshToken(
+            self._send,
+            self.server.token_endpoint,
+            self._client(),
+            self._secret,
+            account=account,
+            auth_method=self._method,
+            resource=resource,
+            clock=self._clock,
+        )
+        return TokenManager(
+            source,
+            store=self._store,
+            policy=self._policy,
+            clock=self._clock,
+            hooks=self._hooks,
+            verifier=self._verifier,
+            demand_proof=self._demand_proof,
+        )
+
+
+def _mark(began: PendingAuthorization) -> bytes:
+    return hashlib.sha256(began.state.encode()).digest()
