@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+
+from telnyx_oauth.errors import APIResponseValidationError, BadRequestError, RateLimitError
+from telnyx_oauth.messages import Response
+from telnyx_oauth.protocol.registration import RegisteredClient, registered_client, registration_request
+
+
+def answer(status: int = 201, content: bytes | None = None, **fields) -> Response:
+    body = {"client_id": "abc", "token_endpoint_auth_method": "none"} | fields
+    return Response(status, content=json.dumps(body).encode() if content is None else content)
+
+
+def test_a_program_asks_to_be_a_client_in_which_people_sign_in():
+    request = registration_request(
+        "https://as.example/register?x=1",
+        redirect_uris=["http://127.0.0.1/callback"],
+        client_name="Prógram",
+        scopes="b a",
+        auth_method="none",
+    )
+    assert (request.method, request.info.url) == ("POST", "https://as.example/register")
+    assert request.headers["Content-Type"] == "application/json"
+    assert json.loads(request.content) == {
+        "redirect_uris": ["http://127.0.0.1/callback"],
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "client_name": "Prógram",
+        "scope": "a b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "client"),
+    [
+        ({}, RegisteredClient("abc")),
+        ({"token_endpoint_auth_method": "client_secret_post", "client_secret": "s", "client_id_issued_at": "12"},
+         RegisteredClient("abc", "s", "client_secret_post")),
+        ({"client_secret": "s", "client_secret_expires_at": 0}, RegisteredClient("abc", "s")),
+        ({"client_secret_expires_at": "1800000000"}, RegisteredClient("abc", secret_expires_at=1_800_000_000.0)),
+        ({"client_secret_expires_at": "never"}, RegisteredClient("abc")),
+        ({"client_secret_expires_at": [1]}, RegisteredClient("abc")),
+    ],
+)  # fmt: skip
+def test_what_servers_make_of_it_is_read_with_tolerance(fields, client):
+    assert registered_client(answer(**fields), asked="none") == client
+
+
+def test_a_server_that_does_not_repeat_the_method_means_the_one_asked_for():
+    body = json.dumps({"client_id": "abc", "client_secret": "s"}).encode()
+    client = registered_client(answer(content=body), asked="client_secret_post")
+    assert client == RegisteredClient("abc", "s", "client_secret_post")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        answer(content=b""),
+        answer(content=b"[]"),
+        answer(client_id=7),
+        answer(client_id=""),
+        answer(client_secret=7),
+        answer(token_endpoint_auth_method="private_key_jwt"),
+        answer(token_endpoint_auth_method=["none"]),
+        answer(token_endpoint_auth_method="client_secret_basic"),
+        attrs.evolve(answer(), fault="the body ended early"),
+    ],
+)
+def test_an_answer_that_makes_no_client_is_refused(response):
+    with pytest.raises(APIResponseValidationError):
+        registered_client(response, asked="none")
+
+
+def test_a_refusal_says_which_field_was_wrong():
+    body = {"error": "invalid_redirect_uri", "invalid_fields": {"redirect_uris": ["must be https"]}}
+    with pytest.raises(BadRequestError, match="must be https") as caught:
+        registered_client(answer(400, json.dumps(body).encode()), asked="none")
+    assert caught.value.code == "invalid_redirect_uri"
+    with pytest.raises(RateLimitError):
+        registered_client(answer(429), asked="none")
+
+
+def test_a_registered_client_does_not_show_its_secret(secrets):
+    assert secrets.found_in(RegisteredClient("abc", secrets.client_secret)) == []
