@@ -6,6 +6,7 @@ import os
 import ssl
 import warnings
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,7 +18,7 @@ from .errors import MissingCredentialsError
 from .messages import Timeout
 from .options import BASE_URL, ISSUER, Options, VerifyIssued, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_timeout, omit
-from .protocol.urls import check_base_url
+from .protocol.urls import check_base_url, is_loopback, origin
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
@@ -81,7 +82,7 @@ class AsyncTelnyx(AsyncUndocumented):
             api_key=key,
             client_id=own_id,
             client_secret=secret,
-            base_url=check_base_url(base_url or os.environ.get("TELNYX_BASE_URL") or BASE_URL),
+            base_url=check_base_url(os.environ.get("TELNYX_BASE_URL") or BASE_URL if base_url is None else base_url),
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=max_retries,
             default_headers=dict(default_headers or {}),
@@ -104,7 +105,8 @@ class AsyncTelnyx(AsyncUndocumented):
         self._borrows_tokens = self._tokens is not None
         if self._tokens is None and (options.api_key or (options.client_id and options.client_secret)):
             self._tokens = self._new_tokens()
-        shared = original._engine.shared if original is not None and same else Shared()
+        neighbours = original is not None and original.base_url == options.base_url
+        shared = original._engine.shared if original is not None and neighbours else Shared()
         engine = Engine(
             connections.api,
             defaults(options),
@@ -129,13 +131,21 @@ class AsyncTelnyx(AsyncUndocumented):
             scopes=options.scopes,
             resource=options.resource,
         )
-        verifier = None if options.verify_issued is False else self._issued_verifier()
         return TokenManager(
-            source, store=options.token_store, verifier=verifier, demand_proof=options.verify_issued is True
+            source,
+            store=options.token_store,
+            verifier=self._issued_verifier(),
+            demand_proof=options.verify_issued is True,
         )
 
-    def _issued_verifier(self) -> IssuedVerifier:
+    def _issued_verifier(self) -> IssuedVerifier | None:
         from .validation.issued import IssuedTokenVerifier
+
+        scheme, host, _ = origin(self.base_url)
+        # Keys that came by plain http from another machine would prove nothing.
+        provable = scheme == "https" or is_loopback(host)
+        if self._options.verify_issued is False or not (provable or self._options.verify_issued is True):
+            return None
 
         return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
 
@@ -239,6 +249,7 @@ class AsyncTelnyx(AsyncUndocumented):
         elif api_key is not None or client_id is not None or client_secret is not None:
             who = (api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret)
         headers = {**old.default_headers, **(default_headers or {})}
+        query = {**old.default_query, **(default_query or {})}
         options = attrs.evolve(
             old,
             api_key=who[0],
@@ -248,7 +259,7 @@ class AsyncTelnyx(AsyncUndocumented):
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=old.max_retries if isinstance(max_retries, Omit) else max_retries,
             default_headers=headers if set_default_headers is None else dict(set_default_headers),
-            default_query=dict(set_default_query or {**old.default_query, **(default_query or {})}),
+            default_query=query if set_default_query is None else dict(set_default_query),
         )
         connections = self._connections if http_session is None else Connections(http_session)
         twin = type(self).__new__(type(self))
@@ -266,12 +277,13 @@ class AsyncTelnyx(AsyncUndocumented):
         if self._engine.closed:
             return
         self._engine.closed = True
-        if "_keys" in self.__dict__:
-            await self._keys.aclose()
-        if self._tokens is not None and not self._borrows_tokens:
-            await self._tokens.aclose()
-        if not self._borrows_connections:
-            await self._connections.aclose()
+        async with AsyncExitStack() as ends:  # the last one first, and each whatever becomes of the others
+            if not self._borrows_connections:
+                ends.push_async_callback(self._connections.aclose)
+            if self._tokens is not None and not self._borrows_tokens:
+                ends.push_async_callback(self._tokens.aclose)
+            if "_keys" in self.__dict__:
+                ends.push_async_callback(self._keys.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -286,8 +298,8 @@ class AsyncTelnyx(AsyncUndocumented):
         return f"<{type(self).__name__} for {who} at {self.base_url}>"
 
     def __del__(self) -> None:
-        # `_options` is missing when the constructor raised.
-        if getattr(self, "_options", None) is None or self._borrows_connections or self._engine.closed:
+        # `_engine` is missing when the constructor raised.
+        if getattr(self, "_engine", None) is None or self._borrows_connections or self._engine.closed:
             return
         if self._connections.is_open:
             warnings.warn(

@@ -55,11 +55,17 @@ class Options:
 def identity(
     api_key: str | None, client_id: str | None, client_secret: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for."""
+    """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for.
+
+    An empty string is a credential that its caller does not have, and no reason to take another in its place.
+    """
     if api_key is None or client_id is not None or client_secret is not None:
-        client_id = client_id or os.environ.get("TELNYX_CLIENT_ID") or None
-        client_secret = client_secret or os.environ.get("TELNYX_CLIENT_SECRET") or None
-    api_key = api_key or os.environ.get("TELNYX_API_KEY") or None
+        named = os.environ.get("TELNYX_CLIENT_ID")
+        # A secret belongs to one client: the environment's is not sent for another.
+        if client_secret is None and (not client_id or not named or client_id == named):
+            client_secret = os.environ.get("TELNYX_CLIENT_SECRET")
+        client_id = named if client_id is None else client_id
+    api_key = (os.environ.get("TELNYX_API_KEY") if api_key is None else api_key) or None
     if api_key is not None:
         try:
             bearer(api_key)
@@ -69,7 +75,7 @@ def identity(
             problem = False
         if problem:
             raise ValueError("`api_key` must be one or more visible ASCII characters")
-    return api_key, client_id, client_secret
+    return api_key, client_id or None, client_secret or None
 
 
 def defaults(options: Options) -> Defaults:
