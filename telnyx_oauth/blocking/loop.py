@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 from ..errors import BlockingCallError, ClientClosedError
@@ -34,6 +35,8 @@ class LoopThread:
             self._leases += 1
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                # In debug mode asyncio would tell people who have no code on this loop which of its steps took long.
+                self._loop.slow_callback_duration = inf
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), name="telnyx_oauth", daemon=True)
                 self._thread.start()
             return self._loop
