@@ -334,6 +334,10 @@ class OAuthRetrieveAuthorizeResponse(str):
         self.html = html
         return self
 
+    def __repr__(self) -> str:
+        # The query holds the consent token, or the code itself.
+        return f"<{type(self).__name__} {self.url.partition('?')[0]}>"
+
     def __reduce__(self) -> tuple[object, ...]:
         return _authorize_response, (self.url, self.html)
 

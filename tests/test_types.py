@@ -183,3 +183,9 @@ def test_an_authorization_can_be_pickled_and_copied(duplicate):
     twin = duplicate(it)
     assert type(twin) is type(it)
     assert (twin, twin.url, twin.html) == ("h", "u", "h")
+
+
+def test_an_authorize_answer_shows_neither_code_nor_consent_token():
+    answer = types.OAuthRetrieveAuthorizeResponse(url="https://h/consent?consent_token=planted")
+    assert repr(answer) == "<OAuthRetrieveAuthorizeResponse https://h/consent>"
+    assert str(answer) == "https://h/consent?consent_token=planted"

@@ -150,8 +150,12 @@ def _secrets(call: Call, extras: Extras, headers: Mapping[str, str]) -> Iterable
     for name, value in headers.items():
         if name.lower() in _CREDENTIALS:
             yield from secrets_in(value)
-    if call.form is not None and extras.body:
-        yield from (value for value in extras.body.values() if isinstance(value, str))
+    for body in (call.body, extras.body):
+        if isinstance(body, Mapping):
+            items = cast("Mapping[object, object]", body).items()
+            yield from (
+                value for name, value in items if isinstance(value, str) and (call.form is not None or name in _SECRET)
+            )
 
 
 def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
@@ -192,6 +196,19 @@ _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BREAKS: Final = re.compile(r"[\r\n\x00\ud800-\udfff]")
 # A call sets these itself, and must find the user's own whatever their case: two of one kind would be sent otherwise.
 _SPELLING: Final = {"accept": "Accept", "authorization": "Authorization", "content-type": "Content-Type"}
+_SECRET: Final = frozenset(
+    {
+        "client_secret",
+        "refresh_token",
+        "access_token",
+        "token",
+        "code",
+        "code_verifier",
+        "consent_token",
+        "password",
+        "api_key",
+    }
+)
 _CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
 
 

@@ -57,6 +57,16 @@ def _parsed(response: Response) -> object:
         return _ABSENT
 
 
+def check_kind(kind: object) -> None:
+    """Raise `TypeError` for what no answer can be read as, before anything is sent for it."""
+    if kind in _SPECIAL or kind in (str, bool, int, datetime, object, NoneType) or _is_model(kind) or _is_dict(kind):
+        return
+    if not (_is_list(kind) or _is_union(kind)):
+        raise TypeError(f"cast_to cannot be {kind!r}: give a class of telnyx_oauth.types, `object`, `str` or `bytes`")
+    for part in get_args(kind):
+        check_kind(part)
+
+
 def _no_number(name: str) -> object:
     raise ValueError(f"{name} is not JSON")  # RFC 8259 section 6, which Python does not hold by itself
 
@@ -135,7 +145,7 @@ class _Member:
 def _members(kind: Any) -> list[_Member]:
     hints = get_type_hints(kind)
     return [
-        _Member(field.name, hint := hints[field.name], _hook(hint), _kept(hint), field.default is attrs.NOTHING)
+        _Member(field.name, hint := _no_none(hints[field.name]), _hook(hint), _kept(hints[field.name]), field.default is attrs.NOTHING)
         for field in attrs.fields(kind)
         if field.name not in ("model_extra", "_absent")
     ]
@@ -144,38 +154,31 @@ def _members(kind: Any) -> list[_Member]:
 def _model_hook(kind: Any) -> _Hook:
     """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
     members = _members(kind)
+    steps = [(member.name, member.kept, member.hook, member.kind) for member in members]
     blank = {member.name: _ABSENT if member.required else None for member in members}
-    plain = [(member.name, member.kept) for member in members if member.kept - {NoneType}]
-    others = [
-        (member.name, member.hook, member.kind, NoneType in member.kept)
-        for member in members
-        if not member.kept - {NoneType}
-    ]
+    size = len(blank)
     new = kind.__new__
+    set_attribute = object.__setattr__
 
     def structure(value: Any, _: Any) -> Any:
         if value.__class__ is not dict:
             raise _RefusedError(f": expected an object, found {_named(value)}")
         fields: dict[str, Any] = blank | value
         try:
-            for name, kept in plain:
-                if type(fields[name]) not in kept:
-                    fields[name] = by_name[name].read(fields[name])
-            for name, hook, hint, nullable in others:
-                item = fields[name]
-                if item is not None or not nullable:
+            for name, kept, hook, hint in steps:
+                if type(item := fields[name]) not in kept:
                     fields[name] = hook(item, hint)
         except _RefusedError:
             raise _RefusedError(*_problems_of_members(value, members)) from None
-        extra = {name: fields.pop(name) for name in value if name not in blank} if len(fields) > len(blank) else {}
+        extra = {} if len(fields) == size else {name: fields.pop(name) for name in value if name not in blank}
+        complete = len(value) - len(extra) == size
         fields["model_extra"] = extra
-        complete = len(value) - len(extra) == len(blank)
-        fields["_absent"] = () if complete else tuple(name for name in blank if name not in value)
+        fields["_absent"] = () if complete else tuple([name for name in blank if name not in value])
         instance = new(kind)
-        instance.__dict__.update(fields)
+        # The dictionary becomes the instance's own: nothing is copied, nor set name by name.
+        set_attribute(instance, "__dict__", fields)
         return instance
 
-    by_name = {member.name: member for member in members}
     return structure
 
 
@@ -192,21 +195,29 @@ def _problems_of_members(value: dict[str, object], members: list[_Member]) -> li
 
 def _kept(kind: Any) -> frozenset[type]:
     """The exact types of JSON values that a field of this kind takes unchanged."""
-    if kind in (str, bool, int):
+    if kind in (str, bool, int, NoneType):
         return frozenset({kind})
     if _is_union(kind):
-        parts = [frozenset({NoneType}) if each is NoneType else _kept(each) for each in get_args(kind)]
-        return frozenset[type]().union(*parts)
+        return frozenset[type]().union(*map(_kept, get_args(kind)))
     return frozenset()
+
+
+def _no_none(kind: Any) -> Any:
+    """The `T` of `T | None`."""
+    parts = [each for each in get_args(kind) if each is not NoneType] if _is_union(kind) else ()
+    return parts[0] if len(parts) == 1 else kind
 
 
 def _list_hook(kind: Any) -> _Hook:
     (item_kind,) = get_args(kind)
     hook = _hook(item_kind)
+    all_kept = _kept(item_kind).issuperset
 
     def structure(value: Any, _: Any) -> Any:
         if value.__class__ is not list:
             raise _RefusedError(f": expected an array, found {_named(value)}")
+        if all_kept(map(type, value)):
+            return value
         try:
             return [hook(item, item_kind) for item in value]
         except _RefusedError:

@@ -92,7 +92,7 @@ def _kind(status: int, code: str | None, *, token_endpoint: bool) -> type[APISta
     # Being asked to slow down, or a server's failure, says nothing of the grant, whatever code comes with it.
     if not token_endpoint or code is None or status == 429 or status >= 500:
         return by_status
-    return _BY_CODE.get(code, TokenEndpointError if by_status is APIStatusError else by_status)
+    return _BY_CODE.get(code, TokenEndpointError)
 
 
 def _scrubbed(response: Response, body: object, scrubber: Scrubber) -> tuple[Response, object]:

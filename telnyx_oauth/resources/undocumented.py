@@ -7,6 +7,7 @@ from typing import TypedDict, TypeVar
 
 from ..messages import Timeout
 from ..protocol.calls import Call, Extras, HeaderValues, QueryValues, omit
+from ..protocol.codec import check_kind
 from .resource import Resource
 
 _T = TypeVar("_T")
@@ -60,6 +61,7 @@ class AsyncUndocumented(Resource):
     async def _request(
         self, method: str, path: str, cast_to: type[_T], body: object, options: RequestOptions | None
     ) -> _T:
+        check_kind(cast_to)
         chosen = options or {}
         extras = Extras(
             chosen.get("headers"),

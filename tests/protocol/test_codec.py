@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from telnyx_oauth import types
 from telnyx_oauth.errors import APIResponseValidationError
 from telnyx_oauth.messages import RequestInfo, Response, headers
-from telnyx_oauth.protocol.codec import decode
+from telnyx_oauth.protocol.codec import check_kind, decode
 from telnyx_oauth.types import (
     BaseModel,
     OAuthClient,
@@ -557,3 +557,16 @@ def test_what_is_read_is_written_back(extra):
     assert {key: written[key] for key in body.keys() - META.keys()} == {
         key: body[key] for key in body.keys() - META.keys()
     }
+
+
+@pytest.mark.parametrize(
+    "kind", [dict, dict[str, object], object, str, bytes, Response, type(None), OAuthClient, list[OAuthClient | None]]
+)
+def test_these_kinds_can_be_asked_for(kind):
+    check_kind(kind)
+
+
+@pytest.mark.parametrize("kind", [float, list, Exception, list[float], "str", set[str]])
+def test_a_kind_that_no_answer_can_be_read_as_is_refused_before_anything_is_sent(kind):
+    with pytest.raises(TypeError, match="cast_to"):
+        check_kind(kind)
