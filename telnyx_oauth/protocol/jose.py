@@ -7,8 +7,7 @@ refuses before any cryptography.
 from __future__ import annotations
 
 import json
-import re
-from base64 import urlsafe_b64decode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
@@ -16,24 +15,50 @@ from typing import cast
 MAX_BRACKETS = 256
 """Opening brackets in one JSON text, counted before the parser recurses into them."""
 
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}")
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_PADDING = (b"", b"===", b"==", b"=")
 # Per length modulo four, the last characters whose unused bits are zero; with others, several texts would decode to
-# the same bytes (RFC 4648 section 3.5).
-_LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
+# the same bytes (RFC 4648 section 3.5). No text has one character left over.
+_LAST = {1: frozenset[int](), 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 
 
 def looks_like_jwt(token: str) -> bool:
     """Whether the token has the outer form of a compact JWS: three segments in base64url's alphabet."""
-    return _COMPACT.fullmatch(token) is not None
+    return _segments(token) is not None
+
+
+def split_compact(token: str) -> tuple[bytes | None, bytes | None, bytes | None, bytes] | None:
+    """The header, payload and signature of a compact JWS, and what is signed (RFC 7515 section 3.1).
+
+    A part that is not in canonical form is None; the whole is None when the token has not the outer form of a JWS.
+    """
+    segments = _segments(token)
+    if segments is None:
+        return None
+    header, payload, signature = segments
+    return _decoded(header), _decoded(payload), _decoded(signature), header + b"." + payload
+
+
+def _segments(token: str) -> list[bytes] | None:
+    if not token.isascii():
+        return None
+    data = token.encode("ascii")
+    segments = data.split(b".")
+    return segments if data.translate(None, _ALPHABET) == b".." and all(segments) else None
 
 
 def decode_segment(segment: str) -> bytes | None:
     """The bytes of a base64url text without padding (RFC 7515 section 2), None unless it is in canonical form."""
+    data = segment.encode("ascii", "replace")
+    return _decoded(data) if data and not data.translate(None, _ALPHABET) else None
+
+
+def _decoded(segment: bytes) -> bytes | None:
     spare = len(segment) % 4
-    if not _BASE64URL.fullmatch(segment) or (spare and segment[-1] not in _LAST.get(spare, ())):
+    if spare and segment[-1] not in _LAST[spare]:
         return None
-    return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[spare])
 
 
 def parse_object(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[str, object] | None:
@@ -48,20 +73,20 @@ def parse_object(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[st
     return cast("Mapping[str, object]", value) if isinstance(value, MappingProxyType) else None
 
 
-def _parse(data: bytes) -> object:
+def _parse(data: bytes) -> object | None:
     """The value, or None. The parser's errors hold the whole text, so none of them leaves."""
     try:
-        text = data.decode("utf-8")
-        value: object = _DECODER.decode(text)
+        text = data.decode("utf-8").strip(" \t\n\r")
+        value, end = _DECODER.raw_decode(text)
         if "\\u" in text:  # an escape can spell half a surrogate pair, which nothing downstream could encode again
             json.dumps(value, ensure_ascii=False, default=dict).encode("utf-8")
     except (ValueError, RecursionError):
         return None
-    return value
+    return value if end == len(text) else None
 
 
 def _object(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
-    members = {name: _freeze(value) for name, value in pairs}
+    members = {name: _freeze(value) if value.__class__ is list else value for name, value in pairs}
     if len(members) != len(pairs):
         raise ValueError("a member is repeated")
     return MappingProxyType(members)

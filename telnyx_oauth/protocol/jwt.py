@@ -12,7 +12,7 @@ from typing import Self, cast
 import attrs
 
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
-from .jose import decode_segment, looks_like_jwt, parse_object
+from .jose import parse_object, split_compact
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -147,73 +147,66 @@ def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
     """The token's parts, if its form and header are what the policy allows. Raises `InvalidTokenError`."""
     if len(token) > policy.max_token_bytes:
         raise InvalidTokenError(Reason.TOO_LONG)
-    if not looks_like_jwt(token):
+    parts = split_compact(token)
+    if parts is None:
         raise InvalidTokenError(Reason.NOT_A_JWT)
-    segments = token.split(".")
-    header_bytes, payload, signature = map(decode_segment, segments)
+    header_bytes, payload, signature, signing_input = parts
     if header_bytes is None or payload is None or signature is None:
         raise InvalidTokenError(Reason.ENCODING_INVALID)
     header = parse_object(header_bytes) if len(header_bytes) <= MAX_HEADER_BYTES else None
     if header is None:
         raise InvalidTokenError(Reason.HEADER_INVALID)
-    algorithm, key_id = check_header(policy, header)
+    algorithm, key_id, typ = check_header(policy, header)
     claims = parse_object(payload)
     if claims is None:
         raise InvalidTokenError(Reason.PAYLOAD_INVALID)
-    if _media_type(str(header["typ"])) == "jwt" and _is_for_something_else(claims):
+    if typ == "jwt" and _is_for_something_else(claims):
         raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
-    signing_input = token[: -len(segments[2]) - 1].encode("ascii")
     return UnverifiedToken(algorithm, key_id, claims, signing_input, signature)
 
 
-def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None]:
-    """The algorithm and the key's id, if the policy allows such a header (RFC 7515 section 4, RFC 8725 section 3).
+def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None, str]:
+    """The algorithm, the key's id and the short form of `typ`, if the policy allows such a header.
 
-    `jku`, `jwk`, `x5u` and `x5c` are left alone: a key that the token itself brings or points to proves nothing.
+    RFC 7515 section 4, RFC 8725 section 3. `jku`, `jwk`, `x5u` and `x5c` are left alone: a key that the token itself
+    brings or points to proves nothing. Raises `InvalidTokenError`.
     """
     algorithm, key_id, typ = header.get("alg"), header.get("kid"), header.get("typ")
     if not isinstance(algorithm, str) or algorithm not in policy.algorithms:
         raise InvalidTokenError(Reason.ALG_NOT_ALLOWED)
     if not _EXTENSIONS.isdisjoint(header):
         raise InvalidTokenError(Reason.EXTENSION_NOT_SUPPORTED)
-    if not isinstance(typ, str) or _media_type(typ) not in policy.typ:
+    media_type = _media_type(typ) if isinstance(typ, str) else ""
+    if media_type not in policy.typ:
         raise InvalidTokenError(Reason.TYP_NOT_ALLOWED)
     if key_id is None and "kid" not in header:
-        return algorithm, None
+        return algorithm, None, media_type
     if not isinstance(key_id, str) or not 1 <= len(key_id) <= MAX_KID_LENGTH:
         raise InvalidTokenError(Reason.KID_INVALID)
-    return algorithm, key_id
+    return algorithm, key_id, media_type
 
 
 def _is_for_something_else(claims: Mapping[str, object]) -> bool:
     return not _NOT_ACCESS.isdisjoint(claims) or ("sid" in claims and "sub" not in claims)
 
 
-def check_addressee(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
-    """Refuse a token for someone else, or one that has expired, before it costs a fetch or a signature.
-
-    It refuses only: the claims are not proven, so that they match says nothing. Raises `InvalidTokenError`.
-    """
-    if not claims.keys() >= _ALWAYS_REQUIRED:
-        raise InvalidTokenError(Reason.CLAIM_MISSING)
-    _check_issuer(policy, claims["iss"])
-    _check_audience(policy, claims["aud"])
-    _check_expiry(policy, claims, now)
-
-
 def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float, *, required: frozenset[str]) -> None:
     """Refuse the claims unless the policy accepts them at `now` (RFC 7519 section 4.1, RFC 9068 section 4).
 
-    Claims that are not `required` may be absent, but never of the wrong type. Raises `InvalidTokenError`.
+    It only ever refuses, so it may run before anything is proven: a token for someone else, or one that has expired, then
+    costs neither a fetch nor a signature. Claims that are not `required` may be absent, but never of the wrong type.
+    Raises `InvalidTokenError`.
     """
-    if any(claims.get(name) in (None, "") for name in required):
-        raise InvalidTokenError(Reason.CLAIM_MISSING)
+    for name in required:
+        if claims.get(name) in (None, ""):
+            raise InvalidTokenError(Reason.CLAIM_MISSING)
     if "iss" in claims:
         _check_issuer(policy, claims["iss"])
     if "aud" in claims:
         _check_audience(policy, claims["aud"])
-    if any(not isinstance(claims.get(name, ""), str) for name in ("sub", "client_id", "jti")):
-        raise InvalidTokenError(Reason.CLAIM_INVALID)
+    for name in ("sub", "client_id", "jti"):
+        if not isinstance(claims.get(name, ""), str):
+            raise InvalidTokenError(Reason.CLAIM_INVALID)
     scope = claims.get("scope", "")
     if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
         raise InvalidTokenError(Reason.SCOPE_INVALID)
@@ -229,13 +222,15 @@ def _check_issuer(policy: TokenPolicy, issuer: object) -> None:
 
 def _check_audience(policy: TokenPolicy, audience: object) -> None:
     values = cast("tuple[object, ...]", audience) if isinstance(audience, tuple) else (audience,)
-    if not all(isinstance(value, str) for value in values):
-        raise InvalidTokenError(Reason.CLAIM_INVALID)
+    for value in values:
+        if not isinstance(value, str):
+            raise InvalidTokenError(Reason.CLAIM_INVALID)
     if policy.audience.isdisjoint(values):
         raise InvalidTokenError(Reason.AUD_MISMATCH)
 
 
-def _check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> float | None:
+def check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> float | None:
+    """When the token expires, None where it does not say. Raises `ExpiredTokenError` if it has."""
     expires_at = numeric_date(claims, "exp")
     if expires_at is not None and now >= expires_at + policy.leeway:
         raise ExpiredTokenError
@@ -243,7 +238,7 @@ def _check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float)
 
 
 def _check_times(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
-    expires_at = _check_expiry(policy, claims, now)
+    expires_at = check_expiry(policy, claims, now)
     not_before, issued_at = numeric_date(claims, "nbf"), numeric_date(claims, "iat")
     if not_before is not None and not_before > now + policy.leeway:
         raise InvalidTokenError(Reason.NOT_YET_VALID)

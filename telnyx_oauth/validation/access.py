@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self
 
 import attrs
 
-from ..protocol.jwt import numeric_date
 from ..transport.clock import SystemClock
 
 _CLOCK = SystemClock()
@@ -45,18 +44,18 @@ class AccessToken:
         key_id: str | None = None,
         algorithm: str | None = None,
     ) -> Self:
-        """The token with these claims, which must have been checked. `issuer` is for answers that do not name one."""
-        audience = claims.get("aud", ())
-        expires_at = numeric_date(claims, "exp")
+        """The token with these claims, whose types must have been checked. `issuer` is for answers that name none."""
+        said: Mapping[str, Any] = claims
+        audience = said.get("aud", ())
         return cls(
-            subject=_text(claims, "sub"),
-            client_id=_text(claims, "client_id"),
-            issuer=_text(claims, "iss") or issuer,
-            audience=(audience,) if isinstance(audience, str) else cast("tuple[str, ...]", audience),
-            scopes=frozenset((_text(claims, "scope") or "").split()),
-            expires_at=inf if expires_at is None else expires_at,
-            issued_at=numeric_date(claims, "iat"),
-            token_id=_text(claims, "jti"),
+            subject=said.get("sub"),
+            client_id=said.get("client_id"),
+            issuer=said.get("iss", issuer),
+            audience=(audience,) if isinstance(audience, str) else audience,
+            scopes=frozenset(said.get("scope", "").split()),
+            expires_at=said.get("exp", inf),
+            issued_at=said.get("iat"),
+            token_id=said.get("jti"),
             key_id=key_id,
             algorithm=algorithm,
             source=source,
@@ -76,8 +75,3 @@ class AccessToken:
             f"AccessToken(subject={self.subject!r}, client_id={self.client_id!r}, "
             f"scopes={sorted(self.scopes)!r}, expires_at={self.expires_at!r})"
         )
-
-
-def _text(claims: Mapping[str, object], name: str) -> str | None:
-    value = claims.get(name)
-    return value if isinstance(value, str) else None

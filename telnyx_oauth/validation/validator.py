@@ -13,7 +13,7 @@ import attrs
 from ..errors import InsufficientScopeError, InvalidTokenError, Reason
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
-from ..protocol.jwt import TokenPolicy, check_addressee, check_claims, read_token
+from ..protocol.jwt import TokenPolicy, check_claims, check_expiry, read_token
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .introspection import IntrospectionCache, IntrospectionResult
@@ -136,11 +136,11 @@ class TokenValidator:
     async def _verify(self, token: str) -> tuple[AccessToken, VerificationKey]:
         policy = self.policy
         unverified = read_token(policy, token)
-        check_addressee(policy, unverified.claims, self._now())
+        check_claims(policy, unverified.claims, self._now(), required=policy.required)
         key = await self.keys.select(alg=unverified.algorithm, kid=unverified.key_id)
         if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
-        check_claims(policy, unverified.claims, self._now(), required=policy.required)
+        check_expiry(policy, unverified.claims, self._now())  # again, since the keys may have kept us waiting
         access = AccessToken.from_claims(
             unverified.claims,
             issuer=policy.issuer,
