@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
@@ -16,8 +16,10 @@ from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import TokenPolicy, check_claims, check_expiry, read_token
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
-from .introspection import IntrospectionCache, IntrospectionResult
 from .keys import KeySource, StaticKeys
+
+if TYPE_CHECKING:
+    from .introspection import IntrospectionCache, IntrospectionResult
 
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect"]
 # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
