@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         RateLimitError,
         Reason,
         ReauthenticationRequiredError,
+        StoreConflictError,
         TelnyxError,
         TokenBackoffError,
         TokenEndpointError,
@@ -72,8 +73,15 @@ if TYPE_CHECKING:
         omit,
     )
     from .protocol.freshness import RefreshPolicy
+    from .protocol.grants import (
+        ClientAuthentication,
+        TokenGrant,
+    )
     from .protocol.jwt import TokenPolicy
-    from .protocol.token import Token
+    from .protocol.token import (
+        Token,
+        TokenKey,
+    )
     from .resources.undocumented import RequestOptions
     from .sync import Telnyx
     from .tokens.manager import (
@@ -86,10 +94,20 @@ if TYPE_CHECKING:
         ClientCredentials,
         RefreshToken,
     )
+    from .tokens.stores.encrypted import EncryptedStore
+    from .tokens.stores.file import FileStore
+    from .tokens.stores.keyring import KeyringStore
+    from .tokens.stores.memory import MemoryStore
+    from .tokens.stores.record import (
+        StoredGrant,
+        TokenStore,
+    )
+    from .tokens.stores.redis import RedisStore
     from .transport.clock import (
         Clock,
         SystemClock,
     )
+    from .transport.http import HttpTransport
     from .transport.pager import (
         AsyncPage,
         AsyncPaginator,
@@ -118,13 +136,17 @@ __all__ = [
     "AuthorizationCode",
     "BadRequestError",
     "BlockingCallError",
+    "ClientAuthentication",
     "ClientClosedError",
     "ClientCredentials",
     "Clock",
     "ConflictError",
+    "EncryptedStore",
     "ErrorDetail",
     "ExpiredTokenError",
+    "FileStore",
     "ForkedGrantError",
+    "HttpTransport",
     "InsufficientScopeError",
     "InternalServerError",
     "IntrospectionCache",
@@ -136,8 +158,10 @@ __all__ = [
     "InvalidTargetError",
     "InvalidTokenError",
     "JWKSCache",
+    "KeyringStore",
     "KeysUnavailableError",
     "MalformedCredentialsError",
+    "MemoryStore",
     "MissingCredentialsError",
     "MissingTokenError",
     "NotFoundError",
@@ -147,6 +171,7 @@ __all__ = [
     "RateLimitError",
     "Reason",
     "ReauthenticationRequiredError",
+    "RedisStore",
     "RefreshPolicy",
     "RefreshToken",
     "Request",
@@ -154,6 +179,8 @@ __all__ = [
     "RequestOptions",
     "Response",
     "StaticKeys",
+    "StoreConflictError",
+    "StoredGrant",
     "SystemClock",
     "Telnyx",
     "TelnyxError",
@@ -162,11 +189,14 @@ __all__ = [
     "TokenBackoffError",
     "TokenEndpointError",
     "TokenError",
+    "TokenGrant",
+    "TokenKey",
     "TokenManager",
     "TokenPersistenceError",
     "TokenPolicy",
     "TokenRejectedError",
     "TokenStatus",
+    "TokenStore",
     "TokenValidationError",
     "TokenValidator",
     "TokenVerificationError",
@@ -191,7 +221,7 @@ _PLACES: Final = {
         "IntrospectionUnavailableError InvalidClientError InvalidGrantError InvalidRequestError "
         "InvalidScopeError InvalidTargetError InvalidTokenError KeysUnavailableError "
         "MalformedCredentialsError MissingCredentialsError MissingTokenError NotFoundError "
-        "PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError TelnyxError "
+        "PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError StoreConflictError TelnyxError "
         "TokenBackoffError TokenEndpointError TokenError TokenPersistenceError TokenRejectedError "
         "TokenValidationError TokenVerificationError TokenWaitTimeoutError UnauthorizedClientError "
         "UnprocessableEntityError UnsupportedGrantTypeError ValidationUnavailableError"
@@ -199,13 +229,21 @@ _PLACES: Final = {
     "messages": "Request RequestInfo Response Timeout",
     "protocol.calls": "Omit omit",
     "protocol.freshness": "RefreshPolicy",
+    "protocol.grants": "ClientAuthentication TokenGrant",
     "protocol.jwt": "TokenPolicy",
-    "protocol.token": "Token",
+    "protocol.token": "Token TokenKey",
     "resources.undocumented": "RequestOptions",
     "sync": "Telnyx",
     "tokens.manager": "TokenManager TokenStatus",
     "tokens.sources": "ApiKey AuthorizationCode ClientCredentials RefreshToken",
+    "tokens.stores.encrypted": "EncryptedStore",
+    "tokens.stores.file": "FileStore",
+    "tokens.stores.keyring": "KeyringStore",
+    "tokens.stores.memory": "MemoryStore",
+    "tokens.stores.record": "StoredGrant TokenStore",
+    "tokens.stores.redis": "RedisStore",
     "transport.clock": "Clock SystemClock",
+    "transport.http": "HttpTransport",
     "transport.pager": "AsyncPage AsyncPaginator",
     "transport.raw": "AsyncAPIResponse",
     "validation.access": "AccessToken",

@@ -144,14 +144,19 @@ class _Time:
         """Have the package read its time here. A client keeps the clock that it finds when it is made."""
         from .transport.clock import SystemClock
 
-        boot, wall, wait = SystemClock.boot, SystemClock.wall, SystemClock.sleep
+        machine = SystemClock.boot, SystemClock.wall, SystemClock.sleep
+
+        def boot(clock: SystemClock) -> float:
+            return machine[0](clock) + self._offset
+
+        def wall(clock: SystemClock) -> float:
+            return machine[1](clock) + self._offset
 
         async def sleep(clock: SystemClock, seconds: float) -> None:
-            await (wait(clock, seconds) if self.holder is None else self.holder.sleep(seconds))
+            await (machine[2](clock, seconds) if self.holder is None else self.holder.sleep(seconds))
 
-        patch.setattr(SystemClock, "boot", lambda clock: boot(clock) + self._offset)
-        patch.setattr(SystemClock, "wall", lambda clock: wall(clock) + self._offset)
-        patch.setattr(SystemClock, "sleep", sleep)
+        for method in (boot, wall, sleep):
+            patch.setattr(SystemClock, method.__name__, method)
 
 
 _time: Final = _Time()
