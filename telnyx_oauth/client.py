@@ -30,6 +30,7 @@ from .transport.connections import Connections
 from .transport.engine import Engine, Identity, Shared
 
 if TYPE_CHECKING:
+    from .tokens.events import TokenHook
     from .tokens.renewal import IssuedVerifier
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
@@ -47,9 +48,10 @@ class AsyncTelnyx(AsyncUndocumented):
     included.
 
     `timeout` is seconds for one attempt, 60 by default and 5 for connecting; `None` is no limit. `max_retries` counts the
-    attempts after the first. `scopes` and `resource` are asked for with each token, and `token_store` keeps tokens between
-    processes. `verify_issued` checks issued tokens against the server's keys before they are used: whatever can be checked
-    (`"auto"`), all (`True`), or none. `audience` and `issuer` are what `validator` demands of tokens that others present.
+    attempts after the first. `scopes` and `resource` are asked for with each token, `token_store` keeps tokens between
+    processes, and `token_hooks` hear of every event in their lives. `verify_issued` checks issued tokens against the
+    server's keys before they are used: whatever can be checked (`"auto"`), all (`True`), or none. `audience` and `issuer`
+    are what `validator` demands of tokens that others present.
 
     `http_session` is used as it is and never closed; else `proxy` or, with `trust_env`, the environment's proxies, and
     `ssl_context` apply. Raises `ValueError` for a base URL that is not http(s), and for headers that could not be sent.
@@ -73,6 +75,7 @@ class AsyncTelnyx(AsyncUndocumented):
         scopes: Iterable[str] = (),
         resource: str | None = None,
         token_store: TokenStore | None = None,
+        token_hooks: Iterable[TokenHook] = (),
         verify_issued: VerifyIssued = "auto",
         audience: str | Iterable[str] = (),
         issuer: str | None = None,
@@ -90,6 +93,7 @@ class AsyncTelnyx(AsyncUndocumented):
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else tuple(scopes),
             resource=resource,
             token_store=token_store,
+            token_hooks=tuple(token_hooks),
             verify_issued=verify_issued,
             audience=(audience,) if isinstance(audience, str) else tuple(audience),
             issuer=issuer,
@@ -122,7 +126,7 @@ class AsyncTelnyx(AsyncUndocumented):
     def _new_tokens(self) -> TokenManager:
         options = self._options
         if not (options.client_id and options.client_secret):
-            return TokenManager(ApiKey(options.api_key or ""))
+            return TokenManager(ApiKey(options.api_key or ""), hooks=options.token_hooks)
         source = ClientCredentials(
             self._connections.tokens,
             f"{options.base_url}/oauth/token",
@@ -134,6 +138,7 @@ class AsyncTelnyx(AsyncUndocumented):
         return TokenManager(
             source,
             store=options.token_store,
+            hooks=options.token_hooks,
             verifier=self._issued_verifier(),
             demand_proof=options.verify_issued is True,
         )
@@ -268,6 +273,11 @@ class AsyncTelnyx(AsyncUndocumented):
 
     with_options = copy
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether another client's connections are used here. Such a copy may be dropped without a word."""
+        return self._borrows_connections
+
     def is_closed(self) -> bool:
         """Whether `close` has been called."""
         return self._engine.closed
@@ -299,7 +309,7 @@ class AsyncTelnyx(AsyncUndocumented):
 
     def __del__(self) -> None:
         # `_engine` is missing when the constructor raised.
-        if getattr(self, "_engine", None) is None or self._borrows_connections or self._engine.closed:
+        if getattr(self, "_engine", None) is None or self.is_copy or self._engine.closed:
             return
         if self._connections.is_open:
             warnings.warn(

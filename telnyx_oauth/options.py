@@ -16,6 +16,7 @@ from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
 from .protocol.urls import QueryValue
 
 if TYPE_CHECKING:
+    from .tokens.events import TokenHook
     from .tokens.stores.record import TokenStore
 
 BASE_URL: Final = "https://api.telnyx.com/v2"
@@ -42,6 +43,7 @@ class Options:
     scopes: tuple[str, ...]
     resource: str | None
     token_store: TokenStore | None = attrs.field(repr=False)
+    token_hooks: tuple[TokenHook, ...] = attrs.field(repr=False)
     verify_issued: VerifyIssued
     audience: tuple[str, ...]
     issuer: str | None
