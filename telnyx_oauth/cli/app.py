@@ -12,6 +12,7 @@ from .doctor import doctor
 from .grants import grants
 from .register import register
 from .sandbox import sandbox
+from .signin import login, logout
 from .tokens import introspect, status, token, verify
 
 
@@ -22,11 +23,27 @@ def cli() -> None:
 
     \b
     Exit codes: 0 success, 1 error, 2 wrong usage, 4 authentication needed.
-    Credentials: TELNYX_CLIENT_ID with TELNYX_CLIENT_SECRET, or TELNYX_API_KEY.
+    Who you are: --profile, else TELNYX_CLIENT_ID with TELNYX_CLIENT_SECRET, else
+                 TELNYX_API_KEY, else whoever has signed in (profile `default`).
     Completion:  eval "$(_TELNYX_OAUTH_COMPLETE=bash_source telnyx-oauth)"
                  in ~/.bashrc; zsh_source and fish_source likewise.
     """
 
 
-for each in (status, token, clients, grants, introspect, verify, metadata, jwks, register, sandbox, demo, doctor):
+for each in (
+    login,
+    logout,
+    status,
+    token,
+    clients,
+    grants,
+    introspect,
+    verify,
+    metadata,
+    jwks,
+    register,
+    sandbox,
+    demo,
+    doctor,
+):
     cli.add_command(each)

@@ -7,7 +7,9 @@ from typing import Any, get_args
 import click
 
 from ..types import ClientType, GrantType
-from .command import PAGE_SIZE, Session, WrongUsage, command, confirm, limit_option, looks, present, several, yes_option
+from .command import PAGE_SIZE, command, confirm, limit_option, looks, present, several, yes_option
+from .failures import WrongUsage
+from .session import Session
 
 COLUMNS = ("client_id", "name", "client_type", "allowed_grant_types", "created_at")
 TYPES = click.Choice(get_args(ClientType))

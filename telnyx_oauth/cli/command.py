@@ -1,127 +1,20 @@
-"""What every command has in common: its options, its client, and how its failures end."""
+"""What every command has in common: its options, its questions, and that its errors end it in good order."""
 
 from __future__ import annotations
 
 import functools
-import json
-import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
-import attrs
 import click
 
-from ..errors import (
-    APIError,
-    AuthenticationError,
-    InvalidGrantError,
-    MissingCredentialsError,
-    ReauthenticationRequiredError,
-    TelnyxError,
-)
-from ..protocol.urls import check_base_url, root_of
-from ..types import BaseModel
-from .output import Output, clean
+from ..errors import TelnyxError
+from .failures import Failure, WrongUsage, failure_of
+from .output import Output
+from .session import Session
 
-if TYPE_CHECKING:
-    from ..blocking.pages import Page
-    from ..sync import Telnyx
-
-T = TypeVar("T")
 PAGE_SIZE: Final = 100
-_UNAUTHENTICATED: Final = (
-    AuthenticationError,
-    InvalidGrantError,
-    MissingCredentialsError,
-    ReauthenticationRequiredError,
-)
-
-_NO_CREDENTIALS: Final = ("Set TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET, or TELNYX_API_KEY.",)
-
-
-class Failure(click.ClickException):
-    """The end of a command that could not do what it should: a sentence, what to do next, an exit code."""
-
-    exit_code = 1
-
-    def __init__(self, message: str, *hints: str, code: str | None = "error", request_id: str | None = None) -> None:
-        super().__init__(clean(message))
-        self.hints = tuple(map(clean, hints))
-        self.code = code
-        self.request_id = request_id
-        self.as_json = False
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Write it to stderr, as JSON for a program that asked for JSON."""
-        if self.as_json:
-            told: dict[str, object] = {"code": self.code, "message": self.message, "hints": self.hints}
-            click.echo(json.dumps({"error": told | {"request_id": self.request_id}}, indent=2), err=True)
-            return
-        click.echo(f"Error: {self.message}", err=True)
-        for hint in self.hints:
-            click.echo(hint, err=True)
-        if self.request_id:
-            click.echo(f"Request id: {clean(self.request_id)}", err=True)
-
-
-class WrongUsage(Failure):
-    """What was asked for makes no sense. Nothing was done."""
-
-    exit_code = 2
-
-
-class AuthenticationNeeded(Failure):
-    """There are no credentials, or they are no good."""
-
-    exit_code = 4
-
-
-@attrs.frozen
-class Session:
-    """One run of one command: where it goes, as whom, and where its results are shown."""
-
-    out: Output
-    base_url: str | None
-
-    @property
-    def root(self) -> str:
-        """The service's own address: unless told otherwise, who issues its tokens and whom they are for."""
-        from ..options import BASE_URL
-
-        return root_of(check_base_url(self.base_url or os.environ.get("TELNYX_BASE_URL") or BASE_URL))
-
-    def client(self, *, audience: str | None = None, issuer: str | None = None) -> Telnyx:
-        """A client for this run. Use it as a context manager."""
-        from ..sync import Telnyx
-
-        return Telnyx(base_url=self.base_url, audience=audience or (), issuer=issuer)
-
-    def answer(self, answer: BaseModel | None, *, secrets: bool = False) -> None:
-        """Show one answer of the API. Of those with `secrets`, a person is told to keep them."""
-        if answer is None:
-            raise Failure("The service's answer is empty.", code="invalid_response")
-        self.out.answer(answer, secrets=secrets)
-        if secrets and getattr(answer, "client_secret", None):
-            self.out.note("The client_secret is told this once. Keep it now.")
-
-    def gather(self, first: Page[T], limit: int | None) -> list[T]:
-        """The items of all pages from `first` on, at most `limit`. Says how far it is while that goes on."""
-        items: list[T] = []
-        with self.out.progress("Fetching") as tell:
-            for page in first.iter_pages():
-                items += page.data
-                tell(len(items), page.meta.total_results if page.meta else None)
-                if limit is not None and len(items) >= limit:
-                    break
-        return items[:limit]
-
-    def done(self, words: str, **facts: object) -> None:
-        """Say that something was done; as JSON, `facts`."""
-        if self.out.as_json:
-            self.out.json(facts)
-        else:
-            self.out.line(clean(words))
 
 
 def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[..., None]], click.Command]:
@@ -130,10 +23,13 @@ def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[
     def wrap(function: Callable[..., None]) -> click.Command:
         @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
         @click.option("--base-url", metavar="URL", help="Where Telnyx is.  [environment: TELNYX_BASE_URL]")
+        @click.option(
+            "--profile", "profile_name", metavar="NAME", help="Act as who signed in there.", envvar="TELNYX_PROFILE"
+        )
         @functools.wraps(function)
-        def run(*, as_json: bool, base_url: str | None, **options: Any) -> None:
+        def run(*, as_json: bool, base_url: str | None, profile_name: str | None, **options: Any) -> None:
             try:
-                function(Session(Output(as_json), base_url), **options)
+                function(Session(Output(as_json), base_url, profile_name), **options)
             except Failure as error:
                 failure = error
             except (TelnyxError, ValueError, OSError) as error:
@@ -200,19 +96,3 @@ def read_secret(given: str | None, name: str) -> str:
     if not text.strip():
         raise WrongUsage(f"There is no {name.lower()} on stdin.", code="usage")
     return str(text.strip())
-
-
-def failure_of(error: TelnyxError | ValueError | OSError) -> Failure:
-    """What a person, and a shell, should know of an error. Raises it again when it is not for them."""
-    notes: list[str] = getattr(error, "__notes__", [])
-    if isinstance(error, MissingCredentialsError):
-        return AuthenticationNeeded("This needs credentials, and there are none.", *_NO_CREDENTIALS, code=error.code)
-    if isinstance(error, TelnyxError):
-        request_id = error.request_id if isinstance(error, APIError) else None
-        kind = AuthenticationNeeded if isinstance(error, _UNAUTHENTICATED) else Failure
-        return kind(error.message, *notes, code=error.code, request_id=request_id)
-    if isinstance(error, BrokenPipeError):
-        raise error  # click ends quietly
-    if isinstance(error, OSError):
-        return Failure(str(error), code="os_error")
-    return WrongUsage(str(error), *notes, code="usage")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..errors import TelnyxError, TokenValidationError
+from ..errors import AuthenticationError, TelnyxError, TokenValidationError
 from ..protocol.jose import looks_like_jwt
-from .command import Failure, Session, command
+from .command import command
+from .failures import Failure
 from .output import Output
+from .session import Session
 
 if TYPE_CHECKING:
     from ..protocol.token import Token
@@ -71,14 +74,14 @@ def demo(session: Session) -> None:
             client = stack.enter_context(local.client(trust_env=False))
         else:
             client = stack.enter_context(session.client(audience=session.root, issuer=session.root))
-        _tour(steps, client, local)
+        _tour(steps, client, local, session.token if local is None else client.tokens.get)
     if session.out.as_json:
         session.out.json({"base_url": client.base_url, "steps": steps.taken})
     else:
         session.out.line("Done: all of it over HTTP, and no secret was printed.", "green")
 
 
-def _tour(steps: Steps, client: Telnyx, local: Sandbox | None) -> None:
+def _tour(steps: Steps, client: Telnyx, local: Sandbox | None, get: Callable[[], Token]) -> None:
     steps.begin("Discover the service", "client.well_known.retrieve_authorization_server_metadata()")
     metadata = client.well_known.retrieve_authorization_server_metadata()
     steps.found(
@@ -86,8 +89,9 @@ def _tour(steps: Steps, client: Telnyx, local: Sandbox | None) -> None:
     )
 
     steps.begin("Get a token", "token = client.tokens.get()")
-    token = client.tokens.get()
-    if client.tokens.renewable:
+    token = get()
+    is_token = token.key.grant != "api_key"
+    if is_token:
         seconds = None if token.expires_at is None else round(token.remaining())
         steps.found(generation=token.generation, scopes=sorted(token.scopes), seconds_left=seconds)
     else:
@@ -107,9 +111,8 @@ def _tour(steps: Steps, client: Telnyx, local: Sandbox | None) -> None:
         _create(steps, client)
 
     steps.begin("Introspect the token", "client.oauth.introspect(token=token.access_token)")
-    if client.tokens.renewable:
-        told = client.oauth.introspect(token=token.access_token)
-        steps.found(active=told.active, client_id=told.client_id, scope=told.scope)
+    if is_token:
+        _introspect(steps, client, token)
     else:
         steps.skip("an API key is no token")
 
@@ -149,6 +152,15 @@ def _create(steps: Steps, client: Telnyx) -> None:
         its_own_token_works=[each.client_id for each in page.data] == [created.client_id],
     )
     client.oauth_clients.delete(created.client_id)
+
+
+def _introspect(steps: Steps, client: Telnyx, token: Token) -> None:
+    try:
+        told = client.oauth.introspect(token=token.access_token)
+    except AuthenticationError:
+        steps.skip("the service tells OAuth clients alone, and these credentials are a person's")
+    else:
+        steps.found(active=told.active, client_id=told.client_id, scope=told.scope)
 
 
 def _verify(steps: Steps, client: Telnyx, token: Token) -> None:

@@ -19,8 +19,10 @@ from .._version import __version__
 from ..errors import Reason, TelnyxError, TokenValidationError
 from ..protocol.jose import looks_like_jwt
 from ..protocol.urls import is_loopback, origin
-from .command import AuthenticationNeeded, Failure, Session, command, failure_of
+from .command import command
+from .failures import AuthenticationNeeded, Failure, failure_of
 from .output import clean
+from .session import Session
 
 if TYPE_CHECKING:
     from ..sync import Telnyx
@@ -64,7 +66,7 @@ def doctor(session: Session) -> None:
     """
     found: list[dict[str, object]] = []
     failures: list[Finding] = []
-    with session.client(audience=session.root, issuer=session.root) as client:
+    with session.client(public=True, audience=session.root, issuer=session.root) as client:
         visit = Visit(session, client)
         for name, check in CHECKS.items():
             finding = _examine(visit, check)
@@ -95,10 +97,12 @@ def _examine(visit: Visit, check: Callable[[Visit], Finding]) -> Finding:
         return Finding("failed", failure.message, " ".join(failure.hints), authentication=needed)
 
 
-def _environment(_: Visit) -> Finding:
+def _environment(visit: Visit) -> Finding:
     names = ("TELNYX_API_KEY", "TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET", "TELNYX_BASE_URL")
     given = [name for name in names if os.environ.get(name)]
     detail = f"telnyx-oauth {__version__}, Python {platform.python_version()}; set: {', '.join(given) or 'nothing'}"
+    if visit.session.profile is not None:
+        return Finding("ok", f"{detail}; profile {visit.session.profile.name}")
     if len({"TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"} & set(given)) == 1:
         return Finding("warning", detail, "An OAuth client needs TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET, both.")
     return Finding("ok", detail)
@@ -185,11 +189,10 @@ def _keys(visit: Visit) -> Finding:
 
 
 def _token(visit: Visit) -> Finding:
-    tokens = visit.client.tokens
-    if not tokens.renewable:
+    token = visit.session.token()
+    if token.key.grant == "api_key":
         visit.client.oauth_clients.list(page_size=1)
         return Finding("ok", "the API key is accepted")
-    token = tokens.get()
     visit.token = token.access_token
     return Finding(
         "ok", f"issued, good for {token.remaining():.0f} s, for {' '.join(sorted(token.scopes)) or 'no scope'}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .command import PAGE_SIZE, Session, command, confirm, limit_option, yes_option
+from .command import PAGE_SIZE, command, confirm, limit_option, yes_option
+from .session import Session
 
 COLUMNS = ("id", "client_id", "scopes", "created_at", "last_used_at")
 

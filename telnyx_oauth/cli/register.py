@@ -7,7 +7,8 @@ from typing import Any, get_args
 import click
 
 from ..types import GrantType, TokenEndpointAuthMethod
-from .command import Session, command, looks, present, several
+from .command import command, looks, present, several
+from .session import Session
 
 
 @command("register")
@@ -26,6 +27,6 @@ from .command import Session, command, looks, present, several
 @looks
 def register(session: Session, *, scope: list[str], **given: Any) -> None:
     """Register an OAuth client (RFC 7591). Its secret, if it gets one, is shown here, once."""
-    with session.client() as client:
+    with session.client(public=True) as client:
         given["scope"] = " ".join(scope) or None
         session.answer(client.oauth.register(**present(given)), secrets=True)

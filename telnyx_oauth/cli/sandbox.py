@@ -7,7 +7,9 @@ import time
 
 import click
 
-from .command import Failure, Session, command
+from .command import command
+from .failures import Failure
+from .session import Session
 
 
 @command("sandbox")

@@ -8,8 +8,11 @@ from typing import Final
 
 import click
 
-from ..errors import Reason, TokenValidationError
-from .command import Failure, Session, command, read_secret
+from ..errors import AuthenticationError, Reason, TokenValidationError
+from .command import command, read_secret
+from .failures import AuthenticationNeeded, Failure
+from .profiles import Profile
+from .session import Session
 
 HINTS: Final = {
     Reason.AUD_MISMATCH: ("Say whom it should be for with --audience.",),
@@ -24,39 +27,61 @@ HINTS: Final = {
 @click.option("--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds that it must at least have left.")
 def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, min_ttl: float) -> None:
     """Print an access token that is good now, for other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)"."""
-    with session.client() as client:
-        found = client.tokens.get(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
-        if session.out.as_json:
-            left = found.remaining()
-            session.out.json(
-                {
-                    "access_token": found.access_token,
-                    "token_type": found.token_type,
-                    "scope": " ".join(sorted(found.scopes)),
-                    "expires_at": _moment(found.expires_at),
-                    "expires_in": None if isinf(left) else int(left),
-                }
-            )
-        else:
-            click.echo(found.access_token)
+    found = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
+    if not session.out.as_json:
+        click.echo(found.access_token)
+        return
+    left = found.remaining()
+    session.out.json(
+        {
+            "access_token": found.access_token,
+            "token_type": found.token_type,
+            "scope": " ".join(sorted(found.scopes)),
+            "expires_at": _moment(found.expires_at),
+            "expires_in": None if isinf(left) else int(left),
+        }
+    )
 
 
 @command("status")
 def status(session: Session) -> None:
     """Show who you are here, without asking the service."""
-    with session.client() as client:
-        state = client.tokens.status()  # raises when nobody is
-        facts: dict[str, object] = {
-            "base_url": client.base_url,
-            "identity": "client credentials" if client.tokens.renewable else "API key",
-            "client_id": client.client_id if client.tokens.renewable else None,
-            "scope": " ".join(sorted(state.scopes)) or None,
-            "expires_at": _moment(state.expires_at),
-        }
+    facts = _signed_in(session.profile) if session.profile is not None else _configured(session)
     if session.out.as_json:
         session.out.json(facts)
     else:
         session.out.record(facts)
+
+
+def _signed_in(profile: Profile) -> dict[str, object]:
+    from .signin import grant_of
+
+    grant = grant_of(profile)
+    if grant is None:
+        raise AuthenticationNeeded(
+            f"Nobody is signed in in the profile {profile.name}.",
+            f"Sign in: telnyx-oauth login --profile {profile.name}",
+            code="reauthentication_required",
+        )
+    return {
+        "base_url": profile.base_url,
+        "identity": "signed in",
+        "profile": profile.name,
+        "client_id": profile.client_id,
+        "store": profile.store,
+        "scope": " ".join(sorted(grant.scopes)) or None,
+        "expires_at": _moment(grant.expires_at),
+    }
+
+
+def _configured(session: Session) -> dict[str, object]:
+    with session.client() as client:
+        client_credentials = client.tokens.renewable  # raises when nobody is configured
+        return {
+            "base_url": client.base_url,
+            "identity": "client credentials" if client_credentials else "API key",
+            "client_id": client.client_id if client_credentials else None,
+        }
 
 
 @command("introspect")
@@ -64,7 +89,12 @@ def status(session: Session) -> None:
 def introspect(session: Session, *, token: str | None) -> None:
     """Ask the service what a token means (RFC 7662). Without TOKEN, or with -, it is read from stdin."""
     with session.client() as client:
-        session.answer(client.oauth.introspect(token=read_secret(token, "Token")))
+        try:
+            session.answer(client.oauth.introspect(token=read_secret(token, "Token")))
+        except AuthenticationError as error:
+            if session.profile is not None:
+                error.add_note("Introspection is for OAuth clients: set TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET.")
+            raise
 
 
 @command("verify")
@@ -79,7 +109,7 @@ def verify(
 
     Without TOKEN, or with -, it is read from stdin.
     """
-    with session.client(audience=audience or session.root, issuer=issuer or session.root) as client:
+    with session.client(public=True, audience=audience or session.root, issuer=issuer or session.root) as client:
         try:
             access = client.validator.validate(read_secret(token, "Token"), scopes=" ".join(scopes).split())
         except TokenValidationError as error:

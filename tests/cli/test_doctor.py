@@ -78,6 +78,9 @@ def test_a_name_without_an_address_is_told_from_a_closed_port(examine):
 
 
 def test_plain_http_to_another_machine_is_a_failure(examine, monkeypatch, sandbox):
+    for name in ("TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     exit_code, found = examine("--base-url", "http://api.example/v2")
     assert exit_code == 1

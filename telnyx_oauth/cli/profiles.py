@@ -1,0 +1,76 @@
+"""Profiles: whom one signs in as, and where. In the platform's configuration folder; no secret is in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import attrs
+from attrs.validators import deep_iterable, in_, instance_of, optional
+
+from ..protocol.urls import check_base_url
+from .failures import Failure, WrongUsage
+
+Store = Literal["file", "keyring"]
+DEFAULT: Final = "default"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TEXT: Final = instance_of(str)
+
+
+@attrs.frozen
+class Profile:
+    """One sign-in. `port` is where the browser's answer is awaited, as the client is registered; 0 is any."""
+
+    name: str
+    base_url: str = attrs.field(converter=check_base_url)
+    client_id: str = attrs.field(validator=_TEXT)
+    scopes: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...], validator=deep_iterable(_TEXT))
+    resource: str | None = attrs.field(default=None, validator=optional(_TEXT))
+    store: Store = attrs.field(default="file", validator=in_(get_args(Store)))
+    port: int = attrs.field(default=0, validator=instance_of(int))
+
+
+def folder() -> Path:
+    """Where this platform keeps a user's configuration."""
+    from platformdirs import user_config_path
+
+    return user_config_path("telnyx-oauth", appauthor=False)
+
+
+def load(name: str) -> Profile | None:
+    """The profile of this name, if there is one. A damaged one is a `Failure` that says where it is."""
+    path = _path(name)
+    try:
+        return Profile(name, **json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (AttributeError, TypeError, ValueError):
+        pass
+    raise Failure(f"The profile {path} is damaged.", "Repair it, or remove it and sign in again.", code="profile")
+
+
+def save(profile: Profile) -> None:
+    """Keep a profile, in the place of any of its name."""
+    path = _path(profile.name)
+    draft = path.with_name(f".{profile.name}.{secrets.token_hex(4)}")
+    members = attrs.asdict(profile, filter=attrs.filters.exclude("name"))
+    draft.write_text(json.dumps(members, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def prepare() -> None:
+    """Make sure that a profile can be kept. Raises `OSError` when not, before anyone has signed in in vain."""
+    where = _path(DEFAULT).parent
+    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    probe = where / f".{secrets.token_hex(4)}"
+    probe.touch(mode=0o600)
+    probe.unlink()
+
+
+def _path(name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise WrongUsage("A profile's name has letters, digits, `.`, `_` and `-`.", code="usage")
+    return folder() / "profiles" / f"{name}.json"

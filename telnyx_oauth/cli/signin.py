@@ -1,0 +1,197 @@
+"""`login` and `logout`, and the tokens of whoever is signed in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from typing import TYPE_CHECKING, Any, get_args
+
+import attrs
+import click
+
+from .command import command, several
+from .failures import AuthenticationNeeded, Failure
+from .output import Output
+from .profiles import DEFAULT, Profile, Store, folder, load, prepare, save
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..protocol.token import Token
+    from ..tokens.flow import AuthorizationFlow
+    from ..tokens.stores.record import StoredGrant, TokenStore
+
+CLIENT_NAME = "telnyx-oauth command line"
+
+
+@command("login")
+@click.option("--client-id", help="Your OAuth client; without it one is registered.  [environment: TELNYX_CLIENT_ID]")
+@several("--scope", "scopes", "What you will be asked to allow.")
+@click.option("--resource", metavar="URI", help="The API that the tokens shall be for (RFC 8707).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Where the browser's answer is awaited, on 127.0.0.1.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to wait.")
+@click.option("--browser/--no-browser", default=True, help="Open a browser, or only print the address.")
+@click.option("--store", type=click.Choice(get_args(Store)), help="Where tokens are kept.  [default: file]")
+def login(session: Session, *, timeout: float, browser: bool, **given: Any) -> None:
+    """Sign in in a browser. From then on, commands act for you, with tokens that renew themselves.
+
+    An OAuth client of your own has to allow the redirect URI http://127.0.0.1/callback.
+    """
+    prepare()
+    name = session.profile_name or DEFAULT
+    old = load(name)
+    profile = _wanted(session, name, old, **given)
+    profile, scopes = asyncio.run(_sign_in(session.out, profile, timeout, browser=browser))
+    save(profile)
+    if old is not None and any(getattr(old, it) != getattr(profile, it) for it in ("base_url", "client_id", "store")):
+        asyncio.run(_forget(old))  # nothing would find its tokens any more
+    session.done(f"Signed in: profile {name}, for {' '.join(scopes) or 'no scope'}.", profile=name, scopes=scopes)
+    if session.profile_name is None and session.environment_identity:
+        session.out.note("The environment's credentials still win over this: unset them, or give --profile default.")
+
+
+@command("logout")
+def logout(session: Session) -> None:
+    """Forget your tokens here. What you allowed stands until it is revoked: see `grants`."""
+    name = session.profile_name or DEFAULT
+    profile = load(name)
+    if profile is None:
+        raise AuthenticationNeeded(f"Nobody is signed in: there is no profile {name}.", code="no_profile")
+    asyncio.run(_forget(profile))
+    session.done(f"Signed out: profile {name}.", profile=name)
+
+
+def token_of(profile: Profile, **wanted: Any) -> Token:
+    """A token of whoever is signed in there, renewed if it has to be."""
+
+    async def get() -> Token:
+        async with _flow(profile) as flow:
+            return await flow.tokens(account=profile.name).get(**wanted)
+
+    return asyncio.run(get())
+
+
+def grant_of(profile: Profile) -> StoredGrant | None:
+    """What is stored of whoever is signed in there; `None` when nothing is that could still be used."""
+
+    async def look() -> StoredGrant | None:
+        store = _store(profile)
+        async with _flow(profile) as flow:
+            found = await store.load(flow.tokens(account=profile.name).status().key.family_key)
+        return found if found and found.refresh_token and not found.tombstone else None
+
+    return asyncio.run(look())
+
+
+def _wanted(session: Session, name: str, old: Profile | None, **given: Any) -> Profile:
+    """What to sign in with: what is given, else the environment's, else as last time. An empty id is to be registered."""
+    own_id = given["client_id"] or os.environ.get("TELNYX_CLIENT_ID") or ""
+    address = session.address_for(old)
+    again = old if old is not None and old.base_url == address and own_id in ("", old.client_id) else None
+    profile = again or Profile(name, address, own_id)
+    if given["port"] is not None and not own_id and given["port"] != profile.port:
+        profile = attrs.evolve(profile, client_id="")  # the one that is registered is registered for another port
+    changes = {name: value for name, value in given.items() if name != "client_id" and value not in (None, [])}
+    return attrs.evolve(profile, **changes)
+
+
+async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bool) -> tuple[Profile, list[str]]:
+    from ..tokens.loopback import sign_in
+
+    async def show(url: str) -> None:
+        out.note("To sign in, open this address in a browser:")
+        out.errors.print(url, soft_wrap=True)
+        if browser and _has_browser():
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    await _store(profile).load("probe")  # a store that is not there is better known before the browser is
+    async with _flow(profile) as flow:
+        if not profile.client_id:
+            port = profile.port or _free_port()
+            redirects = [f"http://127.0.0.1:{port}/callback", "http://127.0.0.1/callback"]
+            client = await flow.register(redirect_uris=redirects, client_name=CLIENT_NAME, scopes=profile.scopes)
+            profile = attrs.evolve(profile, client_id=client.client_id, port=port)
+        manager = await sign_in(
+            flow,
+            show=show,
+            scopes=profile.scopes,
+            resource=profile.resource,
+            account=profile.name,
+            port=profile.port,
+            timeout=timeout,
+            paste=_Paste(out) if sys.stdin.isatty() else None,
+        )
+        state = manager.status()
+    if not state.durable:
+        raise Failure("You are signed in, and the tokens could not be kept.", f"Look at {folder()}.", code="not_kept")
+    return profile, sorted(state.scopes)
+
+
+async def _forget(profile: Profile) -> None:
+    async with _flow(profile) as flow:
+        await flow.tokens(account=profile.name).forget()
+
+
+def _flow(profile: Profile) -> AuthorizationFlow:
+    from ..tokens.flow import AuthorizationFlow
+
+    # The profile has no secret; a confidential client's is where its id is.
+    confidential = profile.client_id and os.environ.get("TELNYX_CLIENT_ID") == profile.client_id
+    return AuthorizationFlow(
+        client_id=profile.client_id or None,
+        client_secret=os.environ.get("TELNYX_CLIENT_SECRET") if confidential else None,
+        base_url=profile.base_url,
+        resource=profile.resource,
+        store=_store(profile),
+    )
+
+
+def _store(profile: Profile) -> TokenStore:
+    if profile.store == "keyring":
+        from ..tokens.stores.keyring import KeyringStore
+
+        return KeyringStore(folder=folder() / "locks")
+    from ..tokens.stores.file import FileStore
+
+    return FileStore(folder() / "tokens")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _has_browser() -> bool:
+    """Whether opening one opens a window. A browser in this terminal would take it away from us."""
+    windows = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(windows or os.environ.get("BROWSER"))
+
+
+class _Paste:
+    """Asks at the terminal for the address that the browser ended at."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    async def __call__(self, problem: str | None) -> str | None:
+        if problem:
+            self._out.note(problem)
+        click.echo("Or paste the address that it ended at: ", nl=False, err=True)
+        loop = asyncio.get_running_loop()
+        line: asyncio.Future[bytes] = loop.create_future()
+
+        def finish(typed: bytes) -> None:
+            if not line.done():
+                line.set_result(typed)
+
+        def read() -> None:
+            # Not through sys.stdin: its lock, held by a thread that nobody can end, would end the process badly.
+            typed = os.read(sys.stdin.fileno(), 65536)
+            loop.call_soon_threadsafe(finish, typed)
+
+        threading.Thread(target=read, daemon=True).start()
+        return (await line).decode(errors="replace").strip() or None

@@ -1,0 +1,282 @@
+"""`login`, `logout`, and commands that act for who has signed in."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import urllib.request
+import webbrowser
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from telnyx_oauth.cli import signin
+
+pytestmark = pytest.mark.blocks_loop  # the loop is the command's own, and it prints while it waits
+
+
+def visit(address: str) -> str:
+    """What a browser shows at an address of this machine."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=30) as page:
+            return page.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
+@pytest.fixture
+def person(shell, run, monkeypatch, sandbox):
+    """Someone without credentials, whose browser allows whatever it is asked. Gives what they have seen."""
+    for name in ("TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"):
+        monkeypatch.delenv(name)
+        shell.variables.pop(name)
+    monkeypatch.setenv("BROWSER", "one that the test stands in for")
+    seen: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: seen.append(visit(sandbox.approve(url))))
+    return seen
+
+
+@pytest.fixture
+def configuration(home) -> Path:
+    found = home / "config" / "telnyx-oauth"
+    if sys.platform != "linux":
+        pytest.skip("looks into the folder where Linux has it")
+    return found
+
+
+def kept(configuration: Path) -> list[str]:
+    return [path.name for path in configuration.glob("tokens/*.json")]
+
+
+def test_whoever_signs_in_acts_from_then_on(run, person, sandbox):
+    assert "no profile default" in run("logout").stderr
+    shown = run("login", "--scope", "voice.read admin")
+    assert (shown.exit_code, shown.stdout) == (0, "Signed in: profile default, for admin voice.read.\n")
+    assert "You are signed in" in person[0]
+    assert json.loads(run("status", "--json").stdout)["identity"] == "signed in"
+    assert run("verify", stdin=run("token").stdout).exit_code == 0
+    assert run("clients", "list").exit_code == 0
+    assert run("doctor").exit_code == 0
+    assert sandbox.requests.count("/oauth/token") == 1
+
+
+def test_what_is_for_clients_alone_says_so_to_a_person(run, person, sandbox):
+    run("login", "--scope", "admin")
+    shown = run("introspect", "token")
+    assert shown.exit_code == 4
+    assert "Introspection is for OAuth clients" in shown.stderr
+    shown = run("demo", "--base-url", sandbox.base_url)
+    assert shown.exit_code == 0
+    assert "skipped: the service tells OAuth clients alone" in shown.stdout
+    assert "accepted   yes" in shown.stdout
+
+
+def test_whoever_signs_out_is_nobody_and_their_client_is_kept(run, person, sandbox):
+    run("login")
+    assert run("logout", "--json").stdout == '{\n  "profile": "default"\n}\n'
+    for command in ("status", "token", "doctor"):
+        shown = run(command)
+        assert shown.exit_code == 4
+    assert "Sign in again: telnyx-oauth login" in run("token").stderr
+    assert run("metadata").exit_code == 0
+    assert run("login").exit_code == 0
+    assert sandbox.requests.count("/oauth/register") == 1
+
+
+def test_profiles_part_people(run, person, configuration):
+    run("login", "--profile", "one", "--scope", "voice.read")
+    run("login", "--profile", "two", "--scope", "fax.read")
+    told = [json.loads(run("status", "--profile", name, "--json").stdout)["scope"] for name in ("one", "two")]
+    assert told == ["voice.read", "fax.read"]
+    assert run("status").exit_code == 4
+    assert len(kept(configuration)) == 2
+    assert {path.stat().st_mode & 0o777 for path in configuration.glob("tokens/*.json")} == {0o600}
+
+
+def test_a_profile_that_is_not_there_is_named(run, person):
+    shown = run("token", "--profile", "nobody")
+    assert shown.exit_code == 4
+    assert "login --profile nobody" in shown.stderr
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden"])
+def test_a_profiles_name_leads_nowhere_else(run, person, name):
+    assert run("token", "--profile", name).exit_code == 2
+
+
+def test_the_environments_credentials_win_and_login_says_so(run, person, monkeypatch, sandbox):
+    monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
+    assert "still win over this" in run("login").stderr
+    assert json.loads(run("status", "--json").stdout)["identity"] == "API key"
+    assert json.loads(run("status", "--json", "--profile", "default").stdout)["identity"] == "signed in"
+
+
+def test_tokens_go_nowhere_but_where_they_are_from(run, person, monkeypatch):
+    run("login")
+    assert run("token", "--base-url", "http://127.0.0.1:1/v2").exit_code == 4
+    shown = run("token", "--base-url", "http://127.0.0.1:1/v2", "--profile", "default")
+    assert shown.exit_code == 2
+    assert "for no other address" in shown.stderr
+    monkeypatch.setenv("TELNYX_BASE_URL", "http://127.0.0.1:1/v2")
+    assert run("token").exit_code == 4
+    assert run("token", "--profile", "default").exit_code == 0
+
+
+def test_a_client_of_ones_own_proves_itself_with_the_environments_secret(run, person, monkeypatch, sandbox):
+    monkeypatch.setenv("TELNYX_CLIENT_ID", sandbox.client_id)
+    monkeypatch.setenv("TELNYX_CLIENT_SECRET", sandbox.client_secret)
+    sandbox.token_lifetime = 1
+    assert run("login", "--profile", "mine").exit_code == 0
+    assert sandbox.requests.count("/oauth/register") == 0
+    assert run("token", "--profile", "mine", "--min-ttl", "60").exit_code == 0
+    assert sandbox.requests.find("/oauth/token")[-1].form["grant_type"] == "refresh_token"
+
+
+def test_another_client_takes_the_place_of_the_one_before_and_of_its_tokens(run, person, sandbox, configuration):
+    run("login")
+    before = kept(configuration)
+    with sandbox.client(trust_env=False) as client:
+        other = client.oauth_clients.create(
+            name="Other", client_type="public", allowed_grant_types=["authorization_code", "refresh_token"],
+            allowed_scopes=["admin"], redirect_uris=["http://127.0.0.1/callback"],
+        ).data.client_id  # fmt: skip
+    assert run("login", "--client-id", other).exit_code == 0
+    assert json.loads(run("status", "--json").stdout)["client_id"] == other
+    assert len(kept(configuration)) == 1
+    assert kept(configuration) != before
+
+
+def test_another_port_is_another_registration(run, person, sandbox):
+    run("login")
+    assert run("login", "--port", str(signin._free_port())).exit_code == 0
+    assert sandbox.requests.count("/oauth/register") == 2
+
+
+def test_a_denial_is_explained_and_what_was_stored_stays(run, person, monkeypatch, sandbox):
+    run("login")
+    monkeypatch.setattr(webbrowser, "open", lambda url: person.append(visit(sandbox.deny(url))))
+    shown = run("login")
+    assert shown.exit_code == 1
+    assert "Signing in did not work" in person[-1]
+    assert run("token").exit_code == 0
+
+
+def test_a_browser_that_never_comes_is_waited_for_no_longer_than_asked(run, person):
+    shown = run("login", "--no-browser", "--timeout", "1")
+    assert shown.exit_code == 1
+    assert "Traceback" not in shown.output
+
+
+def test_a_taken_port_is_a_clear_sentence(run, person, monkeypatch, sandbox):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        shown = run("login", "--port", str(taken.getsockname()[1]))
+    assert shown.exit_code == 1
+    assert "another port" in shown.stderr
+    assert person == []
+
+
+def test_a_damaged_profile_is_named_and_left_alone(run, person, configuration):
+    run("login")
+    path = configuration / "profiles" / "default.json"
+    for damage in (b"{", b"[]", b'"text"', b'{"base_url": "x"}', path.read_bytes().replace(b"port", b"harbour")):
+        path.write_bytes(damage)
+        for command in ("token", "login", "logout"):
+            shown = run(command)
+            assert shown.exit_code == 1
+            assert str(path) in shown.stderr
+        assert path.read_bytes() == damage
+
+
+def test_a_folder_that_takes_no_profile_is_known_before_anyone_signs_in(run, person, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("XDG_CONFIG_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "file"))
+    shown = run("login")
+    assert shown.exit_code == 1
+    assert str(tmp_path / "file") in shown.stderr
+    assert person == []
+
+
+def test_tokens_that_cannot_be_kept_are_an_error(run, person, configuration, monkeypatch, sandbox):
+    def spoil(url: str) -> None:
+        (configuration / "tokens").chmod(0o755)
+        visit(sandbox.approve(url))
+
+    monkeypatch.setattr(webbrowser, "open", spoil)
+    shown = run("login")
+    assert shown.exit_code == 1
+    assert str(configuration) in shown.stderr
+    assert run("status").exit_code == 4
+
+
+def test_a_machine_without_a_keyring_says_so_before_anyone_signs_in(run, person, monkeypatch):
+    keyring = pytest.importorskip("keyring")
+    from keyring.backends.fail import Keyring
+
+    monkeypatch.setattr(keyring, "get_keyring", Keyring)
+    shown = run("login", "--store", "keyring")
+    assert shown.exit_code == 1
+    assert "no keyring on this machine" in shown.stderr
+    assert person == []
+
+
+@pytest.mark.parametrize(
+    "platform, display, opens", [("darwin", "", True), ("linux", "", False), ("linux", ":0", True), ("win32", "", True)]
+)
+def test_a_browser_is_opened_where_it_has_a_window(monkeypatch, platform, display, opens):
+    for name in ("BROWSER", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert signin._has_browser() is opens
+
+
+# --- as processes
+
+
+def test_processes_that_start_at_once_share_one_grant_for_as_long_as_it_lasts(shell, run, person, sandbox):
+    sandbox.token_lifetime = 1  # so that each finds a token that is over, or nearly
+    assert run("login").exit_code == 0
+    with ThreadPoolExecutor(3) as pool:
+        shown = list(pool.map(lambda _: shell("token"), range(3)))
+    assert [each.returncode for each in shown] == [0, 0, 0]
+    assert all(each.stderr == "" for each in shown)
+    refreshed = sandbox.requests.find("/oauth/token")[1:]
+    assert {entry.status for entry in refreshed} <= {200}
+    spent = [entry.form["refresh_token"] for entry in refreshed]
+    assert len(spent) == len(set(spent)) > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
+def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox):
+    from tests.cli.conftest import COMMAND
+    from tests.cli.terminal import Terminal
+
+    shown = Terminal((*COMMAND, "login", "--no-browser"), shell.environment, columns=60)
+    shown.wait_for("Or paste the address that it ended at: ")
+    url = next(line for line in shown.text.splitlines() if line.startswith("http"))
+    assert parse_qs(urlsplit(url).query)["code_challenge_method"] == ["S256"]
+    shown.press("nonsense\n")
+    shown.wait_for("nonsense")
+    shown.wait_for("ended at: \x1b"[:10] if False else "ended at: ")
+    shown.press(sandbox.approve(url) + "\n")
+    assert shown.end() == 0
+    assert "Signed in: profile default" in shown.text
+    assert shell("status").returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
+def test_ctrl_c_while_the_browser_is_awaited_ends_it(shell, person):
+    from tests.cli.conftest import COMMAND
+    from tests.cli.terminal import Terminal
+
+    shown = Terminal((*COMMAND, "login", "--no-browser"), shell.environment)
+    shown.wait_for("Or paste")
+    assert shown.interrupt() == 1
+    assert "Traceback" not in shown.seen
+    assert shell("status").returncode == 4
