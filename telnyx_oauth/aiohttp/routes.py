@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ..errors import InsufficientScopeError, MissingTokenError
 from ..protocol.challenges import check_scopes
+from ..transport.log import logger
 from ..validation.access import AccessToken
 
 TOKEN: Final = web.RequestKey("TOKEN", AccessToken)
@@ -64,11 +65,8 @@ def require_scopes(
         async def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             access = _request(args).get(TOKEN)
             if access is None:
-                raise web.HTTPInternalServerError(
-                    text='{"error": "server_error"}',
-                    content_type="application/json",
-                    reason="BearerAuth is not installed",
-                )
+                logger.error("BearerAuth is not installed, so nobody can be let in where scopes are required.")
+                raise web.HTTPInternalServerError(text='{"error": "server_error"}', content_type="application/json")
             demand.check(access)
             return await handler(*args, **kwargs)
 

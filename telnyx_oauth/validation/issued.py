@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
-from ..protocol.jose import decode_segment, looks_like_jwt, parse_object
+from ..protocol.jose import parse_object, split_compact
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import numeric_date
 from ..transport.clock import Clock, SystemClock
@@ -34,9 +34,7 @@ class IssuedTokenVerifier:
 
     async def __call__(self, access_token: str, /) -> str | None:
         """`None` for a proven token, else why it cannot be checked. Raises `TokenVerificationError` for one that is wrong."""
-        if not looks_like_jwt(access_token):
-            return "it is opaque"
-        header, payload, signature = (decode_segment(segment) for segment in access_token.split("."))
+        header, payload, signature, signing_input = split_compact(access_token) or (None, None, None, b"")
         head = None if header is None else parse_object(header)
         claims = None if payload is None else parse_object(payload)
         if head is None or claims is None or signature is None:
@@ -47,7 +45,7 @@ class IssuedTokenVerifier:
         key = await self._key(algorithm, kid)
         if isinstance(key, str):
             return key
-        if not key.verify(algorithm, access_token.rpartition(".")[0].encode("ascii"), signature):
+        if not key.verify(algorithm, signing_input, signature):
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
         if self._has_expired(claims):
             raise TokenVerificationError("The issued token has expired already. Check this machine's clock.")

@@ -321,7 +321,7 @@ async def test_a_sub_application_may_demand_tokens_of_its_own(serve, validator, 
             assert answer.status == status
 
 
-async def test_a_route_with_scopes_is_closed_where_the_middleware_is_missing(serve, session):
+async def test_a_route_with_scopes_is_closed_where_the_middleware_is_missing(serve, session, caplog):
     """Attack 76."""
     app = web.Application()
     app.add_routes([web.get("/calls", read_calls), web.view("/view", Calls)])
@@ -329,7 +329,8 @@ async def test_a_route_with_scopes_is_closed_where_the_middleware_is_missing(ser
     for path in ("/calls", "/view"):
         async with session.get(address + path, headers=bearer()) as answer:
             assert answer.status == 500
-            assert await answer.json() == {"error": "server_error"}
+            assert (answer.reason, await answer.json()) == ("Internal Server Error", {"error": "server_error"})
+    assert "BearerAuth is not installed" in caplog.text
 
 
 async def test_a_route_with_scopes_that_is_no_handler_says_so():
