@@ -72,6 +72,10 @@ if TYPE_CHECKING:
         Omit,
         omit,
     )
+    from .protocol.challenges import (
+        bearer_token,
+        challenge,
+    )
     from .protocol.freshness import RefreshPolicy
     from .protocol.grants import (
         ClientAuthentication,
@@ -206,6 +210,8 @@ __all__ = [
     "UnsupportedGrantTypeError",
     "ValidationUnavailableError",
     "__version__",
+    "bearer_token",
+    "challenge",
     "omit",
     "types",
 ]
@@ -228,6 +234,7 @@ _PLACES: Final = {
     ),
     "messages": "Request RequestInfo Response Timeout",
     "protocol.calls": "Omit omit",
+    "protocol.challenges": "bearer_token challenge",
     "protocol.freshness": "RefreshPolicy",
     "protocol.grants": "ClientAuthentication TokenGrant",
     "protocol.jwt": "TokenPolicy",
