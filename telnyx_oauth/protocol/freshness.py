@@ -260,7 +260,9 @@ def failed(
 
 def rejected(state: Snapshot) -> Snapshot:
     """The state after the server refused the token: a renewal is due, and this token is never handed out again."""
-    digest = digest_of(state.token.access_token) if state.token is not None else ""
+    if state.token is None:
+        return state
+    digest = digest_of(state.token.access_token)
     refused = state.refused if digest in state.refused else (*state.refused, digest)[-REMEMBERED:]
     return attrs.evolve(state, rejected=True, refused=refused)
 

@@ -9,8 +9,9 @@ from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from ..protocol.token import TokenKey
+from ..transport import log
 
-logger = logging.getLogger("telnyx_oauth.tokens")
+logger = log.logger.getChild("tokens")
 
 
 @attrs.frozen

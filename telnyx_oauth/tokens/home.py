@@ -53,10 +53,17 @@ class Home:
                         raise TokenWaitTimeoutError(timeout or 0.0)
                     await asyncio.wait({answer}, timeout=_GLANCE)
             finally:
-                if not answer.done():
+                if not answer.done() and not home.is_closed():
                     shared.cancel()
             if answer.done() and not answer.cancelled():
                 return answer.result()
+            self._leave(home)  # it ended, or is about to and has cancelled all that ran there
+
+    def _leave(self, home: asyncio.AbstractEventLoop) -> None:
+        with self._election:
+            if self.loop is home:
+                self._moved()
+                self.loop = None
 
     def _elect(self, here: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
         home = self.loop

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from html import escape
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiohttp import web
 
@@ -67,8 +67,7 @@ async def sign_in(
     """
     async with LoopbackReceiver(port) as receiver:
         pending = await flow.begin_authorization(redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource)
-        await show(pending.url)
-        callback_url = await _first(receiver, pending, paste, timeout)
+        callback_url = await _first(timeout, receiver.wait(), _by_hand(pending, show, paste))
         try:
             manager = await flow.complete_authorization(callback_url, pending=pending, account=account)
         except TelnyxError as exc:
@@ -78,8 +77,8 @@ async def sign_in(
         return manager
 
 
-async def _first(receiver: LoopbackReceiver, pending: PendingAuthorization, paste: Paste | None, timeout: float) -> str:
-    sources = [receiver.wait()] if paste is None else [receiver.wait(), _pasted(pending, paste)]
+async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> str:
+    """What the first source gives that gives something."""
     waits = {asyncio.ensure_future(source) for source in sources}
     deadline = asyncio.get_running_loop().time() + timeout
     try:
@@ -98,10 +97,11 @@ async def _first(receiver: LoopbackReceiver, pending: PendingAuthorization, past
     raise SignInTimeoutError(timeout)
 
 
-async def _pasted(pending: PendingAuthorization, paste: Paste) -> str | None:
-    """An address that is the answer to this sign-in; a wrong one is asked for again."""
+async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> str | None:
+    """Bring the person to the server, and take the address of the answer from them; a wrong one is asked for again."""
+    await show(pending.url)  # which may last as long as the browser does
     problem = None
-    while (text := await paste(problem)) is not None:
+    while paste is not None and (text := await paste(problem)) is not None:
         try:
             check_state(pending, read_callback(text))
         except (InvalidCallbackError, StateMismatchError) as exc:

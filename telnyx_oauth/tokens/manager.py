@@ -246,6 +246,7 @@ class TokenManager:
             job = self._tower.job(entry, 0, 0.0)
             renewed = await self._renewal.accept(job, grant, age)
             self._tower.disown(entry)
+            entry.snapshot = attrs.evolve(freshness.EMPTY, refused=entry.snapshot.refused)
             token = self._tower.token(entry, renewed)
             self._tower.publish(entry, renewed, token)
             return token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,6 +28,7 @@ from .flight import Flight, Job, Renewed
 from .renewal import Renewal, is_terminal
 
 _LEAST_TEND = 1.0
+_numbers = itertools.count(1)  # of flights, over all managers, so that a hook may serve several
 
 
 class Entry:
@@ -67,7 +69,6 @@ class Tower:
         self._wall = clock.wall
         self._announce = announce
         self._jitter = jitter
-        self._flights = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._abandoned: list[set[asyncio.Task[None]]] = []
 
@@ -101,8 +102,7 @@ class Tower:
 
     def launch(self, entry: Entry, min_ttl: float, delay: float) -> Flight:
         """Start a renewal that nobody's cancellation reaches and that inherits nobody's context."""
-        self._flights += 1
-        job = self.job(entry, self._flights, min_ttl)
+        job = self.job(entry, next(_numbers), min_ttl)
         flight = entry.flight = Flight(job, self._boot(), sleeping=delay > 0)
         entry.snapshot = attrs.evolve(entry.snapshot, renewing=True)
         flight.task = self._spawn(self._fly(entry, flight, delay))

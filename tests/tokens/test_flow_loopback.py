@@ -182,6 +182,21 @@ async def test_a_browser_that_never_comes_is_not_waited_for_forever(flow):
     assert waits[0].cancelled()
 
 
+async def test_a_browser_that_runs_in_the_terminal_may_last_as_long_as_it_likes(flow, telnyx, browser):
+    async def show(url):
+        await browser.get(telnyx.approve(url))  # answered only once the sign-in is complete
+
+    assert await (await sign_in(flow, show=show)).get()
+
+
+async def test_a_browser_that_cannot_be_opened_ends_the_sign_in(flow):
+    async def show(url):
+        raise OSError("no display")
+
+    with pytest.raises(OSError, match="no display"):
+        await sign_in(flow, show=show)
+
+
 async def test_being_cancelled_leaves_nothing_listening(flow):
     shown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import attrs
 import pytest
@@ -185,7 +186,7 @@ def test_replays_keep_their_distances_and_their_end(world):
         with pytest.raises(InternalServerError):
             await waiting
         times = [seen.at for seen in world.server.seen]
-        assert [round(after - before, 2) for before, after in zip(times, times[1:], strict=False)] == [
+        assert [round(after - before, 2) for before, after in itertools.pairwise(times)] == [
             0,
             0.25,
             0.5,
@@ -281,6 +282,21 @@ def test_a_new_sign_in_ends_reauthentication(world):
         await asyncio.sleep(60)
         assert (await manager.get()).access_token == "t1"
         assert spent(world) == ["r0", "r9"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_new_sign_in_is_no_replacement_of_a_rejected_token(world):
+    async def main():
+        manager = world.manager(world.refresh())
+        token = await manager.get()
+        world.server.faults.append("429")
+        with pytest.raises(RateLimitError):
+            await manager.replace(token)
+        accepted = await manager.accept(TokenGrant("mine", expires_in=50.0, refresh_token="r0"))
+        assert manager.peek() is accepted
+        assert (await manager.replace(accepted)).access_token == "t2"
         await manager.aclose()
 
     world.run(main())

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import secrets
@@ -20,10 +19,10 @@ from typing import Final
 import filelock
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ..events import logger
 from .record import StoredGrant, Version, decode, encode, version_of
 from .threads import in_thread
 
-logger = logging.getLogger("telnyx_oauth.tokens")
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024
 _WRITING: Final = 10.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from contextlib import AbstractAsyncContextManager
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ..events import logger
 from .file import FileStore
 from .record import StoredGrant, Version, decode, encode, version_of
 from .threads import in_thread
 
-logger = logging.getLogger("telnyx_oauth.tokens")
 _WRITING: Final = 10.0
 
 

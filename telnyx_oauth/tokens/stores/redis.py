@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from inspect import signature
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ..events import logger
 from .record import StoredGrant, Version, decode, encode, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-logger = logging.getLogger("telnyx_oauth.tokens")
 _FIRST_POLL: Final = 0.02
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
@@ -51,8 +51,11 @@ class RedisStore:
         self._server = server
         self._prefix = prefix
         self._lock_ttl = lock_ttl
-        self._timeout = timeout
-        _package()
+        package = _package()
+        # Telling the server which library this is would cost a look at the disk and a round trip per connection.
+        known = signature(package.Redis.__init__).parameters
+        silent = ("driver_info",) if "driver_info" in known else ("lib_name", "lib_version")
+        self._options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **dict.fromkeys(silent)}
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version. One that cannot be read is renamed, with a warning."""
@@ -109,9 +112,7 @@ class RedisStore:
         if not isinstance(self._server, str):
             yield self._server
             return
-        client: Redis = _package().Redis.from_url(
-            self._server, socket_timeout=self._timeout, socket_connect_timeout=self._timeout
-        )
+        client: Redis = _package().Redis.from_url(self._server, **self._options)
         try:
             yield client
         finally:

@@ -1,0 +1,357 @@
+"""Managers used from several event loops and threads, from loops that end, and in forked children."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+
+import pytest
+
+from telnyx_oauth.errors import ClientClosedError, ForkedGrantError, TokenError, TokenWaitTimeoutError
+from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
+from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.tokens.manager import TokenManager
+from telnyx_oauth.tokens.sources import RefreshToken
+from telnyx_oauth.tokens.stores.file import FileStore
+
+from .virtual import ENDPOINT, ModelServer
+
+
+class RealClock:
+    def boot(self):
+        return time.monotonic()
+
+    def wall(self):
+        return time.time()
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds)
+
+
+class Source:
+    """Counts its calls; waits for `gate` when there is one."""
+
+    def __init__(self, lifetime=100.0):
+        self.calls = 0
+        self.gate = None
+        self.lifetime = lifetime
+        self.entered = threading.Event()
+
+    async def __call__(self, key):
+        self.calls += 1
+        self.entered.set()
+        while self.gate is not None and not self.gate.is_set():
+            await asyncio.sleep(0.002)
+        return TokenGrant(f"t{self.calls}", expires_in=self.lifetime)
+
+
+@contextlib.contextmanager
+def running_loop():
+    """A loop that runs in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
+def submit(loop, coroutine):
+    return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+
+def test_three_loops_in_three_threads_share_one_flight():
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+    with running_loop() as one, running_loop() as two, running_loop() as three:
+        waiting = [submit(loop, manager.get()) for loop in (one, two, three) for _ in range(20)]
+        assert source.entered.wait(5)
+        source.gate.set()
+        tokens = {future.result(10) for future in waiting}
+        assert len(tokens) == 1
+        assert source.calls == 1
+        assert manager.peek() in tokens
+        submit(two, manager.aclose()).result(10)
+
+
+def test_a_fresh_token_needs_no_hop_from_any_thread():
+    source = Source()
+    manager = TokenManager(source)
+    with running_loop() as home:
+        token = submit(home, manager.get(scopes="a")).result(10)
+        assert manager.peek(scopes="a") is token
+
+        async def elsewhere():
+            coroutine = manager.get(scopes="a", min_ttl=10)
+            with pytest.raises(StopIteration) as stopped:
+                coroutine.send(None)
+            return stopped.value.value
+
+        assert asyncio.run(elsewhere()) is token
+        submit(home, manager.aclose()).result(10)
+
+
+def test_a_caller_from_elsewhere_cancels_its_own_wait_alone():
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+    with running_loop() as home, running_loop() as other:
+        first = submit(home, manager.get())
+        assert source.entered.wait(5)
+        second = submit(other, manager.get())
+        while manager.status().waiters < 2:
+            time.sleep(0.002)
+        second.cancel()
+        while manager.status().waiters > 1:
+            time.sleep(0.002)
+        source.gate.set()
+        assert first.result(10).generation == 1
+        assert source.calls == 1
+        submit(home, manager.aclose()).result(10)
+
+
+def test_a_caller_from_elsewhere_gets_its_own_timeout_and_errors():
+    async def failing(key):
+        raise KeyError
+
+    slow = Source()
+    slow.gate = threading.Event()
+    with running_loop() as home, running_loop() as other:
+        manager = TokenManager(slow)
+        submit(home, manager.warm(timeout=None))
+        assert slow.entered.wait(5)
+        with pytest.raises(TokenWaitTimeoutError):
+            submit(other, manager.get(timeout=0.05)).result(10)
+        slow.gate.set()
+        submit(other, manager.aclose()).result(10)
+        broken = TokenManager(failing)
+        submit(home, broken.warm()).exception(10)
+        with pytest.raises(TokenError):
+            submit(other, broken.get()).result(10)
+        submit(other, broken.aclose()).result(10)
+
+
+@pytest.mark.blocks_loop
+def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout():
+    source = Source()
+    manager = TokenManager(source)
+    release = threading.Event()
+    with running_loop() as home, running_loop() as other:
+        submit(home, manager.get()).result(10)
+        blocked = threading.Event()
+
+        def block():
+            blocked.set()
+            release.wait(20)
+
+        home.call_soon_threadsafe(block)
+        assert blocked.wait(5)
+        started = time.monotonic()
+        with pytest.raises(TokenWaitTimeoutError):
+            submit(other, manager.get(min_ttl=99.9, scopes="x", timeout=0.1)).result(10)
+        assert time.monotonic() - started < 5
+        release.set()
+        submit(other, manager.aclose()).result(10)
+
+
+def test_one_asyncio_run_after_another_keeps_what_was_learnt():
+    source = Source()
+    manager = TokenManager(source)
+    first = asyncio.run(manager.get())
+    assert asyncio.run(manager.get()) is first
+    second = asyncio.run(manager.replace(first))
+    assert second.generation == 2
+    assert asyncio.run(manager.get(scopes="x")).generation == 3
+    asyncio.run(manager.aclose())
+    with pytest.raises(ClientClosedError):
+        asyncio.run(manager.get())
+
+
+def test_a_flight_that_ended_with_its_loop_is_flown_again():
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+
+    async def give_up():
+        with pytest.raises(TokenWaitTimeoutError):
+            await manager.get(timeout=0.02)
+
+    asyncio.run(give_up())
+    assert manager.status().phase is Phase.EMPTY
+    source.gate.set()
+    assert asyncio.run(manager.get()).access_token == "t2"
+    asyncio.run(manager.aclose())
+
+
+def test_those_who_wait_elsewhere_move_on_when_the_home_loop_ends():
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+    entered = threading.Event()
+
+    async def short_lived():
+        with pytest.raises(TokenWaitTimeoutError):
+            await manager.get(timeout=0.2)
+
+    home = threading.Thread(target=lambda: asyncio.run(short_lived()))
+    with running_loop() as other:
+        home.start()
+        assert source.entered.wait(5)
+        waiting = submit(other, manager.get())
+        home.join()
+        source.gate.set()
+        assert waiting.result(10).access_token == "t2"
+        submit(other, manager.aclose()).result(10)
+    assert not entered.is_set()
+
+
+def test_a_home_that_stands_still_is_left():
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        task = asyncio.ensure_future(manager.get(timeout=None))
+        while not source.entered.is_set():
+            await asyncio.sleep(0.001)
+        return task
+
+    stuck = loop.run_until_complete(begin())
+    source.gate.set()
+    assert asyncio.run(manager.get()).access_token == "t2"
+    token = loop.run_until_complete(stuck)  # it runs again: its waiters are answered, and nothing else is changed
+    assert token.access_token == "t2"
+    assert manager.status().generation == 2 or manager.peek().access_token == "t2"
+    loop.close()
+    asyncio.run(manager.aclose())
+
+
+def test_many_threads_with_their_own_loops_agree():
+    source = Source(lifetime=0.4)
+    manager = TokenManager(source, policy=RefreshPolicy(backoff_first=0.01))
+    errors = []
+    stop = time.monotonic() + 1.5
+
+    async def work():
+        last = 0
+        while time.monotonic() < stop:
+            token = await manager.get()
+            if token.generation < last:
+                errors.append((token.generation, last))
+            last = token.generation
+            await asyncio.sleep(0.001)
+
+    threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert 4 <= source.calls <= 20
+    asyncio.run(manager.aclose())
+
+
+# --- fork
+
+
+def in_child(work):
+    """What the forked child's `work` returns, as text."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(read)
+            try:
+                text = str(work())
+            except BaseException as exc:
+                text = f"{type(exc).__name__}: {exc}"
+            os.write(write, text.encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def forks(test):
+    test = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")(test)  # Python 3.12 warns where threads run
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")(test)
+
+
+@forks
+def test_a_forked_child_keeps_the_access_token_and_renews_by_itself():
+    source = Source()
+    manager = TokenManager(source)
+    token = asyncio.run(manager.get())
+    assert in_child(lambda: manager.peek().access_token) == token.access_token
+    assert in_child(lambda: asyncio.run(manager.replace(token)).access_token) == "t2"
+    assert manager.peek() is token
+    asyncio.run(manager.aclose())
+
+
+@forks
+def test_a_fork_amid_a_flight_drops_it_in_the_child_alone():
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+    with running_loop() as home:
+        waiting = submit(home, manager.get())
+        assert source.entered.wait(5)
+
+        def child():
+            assert manager.status().renewing is False
+            source.gate = None
+            return asyncio.run(manager.get()).access_token
+
+        assert in_child(child) == "t2"
+        source.gate.set()
+        assert waiting.result(10).access_token == "t1"
+        submit(home, manager.aclose()).result(10)
+
+
+def refreshing(store=None):
+    server = ModelServer(RealClock(), rotation="strict", latency=0.0)
+    server.grant_refresh("r0")
+    source = RefreshToken(server.send, ENDPOINT, "client", refresh_token="r0")
+    return server, TokenManager(source, store=store)
+
+
+@forks
+def test_a_refresh_token_is_not_spent_in_a_child_without_a_shared_store():
+    server, manager = refreshing()
+    token = asyncio.run(manager.get())
+
+    def child():
+        assert manager.peek().access_token == token.access_token
+        with pytest.raises(ForkedGrantError):
+            asyncio.run(manager.replace(token))
+        assert len(server.seen) == 1
+        server.grant_refresh("r-new")
+        asyncio.run(manager.accept(TokenGrant("new", expires_in=100.0, refresh_token="r-new")))
+        return asyncio.run(manager.replace(manager.peek())).access_token
+
+    assert in_child(child) == "t2"
+    assert asyncio.run(manager.replace(token)).access_token == "t2"
+    asyncio.run(manager.aclose())
+
+
+@forks
+def test_a_refresh_token_in_a_shared_store_is_spent_by_one_of_them(tmp_path):
+    _, manager = refreshing(FileStore(tmp_path / "tokens"))
+    token = asyncio.run(manager.get())
+    assert in_child(lambda: asyncio.run(manager.replace(token)).access_token) == "t2"
+    assert asyncio.run(manager.replace(token)).access_token == "t2"  # the child's, from the store
+    asyncio.run(manager.aclose())

@@ -1,0 +1,493 @@
+"""Every store, against real files, a real Valkey server and a keyring backend."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import time
+
+import attrs
+import keyring
+import keyring.backend
+import pytest
+from cryptography.fernet import Fernet
+
+from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
+from telnyx_oauth.tokens.stores.encrypted import EncryptedStore
+from telnyx_oauth.tokens.stores.file import FileStore
+from telnyx_oauth.tokens.stores.keyring import KeyringStore
+from telnyx_oauth.tokens.stores.memory import MemoryStore
+from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, decode, encode, is_shared
+from telnyx_oauth.tokens.stores.redis import RedisStore
+from telnyx_oauth.tokens.stores.threads import in_thread
+
+GRANT = StoredGrant(
+    "https://auth.test/token",
+    "client",
+    "request-1",
+    "access",
+    {"a", "b"},
+    1_700_000_000.5,
+    4_000_000_000.0,
+    3,
+    "refresh",
+    Intent(1_700_000_001.25, "attempt"),
+    "why",
+)
+
+
+class MemoryKeyring(keyring.backend.KeyringBackend):
+    priority = 1
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {}
+
+    def get_password(self, service, username):
+        return self.kept.get((service, username))
+
+    def set_password(self, service, username, password):
+        self.kept[service, username] = password
+
+    def delete_password(self, service, username):
+        del self.kept[service, username]
+
+
+@pytest.fixture
+def chain():
+    before = keyring.get_keyring()
+    backend = MemoryKeyring()
+    keyring.set_keyring(backend)
+    yield backend
+    keyring.set_keyring(before)
+
+
+@pytest.fixture(params=["memory", "file", "redis", "keyring", "encrypted"])
+def store(request, tmp_path):
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "file":
+            return FileStore(tmp_path / "tokens")
+        case "redis":
+            return RedisStore(request.getfixturevalue("valkey"), prefix=f"{tmp_path}:")
+        case "keyring":
+            request.getfixturevalue("chain")
+            return KeyringStore(folder=tmp_path / "locks")
+        case _:
+            return EncryptedStore(FileStore(tmp_path / "tokens"), [Fernet.generate_key()])
+
+
+async def test_what_is_written_is_read(store):
+    assert await store.load("key") is None
+    version = await store.compare_and_swap("key", None, GRANT)
+    loaded = await store.load("key")
+    assert loaded == GRANT
+    assert loaded.version == version
+    await store.delete("key")
+    await store.delete("key")
+    assert await store.load("key") is None
+
+
+async def test_a_swap_needs_the_version_that_is_there(store):
+    first = await store.compare_and_swap("key", None, GRANT)
+    with pytest.raises(StoreConflictError):
+        await store.compare_and_swap("key", None, GRANT)
+    second = await store.compare_and_swap("key", first, attrs.evolve(GRANT, generation=4))
+    assert second != first
+    with pytest.raises(StoreConflictError):
+        await store.compare_and_swap("key", first, GRANT)
+    assert (await store.load("key")).generation == 4
+    with pytest.raises(StoreConflictError):
+        await store.compare_and_swap("other", second, GRANT)
+
+
+async def test_of_many_concurrent_swaps_one_wins(store):
+    version = await store.compare_and_swap("key", None, GRANT)
+    results = await asyncio.gather(
+        *(store.compare_and_swap("key", version, attrs.evolve(GRANT, generation=n)) for n in range(10, 18)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, str) for result in results) == 1
+    assert sum(isinstance(result, StoreConflictError) for result in results) == 7
+
+
+async def test_keys_are_apart(store):
+    await store.compare_and_swap("one", None, GRANT)
+    assert await store.load("two") is None
+    async with store.lock("one", timeout=1), store.lock("two", timeout=1):
+        pass
+
+
+async def test_the_lock_keeps_others_out_and_waits_no_longer_than_told(store):
+    async with store.lock("key", timeout=1):
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with store.lock("key", timeout=0.1):
+                pytest.fail("two holders")
+        assert time.monotonic() - started < 2
+    async with store.lock("key", timeout=1):
+        pass
+
+
+async def test_waiters_take_the_lock_in_turn(store):
+    inside = most = 0
+
+    async def hold():
+        nonlocal inside, most
+        async with store.lock("key", timeout=20):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.001)
+            inside -= 1
+
+    await asyncio.gather(*(hold() for _ in range(6)))
+    assert most == 1
+
+
+async def test_a_cancelled_wait_for_the_lock_leaves_it_free(store):
+    async def hold():
+        async with store.lock("key", timeout=20):
+            pytest.fail("it was held")
+
+    async with store.lock("key", timeout=1):
+        waiting = [asyncio.ensure_future(hold()) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    async with store.lock("key", timeout=5):
+        pass
+
+
+async def test_an_error_under_the_lock_lets_it_go(store):
+    with pytest.raises(KeyError):
+        async with store.lock("key", timeout=1):
+            raise KeyError
+    async with store.lock("key", timeout=1):
+        pass
+
+
+def test_a_store_works_on_one_loop_after_another(store):
+    version = asyncio.run(store.compare_and_swap("key", None, GRANT))
+    assert asyncio.run(store.load("key")).version == version
+
+    async def locked():
+        async with store.lock("key", timeout=1):
+            return True
+
+    assert asyncio.run(locked())
+    assert asyncio.run(locked())
+
+
+# --- the written form
+
+
+def test_a_record_survives_being_written_down():
+    assert decode(encode(GRANT)) == GRANT
+    bare = StoredGrant("e", "c")
+    assert decode(encode(bare)) == bare
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"format": None},
+        {"token_endpoint": None},
+        {"client_id": 3},
+        {"request": []},
+        {"access_token": 5},
+        {"scopes": "a b"},
+        {"scopes": [1]},
+        {"issued_at": "now"},
+        {"issued_at": True},
+        {"issued_at": float("nan")},
+        {"expires_at": float("inf")},
+        {"generation": 1.5},
+        {"refresh_token": {}},
+        {"intent": []},
+        {"intent": {}},
+        {"intent": {"at": "x", "attempt": "y"}},
+        {"intent": {"at": 1, "attempt": 2}},
+        {"intent": {"at": 1, "attempt": "y", "more": 1}},
+        {"tombstone": 0},
+    ],
+)
+def test_what_is_no_record_is_refused_without_quoting_it(change):
+    body = json.loads(encode(GRANT)) | change
+    with pytest.raises(ValueError, match=r"its `|no record") as caught:
+        decode(json.dumps(body).encode())
+    assert "refresh" not in str(caught.value) or "`refresh_token`" in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[]", b"null", b"[" * 100_000, b'{"format": 1}', b"1" * 5000])
+def test_any_bytes_are_a_record_or_a_value_error(data):
+    with pytest.raises(ValueError):
+        decode(data)
+
+
+def test_a_repr_shows_no_token():
+    assert "'access'" not in repr(GRANT)
+    assert "'refresh'" not in repr(GRANT)
+
+
+# --- files
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+
+
+@posix
+async def test_files_are_for_their_owner_alone(tmp_path):
+    store = FileStore(tmp_path / "deep" / "tokens")
+    await store.compare_and_swap("key", None, GRANT)
+    async with store.lock("key", timeout=1):
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep" / "tokens").iterdir()}
+    assert stat.S_IMODE((tmp_path / "deep" / "tokens").stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}
+    assert not [name for name in modes if name.endswith(".tmp")]
+
+
+@posix
+async def test_a_folder_that_others_may_enter_is_refused(tmp_path):
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "open").chmod(0o755)
+    with pytest.raises(TokenPersistenceError, match="chmod 700"):
+        await FileStore(tmp_path / "open").load("key")
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(TokenPersistenceError):
+        await FileStore(tmp_path / "link").compare_and_swap("key", None, GRANT)
+
+
+@posix
+async def test_a_link_in_a_records_place_is_not_followed(tmp_path, caplog):
+    store = FileStore(tmp_path / "tokens")
+    await store.compare_and_swap("key", None, GRANT)
+    (tmp_path / "tokens" / "key.json").unlink()
+    (tmp_path / "elsewhere").write_bytes(encode(GRANT))
+    (tmp_path / "tokens" / "key.json").symlink_to(tmp_path / "elsewhere")
+    assert await store.load("key") is None
+    assert "moved" in caplog.text
+    await store.compare_and_swap("key", None, GRANT)
+    assert not (tmp_path / "tokens" / "key.json").is_symlink()
+
+
+@posix
+async def test_a_record_that_others_could_read_is_closed_to_them(tmp_path):
+    store = FileStore(tmp_path / "tokens")
+    await store.compare_and_swap("key", None, GRANT)
+    path = tmp_path / "tokens" / "key.json"
+    path.chmod(0o644)
+    assert await store.load("key") == GRANT
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_corrupt_file_is_moved_aside_and_told(tmp_path, caplog):
+    store = FileStore(tmp_path / "tokens")
+    await store.compare_and_swap("key", None, GRANT)
+    (tmp_path / "tokens" / "key.json").write_bytes(b'{"access_token": "planted-secret')
+    assert await store.load("key") is None
+    (aside,) = (tmp_path / "tokens").glob("key.aside-*")
+    assert b"planted-secret" in aside.read_bytes()
+    assert "planted-secret" not in caplog.text
+    assert "cannot be used" in caplog.text
+    await store.compare_and_swap("key", None, GRANT)
+
+
+async def test_a_draft_left_by_a_killed_writer_is_swept_up(tmp_path):
+    store = FileStore(tmp_path / "tokens")
+    version = await store.compare_and_swap("key", None, GRANT)
+    (tmp_path / "tokens" / ".key.dead.tmp").write_bytes(b"half")
+    assert (await store.load("key")).version == version
+    await store.compare_and_swap("key", version, GRANT)
+    assert not list((tmp_path / "tokens").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a/b", ".hidden", "a\0b", "x" * 300])
+async def test_a_key_that_is_no_plain_name_is_refused(tmp_path, key):
+    store = FileStore(tmp_path / "tokens")
+    with pytest.raises(ValueError, match="store key"):
+        await store.load(key)
+    with pytest.raises(ValueError, match="store key"):
+        async with store.lock(key, timeout=1):
+            pass
+
+
+@posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_folder_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "tokens").mkdir(mode=0o500)
+    with pytest.raises(OSError, match="ermission"):
+        await FileStore(tmp_path / "tokens").compare_and_swap("key", None, GRANT)
+
+
+async def test_a_full_disk_leaves_the_old_record(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "tokens")
+    version = await store.compare_and_swap("key", None, GRANT)
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        await store.compare_and_swap("key", version, attrs.evolve(GRANT, generation=9))
+    monkeypatch.undo()
+    assert await store.load("key") == GRANT
+    assert not list((tmp_path / "tokens").glob("*.tmp"))
+
+
+# --- Redis and Valkey
+
+
+async def test_a_dead_holders_lock_ends_by_itself(valkey, tmp_path):
+    store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.2)
+    held = store.lock("key", timeout=1)
+    await held.__aenter__()
+    async with RedisStore(valkey, prefix=f"{tmp_path}:").lock("key", timeout=5):
+        await held.__aexit__(None, None, None)  # it comes back, and must not free what is another's by now
+        with pytest.raises(TimeoutError):
+            async with store.lock("key", timeout=0.1):
+                pass
+
+
+async def test_a_corrupt_value_is_renamed_and_told(valkey, tmp_path, caplog):
+    import redis.asyncio
+
+    async with redis.asyncio.Redis.from_url(valkey) as client:
+        await client.set(f"{tmp_path}:key", b"\xffnot json planted-secret")
+        store = RedisStore(valkey, prefix=f"{tmp_path}:")
+        assert await store.load("key") is None
+        (aside,) = [name async for name in client.scan_iter(f"{tmp_path}:key.aside-*")]
+        assert b"planted-secret" in await client.get(aside)
+    assert "planted-secret" not in caplog.text
+    assert "cannot be used" in caplog.text
+
+
+async def test_only_records_without_a_refresh_token_expire_by_themselves(valkey, tmp_path):
+    import redis.asyncio
+
+    store = RedisStore(valkey, prefix=f"{tmp_path}:")
+    await store.compare_and_swap("kept", None, GRANT)
+    await store.compare_and_swap("gone", None, attrs.evolve(GRANT, refresh_token=None, expires_at=time.time() + 100))
+    await store.compare_and_swap("endless", None, attrs.evolve(GRANT, refresh_token=None, expires_at=None))
+    async with redis.asyncio.Redis.from_url(valkey) as client:
+        assert await client.ttl(f"{tmp_path}:kept") == -1
+        assert 3600 < await client.ttl(f"{tmp_path}:gone") <= 3702
+        assert await client.ttl(f"{tmp_path}:endless") == -1
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+async def test_a_given_client_is_used_and_not_closed(valkey, tmp_path, decoded):
+    import redis.asyncio
+
+    async with redis.asyncio.Redis.from_url(valkey, decode_responses=decoded, driver_info=None) as client:
+        store = RedisStore(client, prefix=f"{tmp_path}:")
+        await store.compare_and_swap("key", None, GRANT)
+        assert await store.load("key") == GRANT
+        async with store.lock("key", timeout=1):
+            pass
+        assert await client.ping()
+
+
+async def test_a_server_that_is_down_raises():
+    store = RedisStore("redis://127.0.0.1:1", timeout=0.5)
+    with pytest.raises(Exception, match=r"(?i)connect"):
+        await store.load("key")
+
+
+# --- keyring
+
+
+async def test_a_machine_without_a_keyring_says_so(tmp_path, chain):
+    import keyring.backends.fail
+
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    with pytest.raises(TokenPersistenceError, match="no keyring on this machine"):
+        await KeyringStore(folder=tmp_path / "locks").load("key")
+
+
+async def test_a_corrupt_entry_is_renamed_and_told(tmp_path, chain, caplog):
+    chain.set_password("telnyx-oauth", "key", "planted-secret")
+    store = KeyringStore(folder=tmp_path / "locks")
+    assert await store.load("key") is None
+    assert [text for (_, name), text in chain.kept.items() if name.startswith("key.aside-")] == ["planted-secret"]
+    assert "planted-secret" not in caplog.text
+    assert "cannot be used" in caplog.text
+
+
+# --- encryption
+
+
+async def test_nothing_secret_is_legible_without_the_key():
+    inner = MemoryStore()
+    store = EncryptedStore(inner, [Fernet.generate_key()])
+    await store.compare_and_swap("key", None, GRANT)
+    seen = encode(inner._records["key"]).decode()
+    for secret in ('"access"', '"refresh"', "request-1", "attempt", "why", '"a"'):
+        assert secret not in seen
+    assert inner._records["key"].refresh_token is not None  # so that a store that lets tokens expire keeps it
+    await store.compare_and_swap("bare", None, attrs.evolve(GRANT, refresh_token=None))
+    assert inner._records["bare"].refresh_token is None
+    assert (await store.load("bare")).access_token == "access"
+
+
+async def test_keys_can_be_replaced_one_after_the_other():
+    inner = MemoryStore()
+    old, new = Fernet.generate_key(), Fernet.generate_key()
+    version = await EncryptedStore(inner, [old]).compare_and_swap("key", None, GRANT)
+    both = EncryptedStore(inner, [new, old])
+    assert await both.load("key") == GRANT
+    await both.compare_and_swap("key", version, GRANT)
+    assert await EncryptedStore(inner, [new]).load("key") == GRANT
+    with pytest.raises(TokenPersistenceError, match="any of the given keys"):
+        await EncryptedStore(inner, [old]).load("key")
+    assert await both.load("key") == GRANT  # nothing was moved or lost
+
+
+async def test_a_record_in_another_keys_place_is_noticed():
+    inner = MemoryStore()
+    store = EncryptedStore(inner, [Fernet.generate_key()])
+    await store.compare_and_swap("mine", None, GRANT)
+    inner._records["theirs"] = inner._records["mine"]
+    with pytest.raises(TokenPersistenceError):
+        await store.load("theirs")
+
+
+def test_stores_say_whether_other_processes_see_them(tmp_path, valkey):
+    key = Fernet.generate_key()
+    assert not is_shared(MemoryStore())
+    assert is_shared(FileStore(tmp_path))
+    assert is_shared(RedisStore(valkey))
+    assert is_shared(KeyringStore(folder=tmp_path))
+    assert is_shared(EncryptedStore(FileStore(tmp_path), [key]))
+    assert not is_shared(EncryptedStore(MemoryStore(), [key]))
+
+
+async def test_what_a_thread_did_for_nobody_is_undone():
+    undone = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    begun, go = asyncio.Event(), __import__("threading").Event()
+
+    def work():
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(5)
+
+    task = asyncio.ensure_future(in_thread(work, undo=lambda: loop.call_soon_threadsafe(undone.set)))
+    await begun.wait()
+    task.cancel()
+    go.set()
+    await asyncio.wait_for(undone.wait(), 5)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_a_thread_raises_is_raised():
+    def work():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await in_thread(work)
