@@ -66,7 +66,10 @@ def doctor(session: Session) -> None:
     """
     found: list[dict[str, object]] = []
     failures: list[Finding] = []
-    with session.client(public=True, audience=session.root, issuer=session.root) as client:
+    with (
+        session.client(public=True, audience=session.root, issuer=session.root) as patient,
+        patient.with_options(max_retries=0) as client,
+    ):
         visit = Visit(session, client)
         for name, check in CHECKS.items():
             finding = _examine(visit, check)

@@ -76,26 +76,27 @@ def test_the_version_is_the_packages(bare):
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["demo", "--nonsense"], ["sandbox", "--port", "70000"]])
-def test_wrong_usage_ends_with_2(bare, arguments):
-    shown = bare(*arguments)
-    assert shown.returncode == 2
+def test_wrong_usage_ends_with_2(run, arguments):
+    shown = run(*arguments)
+    assert shown.exit_code == 2
     assert "Usage:" in shown.stderr
 
 
-def test_a_base_url_that_is_none_is_wrong_usage(bare):
-    shown = bare("demo", "--base-url", "ftp://example.com")
-    assert shown.returncode == 2
+def test_a_base_url_that_is_none_is_wrong_usage(run):
+    shown = run("metadata", "--base-url", "ftp://example.com")
+    assert shown.exit_code == 2
     assert "base_url must begin with http:// or https://" in shown.stderr
 
 
-def test_a_service_that_is_not_there_is_an_error_without_a_traceback(bare, sandbox):
-    shown = bare("demo", "--base-url", "http://127.0.0.1:1/v2")
+def test_a_service_that_is_not_there_is_an_error_without_a_traceback(bare):
+    shown = bare("metadata", "--base-url", "http://127.0.0.1:1/v2")
     assert shown.returncode == 1
     assert "Error: " in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
-def test_errors_are_json_for_a_program(bare, sandbox):
-    shown = bare("demo", "--base-url", sandbox.base_url, "--json")
-    assert (shown.returncode, shown.stdout) == (4, "")
-    assert json.loads(shown.stderr)["error"]["code"] == "missing_credentials"
+def test_an_empty_answer_is_an_error(run, sandbox):
+    sandbox.faults.add("/oauth/clients/*", kind="latency", body=b"{}", times=None)
+    shown = run("clients", "show", "client_id", "--json")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert json.loads(shown.stderr)["error"]["code"] == "invalid_response"

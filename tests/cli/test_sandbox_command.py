@@ -19,7 +19,7 @@ def test_its_lines_are_all_that_another_shell_needs_and_ctrl_c_ends_it(bare):
     with bare.start("sandbox") as process:
         lines = [process.stdout.readline() for _ in range(5)]
         exported = dict(shlex.split(line)[1].split("=", 1) for line in lines if line.startswith("export "))
-        shown = bare("demo", "--base-url", exported["TELNYX_BASE_URL"], **exported)
+        shown = bare("clients", "list", **exported)
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=30)
     assert shown.returncode == 0
