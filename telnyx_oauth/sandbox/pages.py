@@ -40,7 +40,8 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 
 def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cookie: str) -> Response:
     """The page on which a person allows or denies what `consent` (the data of a consent token) asks for."""
-    name = escape(str(consent["name"]) or str(consent["client_id"]))
+    plain_name = escape(str(consent["name"]) or str(consent["client_id"]))
+    name = f"<bdi>{plain_name}</bdi>"  # a name written from right to left turns nothing else around
     redirect_uri = str(consent["redirect_uri"])
     scopes = cast(Sequence[Mapping[str, str]], consent["requested_scopes"])
     items = "".join(
@@ -52,17 +53,15 @@ def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cooki
 <h1>Allow {name} to use your Telnyx account?</h1>
 <p class="soft">You are signed in to the Telnyx sandbox. Nothing here reaches a real account.</p>
 {unverified}
-<h2 id="wants">{name} wants to</h2>
-<ul aria-labelledby="wants">{items}</ul>
+<h2 id="asked">{name} asks for</h2>
+<ul aria-labelledby="asked">{items}</ul>
 <p class="soft">Afterwards you are sent to {escape(_origin(redirect_uri))}.</p>
 {_links(consent)}
 <form method="post" action="/consent">{fields}
 <button class="allow" name="decision" value="allow">Allow</button>
 <button name="decision" value="deny">Deny</button>
 </form>"""
-    return _page(
-        200, f"Allow {name}?", body, form_action=f"'self' {_origin(redirect_uri)}", pairs=(("Set-Cookie", cookie),)
-    )
+    return _page(200, f"Allow {plain_name}?", body, f"'self' {_schemes(redirect_uri)}", (("Set-Cookie", cookie),))
 
 
 def error_page(status: int, message: str) -> Response:
@@ -80,17 +79,25 @@ def _links(consent: Mapping[str, object]) -> str:
 
 
 def _origin(uri: str) -> str:
-    """Where a redirect goes, as a source that a Content-Security-Policy can name."""
+    """Where a redirect goes, for people to read."""
     parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2].replace(";", "").replace(",", "")
-    # An IPv6 address cannot be named in a policy; its scheme can.
-    return f"{parts.scheme}://{host}" if host and "[" not in host else f"{parts.scheme}:"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}" if host else f"{parts.scheme}:"
+
+
+def _schemes(redirect_uri: str) -> str:
+    """Where the form may lead, for the page's policy.
+
+    Chromium holds every redirect that follows a form to `form-action`: the one to the application, and where that
+    sends the browser next. The application's own address alone would break those that go on to another host.
+    """
+    scheme = urlsplit(redirect_uri).scheme
+    return "https: http:" if scheme in ("http", "https") else f"{scheme}:"
 
 
 def _page(
     status: int, title: str, body: str, form_action: str = "'none'", pairs: tuple[tuple[str, str], ...] = ()
 ) -> Response:
-    # Browsers hold a form's redirect to form-action too, so the application's address is in it.
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {form_action}; "
         "base-uri 'none'; frame-ancestors 'none'"
