@@ -16,29 +16,38 @@ if TYPE_CHECKING:
     from .blocking.raw import APIResponse
     from .client import AsyncTelnyx
     from .errors import (
+        AccessDeniedError,
         APIConnectionError,
         APIError,
         APIResponseValidationError,
         APIStatusError,
         APITimeoutError,
         AuthenticationError,
+        AuthorizationCodeLostError,
+        AuthorizationError,
+        AuthorizationExpiredError,
+        AuthorizationResponseError,
         BadRequestError,
         BlockingCallError,
         ClientClosedError,
         ConflictError,
+        DiscoveryError,
         ErrorDetail,
         ExpiredTokenError,
         ForkedGrantError,
         InsufficientScopeError,
         InternalServerError,
         IntrospectionUnavailableError,
+        InvalidCallbackError,
         InvalidClientError,
         InvalidGrantError,
         InvalidRequestError,
         InvalidScopeError,
         InvalidTargetError,
         InvalidTokenError,
+        IssuerMismatchError,
         KeysUnavailableError,
+        LoopbackPortError,
         MalformedCredentialsError,
         MissingCredentialsError,
         MissingTokenError,
@@ -47,6 +56,8 @@ if TYPE_CHECKING:
         RateLimitError,
         Reason,
         ReauthenticationRequiredError,
+        SignInTimeoutError,
+        StateMismatchError,
         StoreConflictError,
         TelnyxError,
         TokenBackoffError,
@@ -68,6 +79,7 @@ if TYPE_CHECKING:
         Response,
         Timeout,
     )
+    from .protocol.authorization import PendingAuthorization
     from .protocol.calls import (
         Omit,
         omit,
@@ -76,18 +88,29 @@ if TYPE_CHECKING:
         bearer_token,
         challenge,
     )
+    from .protocol.discovery import (
+        AuthorizationServer,
+        ProtectedResource,
+    )
     from .protocol.freshness import RefreshPolicy
     from .protocol.grants import (
         ClientAuthentication,
         TokenGrant,
     )
     from .protocol.jwt import TokenPolicy
+    from .protocol.registration import RegisteredClient
     from .protocol.token import (
         Token,
         TokenKey,
     )
     from .resources.undocumented import RequestOptions
     from .sync import Telnyx
+    from .tokens.discovery import (
+        discover,
+        discover_resource,
+    )
+    from .tokens.flow import AuthorizationFlow
+    from .tokens.loopback import sign_in
     from .tokens.manager import (
         TokenManager,
         TokenStatus,
@@ -130,6 +153,7 @@ __all__ = [
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AccessDeniedError",
     "AccessToken",
     "ApiKey",
     "AsyncAPIResponse",
@@ -138,6 +162,12 @@ __all__ = [
     "AsyncTelnyx",
     "AuthenticationError",
     "AuthorizationCode",
+    "AuthorizationCodeLostError",
+    "AuthorizationError",
+    "AuthorizationExpiredError",
+    "AuthorizationFlow",
+    "AuthorizationResponseError",
+    "AuthorizationServer",
     "BadRequestError",
     "BlockingCallError",
     "ClientAuthentication",
@@ -145,6 +175,7 @@ __all__ = [
     "ClientCredentials",
     "Clock",
     "ConflictError",
+    "DiscoveryError",
     "EncryptedStore",
     "ErrorDetail",
     "ExpiredTokenError",
@@ -155,15 +186,18 @@ __all__ = [
     "InternalServerError",
     "IntrospectionCache",
     "IntrospectionUnavailableError",
+    "InvalidCallbackError",
     "InvalidClientError",
     "InvalidGrantError",
     "InvalidRequestError",
     "InvalidScopeError",
     "InvalidTargetError",
     "InvalidTokenError",
+    "IssuerMismatchError",
     "JWKSCache",
     "KeyringStore",
     "KeysUnavailableError",
+    "LoopbackPortError",
     "MalformedCredentialsError",
     "MemoryStore",
     "MissingCredentialsError",
@@ -171,17 +205,22 @@ __all__ = [
     "NotFoundError",
     "Omit",
     "Page",
+    "PendingAuthorization",
     "PermissionDeniedError",
+    "ProtectedResource",
     "RateLimitError",
     "Reason",
     "ReauthenticationRequiredError",
     "RedisStore",
     "RefreshPolicy",
     "RefreshToken",
+    "RegisteredClient",
     "Request",
     "RequestInfo",
     "RequestOptions",
     "Response",
+    "SignInTimeoutError",
+    "StateMismatchError",
     "StaticKeys",
     "StoreConflictError",
     "StoredGrant",
@@ -212,7 +251,10 @@ __all__ = [
     "__version__",
     "bearer_token",
     "challenge",
+    "discover",
+    "discover_resource",
     "omit",
+    "sign_in",
     "types",
 ]
 
@@ -222,25 +264,34 @@ _PLACES: Final = {
     "client": "AsyncTelnyx",
     "errors": (
         "APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError "
-        "AuthenticationError BadRequestError BlockingCallError ClientClosedError ConflictError ErrorDetail "
-        "ExpiredTokenError ForkedGrantError InsufficientScopeError InternalServerError "
-        "IntrospectionUnavailableError InvalidClientError InvalidGrantError InvalidRequestError "
-        "InvalidScopeError InvalidTargetError InvalidTokenError KeysUnavailableError "
+        "AccessDeniedError AuthenticationError AuthorizationCodeLostError AuthorizationError "
+        "AuthorizationExpiredError AuthorizationResponseError BadRequestError BlockingCallError "
+        "ClientClosedError ConflictError DiscoveryError ErrorDetail ExpiredTokenError ForkedGrantError "
+        "InsufficientScopeError InternalServerError IntrospectionUnavailableError InvalidCallbackError "
+        "InvalidClientError InvalidGrantError InvalidRequestError InvalidScopeError InvalidTargetError "
+        "InvalidTokenError IssuerMismatchError KeysUnavailableError LoopbackPortError "
         "MalformedCredentialsError MissingCredentialsError MissingTokenError NotFoundError "
-        "PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError StoreConflictError TelnyxError "
-        "TokenBackoffError TokenEndpointError TokenError TokenPersistenceError TokenRejectedError "
-        "TokenValidationError TokenVerificationError TokenWaitTimeoutError UnauthorizedClientError "
-        "UnprocessableEntityError UnsupportedGrantTypeError ValidationUnavailableError"
+        "PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError SignInTimeoutError "
+        "StateMismatchError StoreConflictError TelnyxError TokenBackoffError TokenEndpointError TokenError "
+        "TokenPersistenceError TokenRejectedError TokenValidationError TokenVerificationError "
+        "TokenWaitTimeoutError UnauthorizedClientError UnprocessableEntityError UnsupportedGrantTypeError "
+        "ValidationUnavailableError"
     ),
     "messages": "Request RequestInfo Response Timeout",
+    "protocol.authorization": "PendingAuthorization",
     "protocol.calls": "Omit omit",
     "protocol.challenges": "bearer_token challenge",
+    "protocol.discovery": "AuthorizationServer ProtectedResource",
     "protocol.freshness": "RefreshPolicy",
     "protocol.grants": "ClientAuthentication TokenGrant",
     "protocol.jwt": "TokenPolicy",
+    "protocol.registration": "RegisteredClient",
     "protocol.token": "Token TokenKey",
     "resources.undocumented": "RequestOptions",
     "sync": "Telnyx",
+    "tokens.discovery": "discover discover_resource",
+    "tokens.flow": "AuthorizationFlow",
+    "tokens.loopback": "sign_in",
     "tokens.manager": "TokenManager TokenStatus",
     "tokens.sources": "ApiKey AuthorizationCode ClientCredentials RefreshToken",
     "tokens.stores.encrypted": "EncryptedStore",
