@@ -26,7 +26,10 @@ HINTS: Final = {
 @click.option("--resource", metavar="URI", help="The API that the token shall be for (RFC 8707).")
 @click.option("--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds that it must at least have left.")
 def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, min_ttl: float) -> None:
-    """Print an access token that is good now, for other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)"."""
+    """Print an access token that is good now, or the API key where calls carry that.
+
+    For other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)".
+    """
     found = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
     if not session.out.as_json:
         click.echo(found.access_token)

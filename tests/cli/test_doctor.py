@@ -88,6 +88,17 @@ def test_plain_http_to_another_machine_is_a_failure(examine, monkeypatch, sandbo
     assert "https" in found["encryption"]["advice"]
 
 
+def test_what_a_proxy_hides_is_not_looked_at(examine, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    exit_code, found = examine("--base-url", "https://api.example/v2")
+    assert exit_code == 1
+    assert [found[name]["verdict"] for name in ("connection", "encryption", "metadata")] == [
+        "skipped",
+        "skipped",
+        "failed",
+    ]
+
+
 def test_a_clock_that_is_off_is_found(examine, sandbox):
     late = format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
     sandbox.faults.add("/.well-known/*", kind="latency", headers={"Date": late}, times=None)

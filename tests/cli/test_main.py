@@ -75,6 +75,11 @@ def test_the_version_is_the_packages(bare):
     assert shown.stdout.startswith("telnyx-oauth, version ")
 
 
+def test_a_shell_can_complete_what_is_typed(bare):
+    typed = {"_TELNYX_OAUTH_COMPLETE": "bash_complete", "COMP_WORDS": "telnyx-oauth clients cr", "COMP_CWORD": "2"}
+    assert bare(**typed).stdout == "plain,create\n"
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["demo", "--nonsense"], ["sandbox", "--port", "70000"]])
 def test_wrong_usage_ends_with_2(run, arguments):
     shown = run(*arguments)

@@ -66,6 +66,14 @@ def test_introspection_says_what_a_token_means(run, sandbox):
     assert json.loads(run("introspect", "-", "--json", stdin="garbage\n").stdout) == {"active": False}
 
 
+def test_credentials_that_may_not_introspect_are_an_authentication_error(run, monkeypatch):
+    monkeypatch.delenv("TELNYX_CLIENT_SECRET")
+    monkeypatch.setenv("TELNYX_API_KEY", "KEYwrong")
+    shown = run("introspect", "token")
+    assert shown.exit_code == 4
+    assert "KEYwrong" not in shown.output
+
+
 @pytest.mark.parametrize("command", ["introspect", "verify"])
 def test_no_token_is_wrong_usage(run, command):
     assert run(command, stdin=" \n").exit_code == 2
