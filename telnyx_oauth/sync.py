@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import warnings
-import weakref
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
-from .blocking.loop import Lease
+from .blocking.hold import Hold
 from .blocking.tokens import Tokens
 from .client import AsyncTelnyx
 from .messages import Timeout
@@ -162,13 +160,12 @@ class Telnyx(Twin):
         self._wrap(AsyncTelnyx(**options))
 
     def _wrap(self, core: AsyncTelnyx) -> None:
-        lease = Lease()
+        lease = self._hold = Hold(core.close, partial(_unclosed, core))
         super().__init__(core, lease)
         self.well_known = WellKnown(core.well_known, lease)
         self.oauth = OAuth(core.oauth, lease)
         self.oauth_clients = OAuthClients(core.oauth_clients, lease)
         self.oauth_grants = OAuthGrants(core.oauth_grants, lease)
-        _open.add(self)
 
     @property
     def api_key(self) -> str | None:
@@ -240,9 +237,7 @@ class Telnyx(Twin):
 
     def close(self) -> None:
         """End this client's connections and renewals, and the private thread if no other client needs it."""
-        if self._lease.is_held:
-            self._lease.run(self._client.close)
-        self._lease.close()
+        self._hold.end()
 
     def __enter__(self) -> Self:
         return self
@@ -253,34 +248,18 @@ class Telnyx(Twin):
         self.close()
 
     def __repr__(self) -> str:
-        return repr(self._client).replace("AsyncTelnyx", "Telnyx", 1)
+        return _shown(self._client)
 
     @property
     def _client(self) -> AsyncTelnyx:
         core: AsyncTelnyx = self._core
         return core
 
-    def __del__(self) -> None:
-        # `_lease` is missing when the constructor raised.
-        lease: Lease | None = getattr(self, "_lease", None)
-        if lease is None or not lease.is_held or self.is_closed():
-            return
-        core = self._client
 
-        async def end() -> None:
-            await core.close()
-            lease.close()
-
-        lease.start(end)
-        # Last, because a warning may have been made an error.
-        warnings.warn(f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self)
+def _shown(core: AsyncTelnyx) -> str:
+    return repr(core).replace("AsyncTelnyx", "Telnyx", 1)
 
 
-_open: weakref.WeakSet[Telnyx] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """No snippet closes its client, and a program may end without a word."""
-    for client in list(_open):
-        client.close()
+def _unclosed(core: AsyncTelnyx) -> str:
+    # `client.with_options(...).oauth...` is how one call gets options of its own.
+    return "" if core.is_copy else f"Unclosed {_shown(core)}; call close(), or use it as a context manager"

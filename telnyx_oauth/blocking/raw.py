@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,19 +30,19 @@ class APIResponse(ResponseFacts[_T]):
 
     def read(self) -> bytes:
         """The whole body."""
-        return self._lease.run(self._response.read)
+        return self._run(self._response.read)
 
     def text(self) -> str:
         """The whole body as text."""
-        return self._lease.run(self._response.text)
+        return self._run(self._response.text)
 
     def json(self) -> object:
         """The whole body as JSON. Raises `ValueError` when it is not."""
-        return self._lease.run(self._response.json)
+        return self._run(self._response.json)
 
     def parse(self) -> _T:
         """The typed value that the call without `with_raw_response` would have given."""
-        return self._finish(self._lease.run(self._response.parse))
+        return self._finish(self._run(self._response.parse))
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
         """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
@@ -58,14 +58,27 @@ class APIResponse(ResponseFacts[_T]):
 
     def close(self) -> None:
         """Give up what is still on the wire."""
-        self._lease.run(self._response.close)
+        if not self._lease.is_closed:  # else it ended with its connection
+            self._run(self._response.close)
 
     def _each(self, items: AsyncIterator[_I]) -> Iterator[_I]:
         async def following() -> Any:
             return await anext(items, _END)
 
-        while (item := self._lease.run(following)) is not _END:
+        while (item := self._run(following)) is not _END:
             yield item
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, _I]]) -> _I:
+        if not self._response.is_here:
+            return self._lease.run(call)
+        # With the body here there is nothing to wait for, and so no need for the loop: one step is all of it.
+        step = call()
+        try:
+            step.send(None)
+        except StopIteration as stop:
+            value: _I = stop.value
+            return value
+        raise AssertionError("it waited")  # pragma: no cover - nothing in it waits
 
 
 _I = TypeVar("_I")
@@ -85,4 +98,5 @@ class Streamed(AbstractContextManager[APIResponse[_T]]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lease.run(lambda: self._streamed.__aexit__(kind, error, traceback))
+        if not self._lease.is_closed:
+            self._lease.run(lambda: self._streamed.__aexit__(kind, error, traceback))

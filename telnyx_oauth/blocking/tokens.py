@@ -15,17 +15,18 @@ class Tokens(Twin):
     replace = blocking(TokenManager.replace)
     forget = blocking(TokenManager.forget)
     warm = blocking(TokenManager.warm)
+    accept = blocking(TokenManager.accept)
 
     @takes(TokenManager.get)
     def get(self, **options: Any) -> Token:
         manager = self._manager
-        if not options and (token := manager.peek()) is not None:
+        if not options and (token := self.peek()) is not None:
             return token
         return self._lease.run(lambda: manager.get(**options))
 
     @takes(TokenManager.peek)
     def peek(self, **key: Any) -> Token | None:
-        return self._manager.peek(**key)
+        return None if self._lease.is_closed else self._manager.peek(**key)
 
     @takes(TokenManager.status)
     def status(self, **key: Any) -> TokenStatus:

@@ -74,7 +74,12 @@ class AsyncAPIResponse(ResponseFacts[_T]):
     @property
     def is_closed(self) -> bool:
         """Whether the body has been read, or given up."""
-        return self._answer.response.stream is None or self._closed
+        return self.is_here or self._closed
+
+    @property
+    def is_here(self) -> bool:
+        """Whether nothing of the body is on the wire any more."""
+        return self._answer.response.stream is None
 
     async def read(self) -> bytes:
         """The whole body."""
