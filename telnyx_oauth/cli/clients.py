@@ -11,7 +11,7 @@ from .command import PAGE_SIZE, command, confirm, limit_option, looks, present, 
 from .failures import WrongUsage
 from .session import Session
 
-COLUMNS = ("client_id", "name", "client_type", "allowed_grant_types", "created_at")
+COLUMNS = ("client_id", "name", "client_type", "created_at")
 TYPES = click.Choice(get_args(ClientType))
 GRANT_TYPES = click.Choice(get_args(GrantType))
 

@@ -7,7 +7,7 @@ import click
 from .command import PAGE_SIZE, command, confirm, limit_option, yes_option
 from .session import Session
 
-COLUMNS = ("id", "client_id", "scopes", "created_at", "last_used_at")
+COLUMNS = ("id", "client_id", "scopes", "created_at")
 
 grants = click.Group("grants", help="See and revoke what people have allowed clients to do.")
 

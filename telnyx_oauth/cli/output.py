@@ -19,7 +19,7 @@ from ..types import BaseModel
 if TYPE_CHECKING:
     from rich.console import Console
 
-NARROW: Final = 60
+NARROW: Final = 72
 """Below this many columns a table becomes one block per row."""
 SECRET: Final = frozenset(
     {"access_token", "client_secret", "id_token", "refresh_token", "registration_access_token"}
@@ -40,7 +40,7 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if isinstance(value, (list, tuple, set, frozenset)):
         items = cast("Iterable[object]", value)
         return ", ".join(map(text, items))
@@ -133,7 +133,8 @@ class Output:
         else:
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             for name in columns:
-                table.add_column(Text(name), overflow="fold")
+                # The first is what is copied into the next command, so it stays in one piece.
+                table.add_column(Text(name), overflow="fold", no_wrap=name == columns[0])
             for line in cells:
                 table.add_row(*map(Text, line))
             self.console.print(table)

@@ -27,7 +27,7 @@ def test_the_list_is_a_plain_table_off_a_terminal(run):
     shown = run("clients", "list")
     header, *rows = shown.stdout.splitlines()
     assert shown.exit_code == 0
-    assert header.split() == ["client_id", "name", "client_type", "allowed_grant_types", "created_at"]
+    assert header.split() == ["client_id", "name", "client_type", "created_at"]
     assert len(rows) == 3
     assert all(line == line.rstrip() for line in rows)
     assert "\x1b" not in shown.output

@@ -9,7 +9,7 @@ GRANT = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
 
 def test_grants_are_listed_and_shown(run):
     header, row = run("grants", "list").stdout.splitlines()
-    assert header.split() == ["id", "client_id", "scopes", "created_at", "last_used_at"]
+    assert header.split() == ["id", "client_id", "scopes", "created_at"]
     assert row.startswith(GRANT)
     assert json.loads(run("grants", "show", GRANT, "--json").stdout)["id"] == GRANT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 import urllib.request
 import webbrowser
@@ -262,6 +263,20 @@ def test_processes_that_start_at_once_share_one_grant_for_as_long_as_it_lasts(
     assert len({each.stdout for each in shown}) == 1
     (refreshed,) = sandbox.requests.find("/oauth/token")[1:]
     assert (refreshed.form["grant_type"], refreshed.status) == ("refresh_token", 200)
+
+
+def test_a_second_sign_in_while_one_waits_is_told_so_and_disturbs_nothing(shell, run, person, sandbox):
+    run("login")
+    with shell.start("login", "--no-browser", stdin=subprocess.DEVNULL) as waiting:
+        waiting.stderr.readline()
+        url = waiting.stderr.readline().strip()
+        second = run("login")
+        page = visit(sandbox.approve(url))
+        told, _ = waiting.communicate(timeout=30)
+    assert second.exit_code == 1
+    assert "Another sign-in may be waiting there" in second.stderr
+    assert (waiting.returncode, "You are signed in" in page) == (0, True)
+    assert told.startswith("Signed in: profile default")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
