@@ -81,13 +81,14 @@ class Snapshot:
     refused: tuple[str, ...] = attrs.field(default=(), repr=False)
     """Digests of the tokens that the server has rejected lately: they are not handed out again, whoever offers them."""
     serve_until: float = attrs.field(init=False, repr=False)
-    """The boot clock's time until which the token may be handed out with nothing else to do."""
-    serve_until_wall: float = attrs.field(init=False, repr=False)
+    """The boot clock's time until which the token may be handed out with nothing else to do.
+
+    That clock alone counts suspended time as well as a wall clock would; this one reading is all that a cached token
+    costs.
+    """
 
     def __attrs_post_init__(self) -> None:
-        age = _quiet_age(self)
-        object.__setattr__(self, "serve_until", self.since_boot + age)
-        object.__setattr__(self, "serve_until_wall", self.since_wall + age)
+        object.__setattr__(self, "serve_until", self.since_boot + _quiet_age(self))
 
     def age(self, boot: float, wall: float) -> float:
         """Seconds since issue by whichever clock says more: one may have slept, the other may have been set back."""

@@ -42,51 +42,76 @@ class Job:
 
 
 class Flight:
-    """One renewal of one key. Its task belongs to the manager; callers hold only a future each."""
+    """One renewal of one key. Its task belongs to the manager; callers hold only a future each.
 
-    __slots__ = ("job", "sleeping", "started", "task", "waiters")
+    Waiters stand in queues by their timeout, so that each queue is in the order of its deadlines and needs one timer.
+    """
 
-    def __init__(self, job: Job, started: float, *, sleeping: bool) -> None:
+    __slots__ = ("fallback", "job", "queues", "sleeping", "started", "task", "timers")
+
+    def __init__(self, job: Job, started: float, fallback: Callable[[], Token | None], *, sleeping: bool) -> None:
         self.job = job
         self.started = started
+        self.fallback = fallback
         self.sleeping = sleeping  # until a back-off is over
-        self.waiters: dict[asyncio.Future[Token], None] = {}
+        self.queues: dict[float | None, dict[asyncio.Future[Token], float]] = {}
+        self.timers: dict[float, asyncio.TimerHandle] = {}
         self.task: asyncio.Task[None] | None = None
 
-    async def wait(self, timeout: float | None, fallback: Callable[[], Token | None]) -> Token:
+    @property
+    def waiters(self) -> int:
+        """How many wait."""
+        return sum(map(len, self.queues.values()))
+
+    async def wait(self, timeout: float | None) -> Token:
         """The outcome. After `timeout` seconds, a fallback that is still valid, else `TokenWaitTimeoutError`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Token] = loop.create_future()
-        self.waiters[future] = None
-        timer = None if timeout is None else loop.call_later(timeout, _give_up, future, timeout, fallback)
+        queue = self.queues.get(timeout)
+        if queue is None:
+            queue = self.queues[timeout] = {}
+        queue[future] = 0.0 if timeout is None else loop.time() + timeout
+        if timeout is not None and timeout not in self.timers:
+            self.timers[timeout] = loop.call_later(timeout, self._give_up, timeout)
         try:
             return await future
         finally:
-            if timer is not None:
-                timer.cancel()
-            self.waiters.pop(future, None)
+            queue.pop(future, None)
+
+    def _give_up(self, timeout: float) -> None:
+        """Send away those whose time is over, and look again when the next one's is."""
+        loop = asyncio.get_running_loop()
+        del self.timers[timeout]
+        queue = self.queues[timeout]
+        while queue:
+            future = next(iter(queue))
+            if queue[future] > loop.time():
+                self.timers[timeout] = loop.call_at(queue[future], self._give_up, timeout)
+                return
+            del queue[future]
+            if future.done():
+                continue
+            token = self.fallback()
+            if token is None:
+                future.set_exception(TokenWaitTimeoutError(timeout))
+            else:
+                future.set_result(token)
 
     def land(self, token: Token) -> None:
         """Give everyone the token."""
-        for future in self.waiters:
-            if not future.done():
-                future.set_result(token)
+        for future in self._dismissed():
+            future.set_result(token)
 
     def crash(self, error: BaseException) -> None:
         """Give everyone an exception of their own, since each will grow a traceback of its own."""
-        for future in self.waiters:
-            if not future.done():
-                future.set_exception(replica(error))
+        for future in self._dismissed():
+            future.set_exception(replica(error))
 
-
-def _give_up(future: asyncio.Future[Token], timeout: float, fallback: Callable[[], Token | None]) -> None:
-    if future.done():
-        return
-    token = fallback()
-    if token is None:
-        future.set_exception(TokenWaitTimeoutError(timeout))
-    else:
-        future.set_result(token)
+    def _dismissed(self) -> list[asyncio.Future[Token]]:
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+        return [future for queue in self.queues.values() for future in queue if not future.done()]
 
 
 def replica(error: BaseException) -> Exception:

@@ -64,6 +64,20 @@ class TokenManager:
     proves each token before anyone gets it, and `demand_proof` refuses those that cannot be proven.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_announce",
+        "_boot",
+        "_default",
+        "_home",
+        "_jitter",
+        "_policy",
+        "_renewal",
+        "_tower",
+        "_wall",
+        "renewable",
+    )
+
     def __init__(
         self,
         source: TokenSource,
@@ -111,9 +125,7 @@ class TokenManager:
                 return None
             entry.used = self._boot()
             state = entry.snapshot
-        if self._boot() < state.serve_until and self._wall() < state.serve_until_wall:
-            return state.token
-        return None
+        return state.token if self._boot() < state.serve_until else None
 
     async def get(
         self,
@@ -132,17 +144,14 @@ class TokenManager:
         """
         if scopes is None and resource is None and not min_ttl:
             state = self._default.snapshot
-            if self._boot() < state.serve_until and self._wall() < state.serve_until_wall and state.token is not None:
+            if self._boot() < state.serve_until and state.token is not None:
                 return state.token
+        # What follows is apart because a closure here would turn the parameters into cells, at the fresh path's cost.
         key = self._key(scopes, resource)
-        if asyncio.get_running_loop() is self._home.loop:
-            return await self._obtain(key, min_ttl, timeout)
-        entry = self._tower.entries.get(key)
-        if entry is not None:
-            decision = freshness.decide(entry.snapshot, boot=self._boot(), wall=self._wall(), min_ttl=min_ttl)
-            if isinstance(decision, Use):
-                return decision.token
-        return await self._home.run(lambda: self._obtain(key, min_ttl, timeout), timeout)
+        if asyncio.get_running_loop() is not self._home.loop:
+            return await self._get_from_afar(key, min_ttl, timeout)
+        found = self._seek(key, min_ttl, timeout)
+        return found if isinstance(found, Token) else await found.wait(timeout)
 
     def status(self, *, scopes: Iterable[str] | str | None = None, resource: str | None = None) -> TokenStatus:
         """What is served and why, from any thread. Holds no secret."""
@@ -159,7 +168,7 @@ class TokenManager:
             None if state.token is None else state.token.expires_at,
             state.remaining(boot, wall),
             flight is not None,
-            0 if flight is None else len(flight.waiters),
+            0 if flight is None else flight.waiters,
             state.failures,
             max(0.0, retry - boot),
             None if state.error is None else code_of(state.error),
@@ -267,10 +276,33 @@ class TokenManager:
             return self._default.key
         return self._default.key.narrowed(scopes, resource)
 
+    async def _get_from_afar(self, key: TokenKey, min_ttl: float, timeout: float | None) -> Token:
+        entry = self._tower.entries.get(key)
+        if entry is not None:
+            decision = freshness.decide(entry.snapshot, boot=self._boot(), wall=self._wall(), min_ttl=min_ttl)
+            if isinstance(decision, Use):
+                return decision.token
+        return await self._home.run(lambda: self._obtain(key, min_ttl, timeout), timeout)
+
     async def _obtain(self, key: TokenKey, min_ttl: float, timeout: float | None) -> Token:
+        found = self._seek(key, min_ttl, timeout)
+        return found if isinstance(found, Token) else await found.wait(timeout)
+
+    def _seek(self, key: TokenKey, min_ttl: float, timeout: float | None) -> Token | Flight:
+        """A token, or the flight to wait for."""
         entry = self._tower.entry(key)
-        state, boot, wall = entry.snapshot, self._boot(), self._wall()
-        flight = entry.flight
+        state, flight = entry.snapshot, entry.flight
+        if flight is None or flight.sleeping or state.token is not None:  # else there is nothing to decide
+            found = self._decide(entry, min_ttl, timeout)
+            if isinstance(found, Token):
+                return found
+            flight = found
+        flight.job.min_ttl = max(flight.job.min_ttl, min_ttl)
+        self._announce.joined(flight.job.flight)
+        return flight
+
+    def _decide(self, entry: Entry, min_ttl: float, timeout: float | None) -> Token | Flight:
+        state, flight, boot, wall = entry.snapshot, entry.flight, self._boot(), self._wall()
         decision = freshness.decide(state, boot=boot, wall=wall, min_ttl=min_ttl)
         match decision:
             case Use(token):
@@ -284,14 +316,11 @@ class TokenManager:
             case HoldOff(until):
                 if timeout is not None and boot + timeout <= until:
                     raise self._backing_off(state, until - boot, wall)
-                flight = flight or self._tower.launch(entry, min_ttl, until - boot)
+                return flight or self._tower.launch(entry, min_ttl, until - boot)
             case Renew():
-                flight = flight or self._tower.launch(entry, min_ttl, 0.0)
+                return flight or self._tower.launch(entry, min_ttl, 0.0)
             case _:
                 assert_never(decision)
-        flight.job.min_ttl = max(flight.job.min_ttl, min_ttl)
-        self._announce.joined(flight.job.flight)
-        return await flight.wait(timeout, lambda: self._tower.valid(entry))
 
     def _backing_off(self, state: Snapshot, seconds: float, wall: float) -> TokenBackoffError:
         said = "unknown" if state.error is None else code_of(state.error)

@@ -103,7 +103,7 @@ class Tower:
     def launch(self, entry: Entry, min_ttl: float, delay: float) -> Flight:
         """Start a renewal that nobody's cancellation reaches and that inherits nobody's context."""
         job = self.job(entry, next(_numbers), min_ttl)
-        flight = entry.flight = Flight(job, self._boot(), sleeping=delay > 0)
+        flight = entry.flight = Flight(job, self._boot(), lambda: self.valid(entry), sleeping=delay > 0)
         entry.snapshot = attrs.evolve(entry.snapshot, renewing=True)
         flight.task = self._spawn(self._fly(entry, flight, delay))
         if not delay:
