@@ -144,19 +144,21 @@ class _Time:
         """Have the package read its time here. A client keeps the clock that it finds when it is made."""
         from .transport.clock import SystemClock
 
-        machine = SystemClock.boot, SystemClock.wall, SystemClock.sleep
+        machine = SystemClock()
+        machine_boot, machine_wall, machine_sleep = machine.boot, machine.wall, machine.sleep
 
-        def boot(clock: SystemClock) -> float:
-            return machine[0](clock) + self._offset
+        def boot() -> float:
+            return machine_boot() + self._offset
 
-        def wall(clock: SystemClock) -> float:
-            return machine[1](clock) + self._offset
+        def wall() -> float:
+            return machine_wall() + self._offset
 
-        async def sleep(clock: SystemClock, seconds: float) -> None:
-            await (machine[2](clock, seconds) if self.holder is None else self.holder.sleep(seconds))
+        async def sleep(seconds: float) -> None:
+            await (machine_sleep(seconds) if self.holder is None else self.holder.sleep(seconds))
 
-        for method in (boot, wall, sleep):
-            patch.setattr(SystemClock, method.__name__, method)
+        patch.setattr(SystemClock, "boot", staticmethod(boot))
+        patch.setattr(SystemClock, "wall", staticmethod(wall))
+        patch.setattr(SystemClock, "sleep", staticmethod(sleep))
 
 
 _time: Final = _Time()

