@@ -49,7 +49,8 @@ class AsyncTelnyx(AsyncUndocumented):
 
     `timeout` is seconds for one attempt, 60 by default and 5 for connecting; `None` is no limit. `max_retries` counts the
     attempts after the first. `scopes` and `resource` are asked for with each token, `token_store` keeps tokens between
-    processes, and `token_hooks` hear of every event in their lives. `verify_issued` checks issued tokens against the
+    processes, and `token_hooks` hear of every event in their lives; or give a whole manager as `tokens`, such as that of a
+    person who has signed in: the calls carry its tokens, and closing it stays with you. `verify_issued` checks issued tokens against the
     server's keys before they are used: whatever can be checked (`"auto"`), all (`True`), or none. `audience` and `issuer`
     are what `validator` demands of tokens that others present.
 
@@ -76,11 +77,13 @@ class AsyncTelnyx(AsyncUndocumented):
         resource: str | None = None,
         token_store: TokenStore | None = None,
         token_hooks: Iterable[TokenHook] = (),
+        tokens: TokenManager | None = None,
         verify_issued: VerifyIssued = "auto",
         audience: str | Iterable[str] = (),
         issuer: str | None = None,
     ) -> None:
-        key, own_id, secret = identity(api_key, client_id, client_secret)
+        given = (api_key, client_id, client_secret)
+        key, own_id, secret = identity(*given) if tokens is None else given
         options = Options(
             api_key=key,
             client_id=own_id,
@@ -98,14 +101,18 @@ class AsyncTelnyx(AsyncUndocumented):
             audience=(audience,) if isinstance(audience, str) else tuple(audience),
             issuer=issuer,
         )
-        self._wire(options, Connections(http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context), None)
+        self._wire(
+            options, Connections(http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context), None, tokens
+        )
 
-    def _wire(self, options: Options, connections: Connections, original: AsyncTelnyx | None) -> None:
+    def _wire(
+        self, options: Options, connections: Connections, original: AsyncTelnyx | None, tokens: TokenManager | None
+    ) -> None:
         self._options = options
         self._connections = connections
         self._borrows_connections = original is not None and original._connections is connections
         same = original is not None and original._options.who == options.who
-        self._tokens: TokenManager | None = original._tokens if original is not None and same else None
+        self._tokens: TokenManager | None = original._tokens if original is not None and same else tokens
         self._borrows_tokens = self._tokens is not None
         if self._tokens is None and (options.api_key or (options.client_id and options.client_secret)):
             self._tokens = self._new_tokens()
@@ -268,7 +275,7 @@ class AsyncTelnyx(AsyncUndocumented):
         )
         connections = self._connections if http_session is None else Connections(http_session)
         twin = type(self).__new__(type(self))
-        twin._wire(options, connections, self)
+        twin._wire(options, connections, self, None)
         return twin
 
     with_options = copy
@@ -290,10 +297,12 @@ class AsyncTelnyx(AsyncUndocumented):
         async with AsyncExitStack() as ends:  # the last one first, and each whatever becomes of the others
             if not self._borrows_connections:
                 ends.push_async_callback(self._connections.aclose)
-            if self._tokens is not None and not self._borrows_tokens:
-                ends.push_async_callback(self._tokens.aclose)
             if "_keys" in self.__dict__:
                 ends.push_async_callback(self._keys.aclose)
+            if self._tokens is not None and not self._borrows_tokens:
+                # Without a store there is nothing that a renewal under way could save for later.
+                drain = 0.0 if self._options.token_store is None else 5.0
+                ends.push_async_callback(self._tokens.aclose, drain=drain)
 
     async def __aenter__(self) -> Self:
         return self
@@ -304,7 +313,8 @@ class AsyncTelnyx(AsyncUndocumented):
         await self.close()
 
     def __repr__(self) -> str:
-        who = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")
+        named = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")
+        who = "a token manager" if named == "nobody" and self._tokens is not None else named
         return f"<{type(self).__name__} for {who} at {self.base_url}>"
 
     def __del__(self) -> None:

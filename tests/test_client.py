@@ -550,7 +550,7 @@ async def test_closing_ends_connections_even_if_something_fails_on_the_way(telny
     async def fail(**_):
         raise KeyError
 
-    monkeypatch.setattr(client.tokens, "aclose", fail)
+    monkeypatch.setattr(type(client.tokens), "aclose", fail)
     with pytest.raises(KeyError):
         await client.close()
     assert not client._connections.is_open
@@ -749,3 +749,38 @@ async def test_a_redirect_is_an_error_that_says_where_to():
     assert caught.value.location == "https://elsewhere.example/"
     assert not isinstance(caught.value, InternalServerError)
     assert len(server.requests) == 1
+
+
+# --- a manager of one's own
+
+
+async def test_calls_carry_the_tokens_of_a_given_manager_which_stays_open(telnyx):
+    async with telnyx.async_client() as owner:
+        client = AsyncTelnyx(tokens=owner.tokens, base_url=telnyx.base_url)
+        await client.oauth_clients.list()
+        assert client.tokens is owner.tokens
+        assert (client.api_key, client.client_id, client.client_secret) == (None, None, None)
+        assert "a token manager" in repr(client)
+        await client.close()
+        await owner.oauth_clients.list()
+    assert telnyx.requests.count("/oauth/token") == 1
+
+
+async def test_a_given_manager_keeps_the_environments_identity_out(telnyx, monkeypatch):
+    set_environment(monkeypatch, API_KEY="key", CLIENT_ID="id", CLIENT_SECRET="secret")
+    async with telnyx.async_client() as owner, AsyncTelnyx(tokens=owner.tokens, base_url=telnyx.base_url) as client:
+        assert (client.api_key, client.client_id) == (None, None)
+        async with client.copy(timeout=3) as copy:
+            assert copy.tokens is owner.tokens
+
+
+async def test_closing_waits_for_no_renewal_that_nothing_could_save(telnyx):
+    telnyx.faults.add("/oauth/token", kind="hang")
+    client = telnyx.async_client()
+    call = asyncio.ensure_future(client.oauth_clients.list())
+    await until(lambda: telnyx.requests.count("/oauth/token") == 1)
+    before = asyncio.get_running_loop().time()
+    await client.close()
+    with pytest.raises(ClientClosedError):
+        await call
+    assert asyncio.get_running_loop().time() - before < 2
