@@ -547,7 +547,7 @@ async def test_closing_ends_connections_even_if_something_fails_on_the_way(telny
     client = telnyx.async_client()
     await client.oauth_clients.list()
 
-    async def fail(**_):
+    async def fail(*_, **__):
         raise KeyError
 
     monkeypatch.setattr(type(client.tokens), "aclose", fail)
