@@ -17,11 +17,13 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CAPTION = re.compile(r":caption: (\S+)\n\n?")
 MARK = "~~~ the next block ~~~"
-# The commands of a page, whether or not they are installed where the tests run.
+# The commands of a page, whether or not they are installed where the tests run; pytest without this project's many plugins.
 COMMANDS = """
 telnyx-oauth() { python -m telnyx_oauth.cli "$@"; }
 pytest() {
-    python -m pytest -p telnyx_oauth.testing -o asyncio_default_fixture_loop_scope=function -p no:cacheprovider "$@"
+    export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+    python -m pytest -p telnyx_oauth.testing -p pytest_asyncio.plugin -o asyncio_default_fixture_loop_scope=function \\
+        -p no:cacheprovider "$@"
 }
 """
 
