@@ -499,6 +499,17 @@ async def test_a_copy_shares_connections_and_tokens_and_closing_it_leaves_the_or
     await client.oauth_clients.list()
 
 
+async def test_a_copy_whose_original_is_gone_works_and_is_quiet(telnyx):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copy = telnyx.async_client(api_key=telnyx.api_key).with_options(timeout=9)
+        gc.collect()
+        assert (await copy.oauth_clients.list()).data
+        await copy.close()
+        del copy
+        gc.collect()
+
+
 async def test_a_copy_of_a_closed_original_says_so(telnyx):
     client = telnyx.async_client()
     copy = client.copy()
