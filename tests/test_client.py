@@ -795,3 +795,11 @@ async def test_closing_waits_for_no_renewal_that_nothing_could_save(telnyx):
     with pytest.raises(ClientClosedError):
         await call
     assert asyncio.get_running_loop().time() - before < 2
+
+
+async def test_introspection_is_asked_for_with_a_given_managers_token_where_there_is_no_client(telnyx):
+    async with telnyx.async_client() as owner, AsyncTelnyx(tokens=owner.tokens, base_url=telnyx.base_url) as client:
+        with pytest.raises(AuthenticationError):  # the sandbox, like Telnyx, wants an OAuth client here
+            await client.oauth.introspect(token="t")
+        (asked,) = telnyx.requests.find("/oauth/introspect")[:1]
+        assert asked.headers["Authorization"].startswith("Bearer ")

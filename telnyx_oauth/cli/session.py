@@ -78,8 +78,12 @@ class Session:
         """A client for this run. Use it as a context manager. With `public`, it is for what anyone may ask."""
         from ..sync import Telnyx
 
-        key = None if self.profile is None or public else self.token().access_token
-        return Telnyx(api_key=key, base_url=self.address, audience=audience or (), issuer=issuer)
+        tokens = None
+        if self.profile is not None and not public:
+            from .signin import manager_of
+
+            tokens = manager_of(self.profile)
+        return Telnyx(tokens=tokens, base_url=self.address, audience=audience or (), issuer=issuer)
 
     def token(self, **wanted: Any) -> Token:
         """The token of whoever is calling. Takes what `TokenManager.get` takes."""

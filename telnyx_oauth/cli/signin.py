@@ -22,6 +22,7 @@ from .session import Session
 if TYPE_CHECKING:
     from ..protocol.token import Token
     from ..tokens.flow import AuthorizationFlow
+    from ..tokens.manager import TokenManager
     from ..tokens.stores.record import StoredGrant, TokenStore
 
 CLIENT_NAME = "telnyx-oauth command line"
@@ -62,6 +63,11 @@ def logout(session: Session) -> None:
         raise AuthenticationNeeded(f"Nobody is signed in: there is no profile {name}.", code="no_profile")
     asyncio.run(_forget(profile))
     session.done(f"Signed out: profile {name}.", profile=name)
+
+
+def manager_of(profile: Profile) -> TokenManager:
+    """The manager of the tokens of whoever is signed in there. Its connections end with the loop that it is used on."""
+    return _flow(profile).tokens(account=profile.name)
 
 
 def token_of(profile: Profile, **wanted: Any) -> Token:
@@ -137,6 +143,7 @@ async def _forget(profile: Profile) -> None:
 
 def _flow(profile: Profile) -> AuthorizationFlow:
     from ..tokens.flow import AuthorizationFlow
+    from ..tokens.manager import TokenManager
 
     # The profile has no secret; a confidential client's is where its id is.
     confidential = profile.client_id and os.environ.get("TELNYX_CLIENT_ID") == profile.client_id

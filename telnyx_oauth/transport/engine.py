@@ -136,13 +136,13 @@ class Engine:
         """The answer to a call made under the client's identity; a refused token is replaced, once."""
         if self._own_authorization or names(extras.headers, "authorization"):
             return await self._attempted(call, extras, None)
-        if call.auth is not Auth.BEARER or self.identity.tokens is None:
+        tokens = self.identity.tokens
+        if tokens is None or not self._carries_token(call, extras):
             authorization = self._static(call, extras)
             if authorization is None and call.form is not None and self.identity.client_id:
                 # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
                 call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
             return await self._attempted(call, extras, authorization)
-        tokens = self.identity.tokens
         token = tokens.peek() or await tokens.get()
         answer = await self._attempted(call, extras, token.authorization)
         if answer.response.status_code != 401 or not tokens.renewable or not _token_is_at_fault(answer.response):
@@ -152,9 +152,15 @@ class Engine:
             return answer
         return await self._attempted(call, extras, replacement.authorization)
 
+    def _carries_token(self, call: Call, extras: Extras) -> bool:
+        """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
+        if call.auth is not Auth.CLIENT:
+            return call.auth is Auth.BEARER
+        return self._client_credentials() is None and not _names_a_client(call, extras)
+
     def _static(self, call: Call, extras: Extras) -> str | None:
         """The `Authorization` of a call that needs no token of the manager's."""
-        if call.form is not None and not _CREDENTIALS.isdisjoint([*call.form, *(extras.body or ())]):
+        if _names_a_client(call, extras):
             # A client must not authenticate in two ways at once (RFC 6749 section 2.3).
             return None
         match call.auth:
@@ -222,6 +228,10 @@ class Engine:
             secrets=answer.request.secrets,
             now=self._clock.wall(),
         )
+
+
+def _names_a_client(call: Call, extras: Extras) -> bool:
+    return call.form is not None and not _CREDENTIALS.isdisjoint([*call.form, *(extras.body or ())])
 
 
 def _under(call: Call, form: str) -> Call:
