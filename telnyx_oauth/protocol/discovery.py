@@ -29,7 +29,6 @@ class AuthorizationServer:
     """What must be known of an authorization server to sign people in there.
 
     `issuer_in_response`: it names itself in each answer, so an answer without its name is not its (RFC 9207).
-    `auth_methods`: how clients may show who they are; empty when unsaid.
     """
 
     issuer: str
@@ -38,7 +37,6 @@ class AuthorizationServer:
     registration_endpoint: str | None = None
     issuer_in_response: bool = False
     scopes_supported: frozenset[str] = frozenset()
-    auth_methods: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -92,7 +90,6 @@ def server_from(response: Response, issuer: str) -> AuthorizationServer:
         _endpoint(document, "registration_endpoint", issuer) if document.get("registration_endpoint") else None,
         issuer_in_response=names_itself(response, issuer),
         scopes_supported=_words(document, "scopes_supported"),
-        auth_methods=_words(document, "token_endpoint_auth_methods_supported"),
     )
 
 

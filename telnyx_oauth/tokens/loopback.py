@@ -82,11 +82,11 @@ async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> s
     waits = {asyncio.ensure_future(source) for source in sources}
     deadline = asyncio.get_running_loop().time() + timeout
     try:
-        while waits:
+        while True:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
             done, waits = await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                break
+                raise SignInTimeoutError(timeout)
             for one in done:
                 if (found := one.result()) is not None:
                     return found
@@ -94,7 +94,6 @@ async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> s
         for one in waits:
             one.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    raise SignInTimeoutError(timeout)
 
 
 async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> str | None:
@@ -116,7 +115,6 @@ class LoopbackReceiver:
 
     def __init__(self, port: int = 0) -> None:
         self._port = port
-        self._server: asyncio.Server | None = None
         self._connections = web.Server(self._respond, access_log=None)
 
     @property
@@ -138,7 +136,7 @@ class LoopbackReceiver:
         self._answered: asyncio.Future[str | None] = loop.create_future()
         self._outcome: asyncio.Future[str | None] = loop.create_future()
         try:
-            self._server = await loop.create_server(self._connections, _HOST, self._port)
+            self._server: asyncio.Server = await loop.create_server(self._connections, _HOST, self._port)
         except OSError as exc:
             reason = exc.strerror or type(exc).__name__
         else:
@@ -154,10 +152,9 @@ class LoopbackReceiver:
     ) -> None:
         self.tell("It was ended before it was complete.")
         self._answered.cancel()
-        if self._server is not None:
-            self._server.close()
-            self._connections.pre_shutdown()
-            await self._connections.shutdown(2.0)
+        self._server.close()
+        self._connections.pre_shutdown()
+        await self._connections.shutdown(2.0)
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         # A page elsewhere may have its own name for this address (DNS rebinding).

@@ -95,14 +95,17 @@ def test_a_server_is_what_its_own_metadata_says():
         "https://as.example/tenant/register",
         issuer_in_response=True,
         scopes_supported=frozenset({"a", "b"}),
-        auth_methods=frozenset({"none"}),
     )
 
 
 def test_a_server_may_say_less():
     bare = document(**dict.fromkeys(METADATA.keys() - {"issuer", "authorization_endpoint", "token_endpoint"}))
     server = server_from(bare, ISSUER)
-    assert (server.registration_endpoint, server.issuer_in_response, server.auth_methods) == (None, False, frozenset())
+    assert (server.registration_endpoint, server.issuer_in_response, server.scopes_supported) == (
+        None,
+        False,
+        frozenset(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,22 @@ async def test_managers_of_many_accounts_do_not_pile_up_and_lose_nothing(made, t
     assert (await again.get()).access_token == (await manager.get()).access_token
 
 
+async def test_a_grant_that_could_not_be_stored_is_not_among_those_that_are_let_go(made, telnyx, monkeypatch):
+    class Full(MemoryStore):
+        async def compare_and_swap(self, key, expected, new):
+            raise OSError("no space left")
+
+    monkeypatch.setattr("telnyx_oauth.tokens.flow._MOST_MANAGERS", 1)
+    flow = made(store=Full())
+    _, callback = await begun(flow, telnyx)
+    manager = await flow.complete_authorization(callback, account="alice")
+    assert not manager.status().durable
+    for account in "bc":
+        flow.tokens(account=account)
+    assert flow.tokens(account="alice") is manager
+    await flow.aclose()
+
+
 async def test_signing_in_again_takes_the_place_of_the_grant_before(flow, telnyx):
     tokens = []
     for _ in range(2):
