@@ -1,0 +1,446 @@
+"""The manager's invariants under a hypothesis state machine: managers, a model server and a store in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from telnyx_oauth.errors import (
+    ClientClosedError,
+    ReauthenticationRequiredError,
+    TelnyxError,
+    TokenRejectedError,
+)
+from telnyx_oauth.protocol.freshness import Phase
+from telnyx_oauth.tokens.events import TokenAdopted, TokenRefreshed
+from telnyx_oauth.tokens.manager import TokenManager
+from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
+from telnyx_oauth.tokens.stores.memory import MemoryStore
+
+from .virtual import ENDPOINT, ModelServer, VirtualClock, VirtualLoop
+
+SCOPES = (None, "a", "b")
+FAULTS = (
+    "unsent",
+    "lost",
+    "lost_after",
+    "timeout",
+    "429",
+    "503",
+    "500",
+    "500_after",
+    "garbage",
+    "garbage_after",
+    "invalid_client",
+    "invalid_scope",
+)
+LIFETIMES = (2, 5, 30, 100, 3600, "60", 0, -1, "soon", ...)
+
+
+class View:
+    """One process's way to the store: it can fail, and once the process is dead nothing it does arrives."""
+
+    shared = True
+
+    def __init__(self, store, world):
+        self.store = store
+        self.world = world
+        self.dead = False
+        self.held = []
+
+    async def step(self, name):
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
+        if name in self.world.broken:
+            self.world.store_failed = True
+            raise OSError(name)
+        await asyncio.sleep(0.001)
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
+
+    async def load(self, key):
+        await self.step("load")
+        return await self.store.load(key)
+
+    async def compare_and_swap(self, key, expected, new):
+        await self.step("swap")
+        return await self.store.compare_and_swap(key, expected, new)
+
+    async def delete(self, key):
+        await self.step("delete")
+        await self.store.delete(key)
+
+    @asynccontextmanager
+    async def lock(self, key, *, timeout):
+        await self.step("lock")
+        async with self.store.lock(key, timeout=timeout):
+            self.held.append(key)
+            yield
+
+    def die(self):
+        self.dead = True
+        for key in self.held:  # the operating system frees a dead process's locks
+            self.store._holders.pop(key, None)
+
+
+@attrs.define(eq=False)
+class Process:
+    manager: TokenManager
+    view: View
+    rejected: set = attrs.field(factory=set)
+    newest: dict = attrs.field(factory=dict)
+    in_flight: list = attrs.field(factory=list)
+    published: float = 0.0
+
+
+@attrs.define(eq=False)
+class Caller:
+    task: asyncio.Task
+    process: Process
+    scope: str | None
+    at_least: int
+    deadline: float
+    cancelled: bool = False
+    had_token: bool = False
+    ended: float = 0.0
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.loop = VirtualLoop()
+        self.clock = VirtualClock(self.loop)
+        self.store = MemoryStore()
+        self.broken = set()
+        self.store_failed = False
+        self.callers = []
+        self.tokens = []
+        self.errors = []
+        self.lifetime_of = {}
+        self.scope_of = {}
+        self.processes = []
+        self.graves = []
+        self.jitter = 0.5
+
+    @initialize(
+        grant=st.sampled_from(["client", "refresh"]),
+        rotation=st.sampled_from(["none", "strict", "grace"]),
+        lifetime=st.sampled_from(LIFETIMES[:5]),
+        sharing=st.booleans(),
+    )
+    def begin(self, grant, rotation, lifetime, sharing):
+        self.grant = grant
+        self.sharing = sharing or grant == "refresh"
+        self.server = ModelServer(self.clock, lifetime=lifetime, rotation=rotation)
+        self.server.grant_refresh("r0")
+        self.processes = [self.process(), self.process()]
+
+    def process(self):
+        view = View(self.store, self)
+        made = Process(None, view)
+
+        async def send(request):
+            return await self.sent(made, request)
+
+        if self.grant == "client":
+            source = ClientCredentials(send, ENDPOINT, "client", "s", clock=self.clock)
+        else:
+            source = RefreshToken(send, ENDPOINT, "client", refresh_token="r0", clock=self.clock)
+        made.manager = TokenManager(
+            source,
+            store=view if self.sharing else None,
+            clock=self.clock,
+            jitter=lambda: self.jitter,
+            hooks=[lambda event: self.note(made, event)],
+        )
+        return made
+
+    def note(self, process, event):
+        if isinstance(event, (TokenRefreshed, TokenAdopted)):
+            process.published = self.clock.boot()
+
+    async def sent(self, process, request):
+        body = request.content
+        live = [each for each in self.processes if each is not process]
+        assert body not in process.in_flight, "two requests in flight for one key"  # 1
+        if b"refresh_token=" in body:
+            spent = body.partition(b"refresh_token=")[2].partition(b"&")[0]
+            mine = [each for each in process.in_flight if spent in each]
+            others = [] if self.store_failed else [b for each in live for b in each.in_flight if spent in b]
+            assert not mine, "two requests in flight for one refresh token"  # 1
+            assert not others, "two processes spend one refresh token"  # 1
+        if not process.view.dead:
+            self.check_distance(process)
+        process.in_flight.append(body)
+        scope = request.content.decode().partition("scope=")[2][:1] or None
+        count = self.server.count
+        lifetime = self.server.lifetime
+        try:
+            return await self.server.send(request)
+        finally:
+            process.in_flight.remove(body)
+            if self.server.count > count:
+                self.scope_of[f"t{self.server.count}"] = scope
+                self.lifetime_of[f"t{self.server.count}"] = lifetime
+
+    def check_distance(self, process):
+        """10. Nothing is sent during back-off."""
+        flying = [e for e in process.manager._tower.entries.values() if e.flight and not e.flight.sleeping]
+        boot = self.clock.boot()
+        assert any(
+            boot + 1e-6 >= min(e.snapshot.retry_boot, e.snapshot.urgent_boot) or e.flight.started <= boot - 0.001
+            for e in flying
+        )
+
+    # --- moving the world
+
+    def settle(self):
+        async def spin():
+            for _ in range(60):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(spin())
+        self.look()
+
+    def look(self):
+        """Judge every caller that has ended."""
+        for caller in [each for each in self.callers if each.task.done()]:
+            self.callers.remove(caller)
+            if caller.task.cancelled():
+                assert caller.cancelled, "a caller was cancelled by somebody else"  # 8
+            elif caller.task.exception() is not None:
+                self.judge_error(caller, caller.task.exception())
+            else:
+                self.judge_token(caller, caller.task.result())
+        for caller in self.callers:
+            assert self.loop.now <= caller.deadline + 1e-3, "a caller outlived its timeout"  # 4
+
+    def judge_token(self, caller, token):
+        process, text = caller.process, token.access_token
+        life = self.lifetime_of[text]
+        if isinstance(life, (int, str)) and str(life).isdigit() and int(life) > 0:
+            assert caller.ended < self.server.born[text] + int(life), "an expired token"  # 2, 16
+        assert text not in process.rejected, "a rejected token"  # 9
+        assert self.scope_of[text] == caller.scope, "another key's token"  # 14
+        assert token.generation >= caller.at_least, "a generation went back"  # 7
+        newest = process.newest.get(caller.scope, 0)
+        process.newest[caller.scope] = max(newest, token.generation)
+        self.tokens.append((process, caller.scope, token))
+
+    def judge_error(self, caller, error):
+        assert isinstance(error, TelnyxError), error
+        assert not any(error is other for other in self.errors), "one exception for two callers"  # 15
+        self.errors.append(error)
+        if isinstance(error, (ClientClosedError, TokenRejectedError)):
+            return
+        assert not caller.had_token, f"{error!r} with a valid token at hand"  # 11
+
+    # --- rules
+
+    def spawn(self, process, scope, coroutine, timeout):
+        deadline = float("inf") if timeout is None else self.loop.now + timeout
+        at_least = process.newest.get(scope, 0)
+        caller = Caller(None, process, scope, at_least, deadline)
+
+        async def call():
+            try:
+                return await coroutine
+            finally:
+                caller.ended = self.clock.boot()
+                tower = process.manager._tower
+                entry = tower.entries.get(process.manager._key(scope, None))
+                # What was published this very moment came too late for those sent away at the same one.
+                late = caller.ended - process.published < 1e-3
+                caller.had_token = entry is not None and tower.valid(entry) is not None and not late
+
+        caller.task = self.loop.create_task(call())
+        self.callers.append(caller)
+        self.settle()
+
+    @rule(
+        which=st.integers(0, 1),
+        scope=st.sampled_from(SCOPES),
+        min_ttl=st.sampled_from([0.0, 0.0, 1.0, 20.0, 1e6]),
+        timeout=st.sampled_from([0.01, 0.2, 5.0, 30.0, 30.0]),
+        count=st.integers(1, 4),
+    )
+    def ask(self, which, scope, min_ttl, timeout, count):
+        process = self.processes[which]
+        for _ in range(count):
+            call = process.manager.get(scopes=scope, min_ttl=min_ttl, timeout=timeout)
+            self.spawn(process, scope, call, timeout)
+
+    @rule(which=st.integers(0, 1), scope=st.sampled_from(SCOPES))
+    def peek(self, which, scope):
+        """26. What can be had at once is had without suspending."""
+        manager = self.processes[which].manager
+        token = manager.peek(scopes=scope)
+        if token is None:
+            return
+        assert token.access_token not in self.processes[which].rejected
+        coroutine = manager.get(scopes=scope)
+        if scope is None:
+            with pytest.raises(StopIteration) as stopped:
+                coroutine.send(None)
+            assert stopped.value.value is token
+        else:
+            coroutine.close()
+
+    @precondition(lambda self: self.callers)
+    @rule(data=st.data())
+    def cancel(self, data):
+        caller = data.draw(st.sampled_from(self.callers))
+        caller.cancelled = True
+        caller.task.cancel()
+        self.settle()
+
+    @precondition(lambda self: self.tokens)
+    @rule(data=st.data())
+    def late_401(self, data):
+        process, scope, token = data.draw(st.sampled_from(self.tokens[-6:]))
+        if process not in self.processes:
+            return
+        before = process.manager.status(scopes=scope)
+        seen = len(self.server.seen)
+        current = before.generation == token.generation
+        process.rejected.add(token.access_token)
+        self.spawn(process, scope, process.manager.replace(token, timeout=5.0), 5.0)
+        if not current and before.phase is Phase.FRESH:
+            assert process.manager.status(scopes=scope).generation == before.generation  # 5
+            assert len(self.server.seen) == seen
+
+    @rule(seconds=st.sampled_from([0.01, 0.06, 0.3, 1.1, 4.0, 20.0, 90.0, 400.0, 4000.0]))
+    def advance(self, seconds):
+        end = self.loop.now + seconds
+        while self.loop.now < end - 1e-6:
+            # In steps while anyone waits, so that callers are judged at about the time they end.
+            step = (0.05 if seconds < 1 else 1.0) if self.callers else seconds
+            self.loop.run_until_complete(asyncio.sleep(min(step, end - self.loop.now)))
+            self.look()
+        self.settle()
+
+    @rule(seconds=st.sampled_from([1.0, 50.0, 5000.0]))
+    def suspend(self, seconds):
+        self.clock.suspend(seconds)
+
+    @rule(seconds=st.sampled_from([-5000.0, -50.0, -1.0, 1.0]))
+    def jump(self, seconds):
+        self.clock.jump(seconds)
+
+    @rule(faults=st.lists(st.sampled_from(FAULTS), max_size=4), latency=st.sampled_from([0.0, 0.05, 0.05, 3.0]))
+    def disturb(self, faults, latency):
+        self.server.faults.extend(faults)
+        self.server.latency = latency
+
+    @rule(lifetime=st.sampled_from(LIFETIMES))
+    def change_lifetime(self, lifetime):
+        self.server.lifetime = lifetime
+
+    @rule(broken=st.sets(st.sampled_from(["load", "swap", "lock"])))
+    def break_store(self, broken):
+        self.broken = broken
+
+    @rule(jitter=st.sampled_from([0.0, 0.3, 1.0]))
+    def change_luck(self, jitter):
+        self.jitter = jitter
+
+    @precondition(lambda self: self.server.rotation != "strict" or not self.server.alive)
+    @rule()
+    def revoke_grant(self):
+        self.server.alive = {}
+
+    @rule(which=st.integers(0, 1), scope=st.sampled_from(SCOPES))
+    def forget(self, which, scope):
+        if self.grant == "client":
+            self.broken = set()
+            self.loop.run_until_complete(self.processes[which].manager.forget(scopes=scope))
+            self.settle()
+
+    @rule(which=st.integers(0, 1))
+    def close(self, which):
+        """22. Nothing remains."""
+        process = self.processes[which]
+        self.processes[which] = self.process()
+        self.loop.run_until_complete(process.manager.aclose(drain=1.0))
+        self.settle()
+        assert not process.manager._tower._tasks
+        assert not any(entry.flight for entry in process.manager._tower.entries.values())
+        assert not any(caller.process is process for caller in self.callers)
+
+    @rule(which=st.integers(0, 1))
+    def crash(self, which):
+        """19. Whatever the moment, the store knows enough."""
+        process = self.processes[which]
+        self.bury(process)
+        self.processes[which] = self.process()
+        if self.grant == "refresh" and not self.store_failed:
+            for record in self.store._records.values():
+                assert (
+                    record.intent is not None
+                    or record.tombstone is not None
+                    or record.refresh_token in self.server.alive
+                    or not self.server.alive
+                )
+
+    def bury(self, process):
+        process.view.die()
+        self.graves.append(process)
+        for caller in [each for each in self.callers if each.process is process]:
+            self.callers.remove(caller)
+            caller.task.cancel()
+
+    @invariant()
+    def refresh_tokens_stay(self):
+        """18. What has been stored of a grant is never taken away again."""
+        if getattr(self, "grant", None) == "refresh":
+            assert all(record.refresh_token is not None for record in self.store._records.values())
+
+    def teardown(self):
+        try:
+            if self.processes:
+                self.recover()
+        finally:
+            for process in [*self.processes, *self.graves]:
+                for entry in process.manager._tower.entries.values():
+                    process.manager._tower._stop_timer(entry)
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self.loop.close()
+
+    def recover(self):
+        """12. A healthy server and store end every failure."""
+        self.server.faults.clear()
+        self.server.latency = 0.05
+        self.server.lifetime = 100
+        self.broken = set()
+        self.advance(400.0)
+        for process in self.processes:
+            try:
+                token = self.loop.run_until_complete(process.manager.get(timeout=120.0))
+            except ReauthenticationRequiredError:
+                assert self.grant == "refresh"
+            else:
+                assert token.access_token not in process.rejected
+            self.loop.run_until_complete(process.manager.aclose())
+
+
+class TestBriefly(Machine.TestCase):
+    settings = settings(
+        max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
+@pytest.mark.long
+class TestAtLength(Machine.TestCase):
+    settings = settings(
+        max_examples=4_000, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    )
