@@ -11,6 +11,7 @@ import warnings
 import aiohttp
 import pytest
 
+from telnyx_oauth import AsyncTelnyx
 from telnyx_oauth.errors import APIConnectionError, APITimeoutError, ClientClosedError
 from telnyx_oauth.messages import Request, RequestInfo, Timeout
 from telnyx_oauth.transport.http import HttpTransport
@@ -337,6 +338,22 @@ async def test_a_private_certificate_is_trusted_only_where_it_was_given(certific
         assert not caught.value.sent
         await wary.aclose()
     assert len(server.requests) == 1
+
+
+async def test_a_clients_tls_context_is_for_all_its_connections(certificates):
+    tokens = http("200 OK", b'{"access_token": "t", "token_type": "Bearer", "expires_in": 1800}')
+    async with (
+        RawServer.of(tokens, http("200 OK", b'{"ok": true}'), tls=certificates.server) as server,
+        AsyncTelnyx(
+            client_id="i",
+            client_secret="s",
+            base_url=server.base_url,
+            ssl_context=certificates.client,
+            verify_issued=False,
+        ) as client,
+    ):
+        assert await client.get("/x", cast_to=object) == {"ok": True}
+    assert [each.split(b" ")[1] for each in server.requests] == [b"/v2/oauth/token", b"/v2/x"]
 
 
 async def test_a_certificate_for_another_host_is_not_trusted(certificates):
