@@ -18,6 +18,7 @@ from .resources.oauth_grants import AsyncOAuthGrants
 from .resources.well_known import AsyncWellKnown
 
 if TYPE_CHECKING:
+    from .blocking.authorization import Authorization
     from .blocking.validator import Validator
 
 
@@ -157,10 +158,12 @@ class Telnyx(Twin):
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
+        if isinstance(options.get("tokens"), Tokens):
+            options["tokens"] = options["tokens"].manager
         self._wrap(AsyncTelnyx(**options))
 
-    def _wrap(self, core: AsyncTelnyx) -> None:
-        lease = self._hold = Hold(core.close, partial(_unclosed, core))
+    def _wrap(self, core: AsyncTelnyx, lender: Hold | None = None) -> None:
+        lease = self._hold = Hold(core.close, partial(_unclosed, core), lender)
         super().__init__(core, lease)
         self.well_known = WellKnown(core.well_known, lease)
         self.oauth = OAuth(core.oauth, lease)
@@ -213,6 +216,13 @@ class Telnyx(Twin):
         return Tokens(self._client.tokens, self._lease)
 
     @property
+    def authorization(self) -> Authorization:
+        """Signs people in to this client's `client_id`; `Telnyx(tokens=...)` then calls as one of them."""
+        from .blocking.authorization import Authorization
+
+        return Authorization(self._client.authorization, self._lease)
+
+    @property
     def validator(self) -> Validator:
         """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
         from .blocking.validator import Validator
@@ -226,7 +236,7 @@ class Telnyx(Twin):
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
         twin = type(self).__new__(type(self))
-        twin._wrap(self._client.copy(**changes))
+        twin._wrap(self._client.copy(**changes), self._hold)
         return twin
 
     with_options = copy

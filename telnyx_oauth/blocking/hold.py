@@ -14,13 +14,16 @@ class Hold(Lease):
     """A lease and `end`, the call that ends what its client has open. `unclosed` complains when it is dropped; "" is silence.
 
     A client's resources, pages and responses share its hold. So `Telnyx().oauth.retrieve_jwks()` works, where the client
-    itself is gone before the call is made.
+    itself is gone before the call is made. `lender` is the hold on what a copy uses as well, and lasts as long as the copy's.
     """
 
-    def __init__(self, end: Callable[[], Awaitable[object]], unclosed: Callable[[], str]) -> None:
+    def __init__(
+        self, end: Callable[[], Awaitable[object]], unclosed: Callable[[], str], lender: Hold | None = None
+    ) -> None:
         super().__init__()
         self._end = end
         self._unclosed = unclosed
+        self._lender = lender
         _open.add(self)
 
     def end(self) -> None:

@@ -47,6 +47,7 @@ class Home:
                 job.close()
                 continue
             answer = asyncio.wrap_future(shared)
+            answer.add_done_callback(_seen)
             try:
                 while not answer.done() and _is_alive(home):
                     if here.time() >= deadline:
@@ -82,6 +83,12 @@ class Home:
         self.loop = None
         self._election = threading.Lock()
         self._forked()
+
+
+def _seen(answer: asyncio.Future[Any]) -> None:
+    # A caller who leaves at the very moment leaves an error that asyncio would call lost.
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _is_alive(loop: asyncio.AbstractEventLoop) -> bool:

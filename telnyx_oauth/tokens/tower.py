@@ -136,6 +136,8 @@ class Tower:
                     self._settle(entry, flight)
                     flight.land(token)
                     return
+            else:
+                await asyncio.sleep(0)  # where tasks are eager: nothing lands before its first waiter is on board
             async with asyncio.timeout(self._policy.flight_timeout):
                 renewed = await self._renewal.run(flight.job)
             self._land(entry, flight, renewed)

@@ -43,7 +43,7 @@ class HttpTransport:
         self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._limit = limit
         self._middlewares = None if middlewares else ()
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
+        self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
         self._proxies: dict[tuple[str, str], str | None] = {}
         self._closed = False
         _transports.add(self)
@@ -51,7 +51,7 @@ class HttpTransport:
     @property
     def is_open(self) -> bool:
         """Whether it holds connections on a loop that still runs."""
-        return any(not loop.is_closed() for loop in self._sessions)
+        return any(not loop.is_closed() for loop in list(self._sessions))
 
     async def __call__(self, request: Request) -> Response:
         """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
@@ -104,11 +104,17 @@ class HttpTransport:
         if kept is None or kept.session.closed:
             if self._closed:
                 raise ClientClosedError
+            self._forget_closed_loops()
             kept = self._sessions[loop] = _Kept(self._new_session())
             # An asynchronous generator left open is what a loop closes before it ends, `asyncio.run` included: so the
             # connections end in time on a loop whose client is never closed.
             await anext(kept.guard)
         return kept.session
+
+    def _forget_closed_loops(self) -> None:
+        # A session holds its loop, so one `asyncio.run` after another would leave all of them behind.
+        for loop in [loop for loop in list(self._sessions) if loop.is_closed()]:
+            self._sessions.pop(loop, None)
 
     def _new_session(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
@@ -157,7 +163,7 @@ class HttpTransport:
             connector = kept.session.connector
             kept.session.detach()
             _inherited.append((kept, connector))
-        self._sessions = weakref.WeakKeyDictionary()
+        self._sessions = {}
 
 
 class _Kept:
