@@ -31,6 +31,7 @@ from .transport.engine import Engine, Identity, Shared
 
 if TYPE_CHECKING:
     from .tokens.events import TokenHook
+    from .tokens.flow import AuthorizationFlow
     from .tokens.renewal import IssuedVerifier
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
@@ -50,9 +51,9 @@ class AsyncTelnyx(AsyncUndocumented):
     `timeout` is seconds for one attempt, 60 by default and 5 for connecting; `None` is no limit. `max_retries` counts the
     attempts after the first. `scopes` and `resource` are asked for with each token, `token_store` keeps tokens between
     processes, and `token_hooks` hear of every event in their lives; or give a whole manager as `tokens`, such as that of a
-    person who has signed in: the calls carry its tokens, and closing it stays with you. `verify_issued` checks issued tokens against the
-    server's keys before they are used: whatever can be checked (`"auto"`), all (`True`), or none. `audience` and `issuer`
-    are what `validator` demands of tokens that others present.
+    person who has signed in: the calls carry its tokens, and closing it stays with you. `verify_issued` checks issued
+    tokens against the server's keys before they are used: whatever can be checked (`"auto"`), all (`True`), or none.
+    `audience` and `issuer` are what `validator` demands of tokens that others present.
 
     `http_session` is used as it is and never closed; else `proxy` or, with `trust_env`, the environment's proxies, and
     `ssl_context` apply. Raises `ValueError` for a base URL that is not http(s), and for headers that could not be sent.
@@ -160,6 +161,25 @@ class AsyncTelnyx(AsyncUndocumented):
             return None
 
         return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
+
+    @cached_property
+    def authorization(self) -> AuthorizationFlow:
+        """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
+        from .tokens.flow import AuthorizationFlow
+
+        options = self._options
+        return AuthorizationFlow(
+            client_id=options.client_id,
+            client_secret=options.client_secret,
+            base_url=options.base_url,
+            issuer=options.issuer,
+            resource=options.resource,
+            send=self._connections.tokens,
+            store=options.token_store,
+            hooks=options.token_hooks,
+            verifier=self._issued_verifier(),
+            demand_proof=options.verify_issued is True,
+        )
 
     @cached_property
     def _keys(self) -> JWKSCache:
@@ -299,6 +319,8 @@ class AsyncTelnyx(AsyncUndocumented):
                 ends.push_async_callback(self._connections.aclose)
             if "_keys" in self.__dict__:
                 ends.push_async_callback(self._keys.aclose)
+            if "authorization" in self.__dict__:
+                ends.push_async_callback(self.authorization.aclose)
             if self._tokens is not None and not self._borrows_tokens:
                 # Without a store there is nothing that a renewal under way could save for later.
                 drain = 0.0 if self._options.token_store is None else 5.0

@@ -158,8 +158,6 @@ class Telnyx(Twin):
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
-        if isinstance(options.get("tokens"), Tokens):
-            options["tokens"] = options["tokens"].manager
         self._wrap(AsyncTelnyx(**options))
 
     def _wrap(self, core: AsyncTelnyx, lender: Hold | None = None) -> None:
@@ -217,7 +215,7 @@ class Telnyx(Twin):
 
     @property
     def authorization(self) -> Authorization:
-        """Signs people in to this client's `client_id`; `Telnyx(tokens=...)` then calls as one of them."""
+        """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
         from .blocking.authorization import Authorization
 
         return Authorization(self._client.authorization, self._lease)

@@ -664,3 +664,19 @@ logging.basicConfig(level="WARNING")
 print(use())
 """
     assert run(body, telnyx) == "3\n"
+
+
+def test_a_person_signs_in_and_a_client_calls_as_them():
+    callback = "http://127.0.0.1/callback"
+    with Sandbox() as telnyx, telnyx.client(api_key=telnyx.api_key) as operator:
+        app = operator.oauth.register(
+            redirect_uris=[callback],
+            grant_types=["authorization_code", "refresh_token"],
+            token_endpoint_auth_method="none",
+        )
+        with Telnyx(client_id=app.client_id, base_url=telnyx.base_url) as client:
+            pending = client.authorization.begin_authorization(redirect_uri=callback, scopes=["admin"])
+            tokens = client.authorization.complete_authorization(telnyx.approve(pending.url))
+            with Telnyx(tokens=tokens.manager, base_url=telnyx.base_url) as person:
+                assert person.oauth_grants.list().data
+            assert tokens.get() is client.authorization.tokens().get()

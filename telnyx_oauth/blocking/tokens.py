@@ -19,25 +19,26 @@ class Tokens(Twin):
 
     @takes(TokenManager.get)
     def get(self, **options: Any) -> Token:
-        manager = self._manager
+        manager = self.manager
         if not options and (token := self.peek()) is not None:
             return token
         return self._lease.run(lambda: manager.get(**options))
 
     @takes(TokenManager.peek)
     def peek(self, **key: Any) -> Token | None:
-        return None if self._lease.is_closed else self._manager.peek(**key)
+        return None if self._lease.is_closed else self.manager.peek(**key)
 
     @takes(TokenManager.status)
     def status(self, **key: Any) -> TokenStatus:
-        return self._manager.status(**key)
+        return self.manager.status(**key)
 
     @property
     def renewable(self) -> bool:
         """Whether a rejected token can be replaced; an API key cannot."""
-        return self._manager.renewable
+        return self.manager.renewable
 
     @property
-    def _manager(self) -> TokenManager:
+    def manager(self) -> TokenManager:
+        """The async manager itself, for `Telnyx(tokens=...)`."""
         manager: TokenManager = self._core
         return manager

@@ -1,0 +1,38 @@
+"""Signing in for callers that block."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, ParamSpec, cast
+
+from ..tokens.flow import AuthorizationFlow
+from ..tokens.manager import TokenManager
+from .bridge import Twin, blocking, takes
+from .loop import Lease
+from .tokens import Tokens
+
+_P = ParamSpec("_P")
+
+
+class _Granting(blocking[_P, Tokens]):
+    @staticmethod
+    def finish(value: TokenManager, lease: Lease) -> Tokens:
+        return Tokens(value, lease)
+
+
+def granting(method: Callable[Concatenate[Any, _P], Awaitable[TokenManager]]) -> blocking[_P, Tokens]:
+    """A row for a method that ends in a token manager."""
+    return _Granting(cast("Callable[Concatenate[Any, _P], Awaitable[Any]]", method))
+
+
+class Authorization(Twin):
+    """The blocking twin of `AuthorizationFlow`."""
+
+    begin_authorization = blocking(AuthorizationFlow.begin_authorization)
+    complete_authorization = granting(AuthorizationFlow.complete_authorization)
+    register = blocking(AuthorizationFlow.register)
+
+    @takes(AuthorizationFlow.tokens)
+    def tokens(self, **whose: Any) -> Tokens:
+        flow: AuthorizationFlow = self._core
+        return Tokens(flow.tokens(**whose), self._lease)
