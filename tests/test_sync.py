@@ -541,7 +541,7 @@ def run(body: str, telnyx: Sandbox) -> str:
         "async def main(): return use()\nprint(asyncio.run(main()))",
         "t = threading.Thread(target=lambda: print(use())); t.start(); t.join()",
         "raw = client.oauth.with_streaming_response.retrieve_jwks().__enter__(); print(len(next(raw.iter_bytes(3))))",
-        "import atexit; atexit.register(lambda: print(use()))",
+        "import atexit; use(); atexit.register(lambda: print(use()))",
         "class Cycle: pass\nc = Cycle(); c.c = c; c.client = client; print(use()); del client, c",
     ],
     ids=lambda body: body[:20],

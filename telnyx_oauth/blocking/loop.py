@@ -32,13 +32,9 @@ class LoopThread:
     def lease(self) -> asyncio.AbstractEventLoop:
         """The running loop, kept running until `release`."""
         with self._lock:
-            self._leases += 1
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                # In debug mode asyncio would tell people who have no code on this loop which of its steps took long.
-                self._loop.slow_callback_duration = inf
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="telnyx_oauth", daemon=True)
-                self._thread.start()
+                self._loop, self._thread = _started()
+            self._leases += 1
             return self._loop
 
     def release(self) -> None:
@@ -52,6 +48,19 @@ class LoopThread:
         loop.call_soon_threadsafe(loop.stop)
         if thread is not threading.current_thread():
             thread.join()
+
+
+def _started() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    loop = asyncio.new_event_loop()
+    # In debug mode asyncio would tell people who have no code on this loop which of its steps took long.
+    loop.slow_callback_duration = inf
+    thread = threading.Thread(target=_serve, args=(loop,), name="telnyx_oauth", daemon=True)
+    try:
+        thread.start()
+    except BaseException:  # no thread can be had, now or any more
+        loop.close()
+        raise
+    return loop, thread
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -199,8 +208,9 @@ class Lease:
             if self._closed:
                 raise ClientClosedError
             if self._loop is None:
-                self._owner = _thread
-                self._loop = _thread.lease()
+                owner = _thread
+                self._loop = owner.lease()
+                self._owner = owner
             return self._loop
 
     def forget(self) -> None:

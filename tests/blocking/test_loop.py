@@ -302,6 +302,21 @@ def test_an_error_does_not_keep_its_call_alive(lease):
     assert [each() for each in kept] == [None, None]
 
 
+def test_a_thread_that_cannot_be_had_is_an_error_and_the_next_call_tries_again(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    lease = Lease()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="new thread"):
+            lease.run(value)
+    assert not lease.is_held
+    assert lease.run(value) == 7
+    lease.close()
+    assert loop_threads() == []
+
+
 def test_forgetting_drops_a_hold_without_ending_the_loop():
     owner = LoopThread()
     owner.lease()
