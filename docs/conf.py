@@ -6,7 +6,14 @@ project = "telnyx_oauth"
 author = "The telnyx_oauth contributors"
 project_copyright = "2026, the telnyx_oauth contributors"
 release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_click",
+]
+default_role = "code"  # what the docstrings mean by a word in backticks
 html_theme = "furo"
 html_title = f"telnyx_oauth {release}"
 exclude_patterns = ["_build", "examples"]
@@ -15,5 +22,19 @@ myst_enable_extensions = ["colon_fence"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
+autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 nitpicky = False
+
+
+def show_lines_as_they_are(_app, _context, lines):
+    """A block that click is told not to wrap, as a literal block."""
+    first = next((number for number, line in enumerate(lines) if line.startswith("| ")), None)
+    if first is not None:
+        last = next((number for number in range(first, len(lines)) if not lines[number].startswith("|")), len(lines))
+        block = [f"   {line.removeprefix('| ')}" for line in lines[first:last]]
+        lines[first:last] = ["::", "", *block, ""]
+
+
+def setup(app):
+    app.connect("sphinx-click-process-description", show_lines_as_they_are)

@@ -1,5 +1,6 @@
 """Every Python block and every command of the documentation and the README runs, and prints what the page says."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -10,7 +11,10 @@ from pathlib import Path
 import attrs
 import pytest
 
+import telnyx_oauth
+from telnyx_oauth import errors
 from telnyx_oauth.sandbox import Sandbox
+from telnyx_oauth.tokens import events
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -145,3 +149,54 @@ def test_a_page_does_what_it_says(
 def test_a_file_on_a_page_is_used_by_a_command_of_that_page() -> None:
     idle = [name for name, page in READ.items() if page.files and not page.commands]
     assert not idle
+
+
+# --- nothing is left out
+
+
+def words(*names: str) -> str:
+    return "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in names)
+
+
+def test_every_error_has_an_entry_with_its_code() -> None:
+    kinds = {
+        name: kind.code
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.TelnyxError) and kind.__module__ == errors.__name__
+    }
+    entries = dict(re.findall(r"^### (\w+)\n`(\w+)`", words("how-to/troubleshoot.md"), re.MULTILINE))
+    assert entries == kinds
+
+
+def test_every_reason_of_a_refusal_is_explained() -> None:
+    page = words("how-to/troubleshoot.md")
+    assert [reason for reason in errors.Reason if f"`{reason}`" not in page] == []
+
+
+def reference() -> str:
+    return words(*(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs" / "reference").glob("*.md")))
+
+
+@pytest.mark.parametrize(
+    "module", ["telnyx_oauth", "telnyx_oauth.aiohttp", "telnyx_oauth.sandbox", "telnyx_oauth.testing"]
+)
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    told = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference(), re.MULTILINE))
+    whole = {"telnyx_oauth.errors", "telnyx_oauth.types"} & told
+    names = importlib.import_module(module).__all__
+    errors_of_it = {name for name in names if hasattr(errors, name) and "telnyx_oauth.errors" in whole}
+    missing = [name for name in names if f"{module}.{name}" not in told and name not in errors_of_it]
+    assert missing == []
+
+
+def test_every_event_is_in_the_reference() -> None:
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.TokenEvent)]
+    page = words("reference/events.md")
+    assert [kind.name for kind in kinds[1:] if f"`{kind.name}`" not in page] == []
+
+
+def test_every_variable_is_in_the_reference() -> None:
+    page = words("reference/environment.md")
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(telnyx_oauth.__file__).parent.rglob("*.py"))
+    read = set(re.findall(r'"(TELNYX_[A-Z_]+)"', source))
+    assert [name for name in sorted(read) if f"`{name}`" not in page] == []
