@@ -144,18 +144,22 @@ class _Member:
 
 def _members(kind: Any) -> list[_Member]:
     hints = get_type_hints(kind)
-    return [
-        _Member(field.name, hint := _no_none(hints[field.name]), _hook(hint), _kept(hints[field.name]), field.default is attrs.NOTHING)
-        for field in attrs.fields(kind)
-        if field.name not in ("model_extra", "_absent")
-    ]
+    fields = [field for field in attrs.fields(kind) if field.name not in ("model_extra", "_absent")]
+    return [_member(field.name, hints[field.name], required=field.default is attrs.NOTHING) for field in fields]
+
+
+def _member(name: str, hint: Any, *, required: bool) -> _Member:
+    kept = _kept(hint)
+    # Where None is kept, the hook sees the `T` of `T | None` alone.
+    kind = _not_none(hint) if NoneType in kept else hint
+    return _Member(name, kind, _hook(kind), kept, required)
 
 
 def _model_hook(kind: Any) -> _Hook:
     """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
     members = _members(kind)
-    steps = [(member.name, member.kept, member.hook, member.kind) for member in members]
-    blank = {member.name: _ABSENT if member.required else None for member in members}
+    steps = [(member.name, member.kept, member) for member in members]
+    blank = {member.name: _ABSENT for member in members}
     size = len(blank)
     new = kind.__new__
     set_attribute = object.__setattr__
@@ -164,16 +168,21 @@ def _model_hook(kind: Any) -> _Hook:
         if value.__class__ is not dict:
             raise _RefusedError(f": expected an object, found {_named(value)}")
         fields: dict[str, Any] = blank | value
+        absent: tuple[str, ...] = ()
         try:
-            for name, kept, hook, hint in steps:
-                if type(item := fields[name]) not in kept:
-                    fields[name] = hook(item, hint)
+            for name, kept, member in steps:
+                if type(item := fields[name]) in kept:
+                    continue
+                if item is _ABSENT and not member.required:
+                    absent += (name,)
+                    fields[name] = None
+                else:
+                    fields[name] = member.hook(item, member.kind)
         except _RefusedError:
             raise _RefusedError(*_problems_of_members(value, members)) from None
         extra = {} if len(fields) == size else {name: fields.pop(name) for name in value if name not in blank}
-        complete = len(value) - len(extra) == size
         fields["model_extra"] = extra
-        fields["_absent"] = () if complete else tuple([name for name in blank if name not in value])
+        fields["_absent"] = absent
         instance = new(kind)
         # The dictionary becomes the instance's own: nothing is copied, nor set name by name.
         set_attribute(instance, "__dict__", fields)
@@ -202,7 +211,7 @@ def _kept(kind: Any) -> frozenset[type]:
     return frozenset()
 
 
-def _no_none(kind: Any) -> Any:
+def _not_none(kind: Any) -> Any:
     """The `T` of `T | None`."""
     parts = [each for each in get_args(kind) if each is not NoneType] if _is_union(kind) else ()
     return parts[0] if len(parts) == 1 else kind
