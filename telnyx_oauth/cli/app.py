@@ -17,7 +17,6 @@ from .sandbox import sandbox
 from .signin import login, logout
 from .tokens import introspect, status, token, verify
 
-
 # Not in the docstring of `cli`: a docstring with a backslash has to be raw, and click wants the character.
 _HELP: Final = """Telnyx's OAuth API: clients, grants, tokens, and a local Telnyx to try it all on.
 
