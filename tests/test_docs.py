@@ -200,3 +200,8 @@ def test_every_variable_is_in_the_reference() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path(telnyx_oauth.__file__).parent.rglob("*.py"))
     read = set(re.findall(r'"(TELNYX_[A-Z_]+)"', source))
     assert [name for name in sorted(read) if f"`{name}`" not in page] == []
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    told = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert told[0] == telnyx_oauth.__version__
