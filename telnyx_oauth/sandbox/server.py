@@ -8,12 +8,15 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import assert_never
+from contextlib import suppress
+from typing import Final, assert_never
 
 from aiohttp import web
 
 from ..messages import Request, RequestInfo, Response
 from .faults import Served
+
+_STEPS_TO_LET_IN: Final = 3  # of the loop: to the task, to its transport, to its protocol
 
 
 class Server:
@@ -48,6 +51,11 @@ class Server:
         connections = web.Server(self._respond, handler_cancellation=True, access_log=None)
         server = await self._loop.create_server(connections, sock=self._listener)
         await self._stopping.wait()
+        # Whoever has just been accepted is let in first: asyncio would leave the socket of one who comes while it closes.
+        with suppress(NotImplementedError):  # Windows lets people in as it accepts them
+            self._loop.remove_reader(self._listener)
+        for _ in range(_STEPS_TO_LET_IN):
+            await asyncio.sleep(0)
         server.close()
         connections.pre_shutdown()
         await connections.shutdown(1.0)
