@@ -126,10 +126,11 @@ def build(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """The documentation, where a warning is an error."""
+    """The documentation, where a warning is an error, and so is a link from page to page that leads nowhere."""
     only_with(session, "docs/conf.py")
     install(session, "docs")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+    session.run("python", "docs/check_links.py", "docs/_build/html")
 
 
 @nox.session(default=False)

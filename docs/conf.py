@@ -10,7 +10,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_click",
 ]
 default_role = "code"  # what the docstrings mean by a word in backticks
