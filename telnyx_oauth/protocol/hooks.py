@@ -1,0 +1,264 @@
+"""From JSON values to typed ones: the one converter, with a strict hook for each kind of value.
+
+cattrs by itself would turn `"false"` into True, None into "None" and 12.9 into 12; in introspection that would let
+people in. So each kind has a hook of its own here, which says what is wrong and where, and never quotes what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+
+import attrs
+from cattrs import Converter
+
+from ..types import BaseModel
+
+Hook: TypeAlias = Callable[[Any, Any], Any]
+_ABSENT: Final = object()
+
+
+class RefusedError(ValueError):
+    """Problems of one value, each with its path below that value."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+
+
+def is_readable(kind: object) -> bool:
+    """Whether there is a hook for a kind of value."""
+    if _is_list(kind) or _is_union(kind):
+        return all(map(is_readable, get_args(kind)))
+    return kind in (str, bool, int, datetime, object, NoneType) or _is_model(kind) or _is_dict(kind)
+
+
+@attrs.frozen
+class _Member:
+    """One member of a model. Values of the exact types in `kept` stay as the parser made them; others go through `hook`."""
+
+    name: str
+    kind: Any
+    hook: Hook
+    kept: frozenset[type]
+    required: bool
+
+    def read(self, value: object) -> object:
+        if value is _ABSENT:
+            raise RefusedError(": is missing")
+        return value if type(value) in self.kept else self.hook(value, self.kind)
+
+
+def _members(kind: Any) -> list[_Member]:
+    hints = get_type_hints(kind)
+    fields = [field for field in attrs.fields(kind) if field.name not in ("model_extra", "_absent")]
+    return [_member(field.name, hints[field.name], required=field.default is attrs.NOTHING) for field in fields]
+
+
+def _member(name: str, hint: Any, *, required: bool) -> _Member:
+    kept = _kept(hint)
+    # Where None is kept, the hook sees the `T` of `T | None` alone.
+    kind = _not_none(hint) if NoneType in kept else hint
+    return _Member(name, kind, hook_for(kind), kept, required)
+
+
+def _model_hook(kind: Any) -> Hook:
+    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
+    members = _members(kind)
+    steps = [(member.name, member.kept, member) for member in members]
+    blank = {member.name: _ABSENT for member in members}
+    size = len(blank)
+    new = kind.__new__
+    set_attribute = object.__setattr__
+
+    def structure(value: Any, _: Any) -> Any:
+        if value.__class__ is not dict:
+            raise RefusedError(f": expected an object, found {_named(value)}")
+        fields: dict[str, Any] = blank | value
+        absent: tuple[str, ...] = ()
+        try:
+            for name, kept, member in steps:
+                if type(item := fields[name]) in kept:
+                    continue
+                if item is _ABSENT and not member.required:
+                    absent += (name,)
+                    fields[name] = None
+                else:
+                    fields[name] = member.hook(item, member.kind)
+        except RefusedError:
+            raise RefusedError(*_problems_of_members(value, members)) from None
+        extra = {} if len(fields) == size else {name: fields.pop(name) for name in value if name not in blank}
+        fields["model_extra"] = extra
+        fields["_absent"] = absent
+        instance = new(kind)
+        # The dictionary becomes the instance's own: nothing is copied, nor set name by name.
+        set_attribute(instance, "__dict__", fields)
+        return instance
+
+    return structure
+
+
+def _problems_of_members(value: dict[str, object], members: list[_Member]) -> list[str]:
+    problems: list[str] = []
+    for member in members:
+        if member.name in value or member.required:
+            try:
+                member.read(value.get(member.name, _ABSENT))
+            except RefusedError as refused:
+                problems.extend(f".{member.name}{problem}" for problem in refused.problems)
+    return problems
+
+
+def _kept(kind: Any) -> frozenset[type]:
+    """The exact types of JSON values that a field of this kind takes unchanged."""
+    if kind in (str, bool, int, NoneType):
+        return frozenset({kind})
+    if _is_union(kind):
+        return frozenset[type]().union(*map(_kept, get_args(kind)))
+    return frozenset()
+
+
+def _not_none(kind: Any) -> Any:
+    """The `T` of `T | None`."""
+    parts = [each for each in get_args(kind) if each is not NoneType] if _is_union(kind) else ()
+    return parts[0] if len(parts) == 1 else kind
+
+
+def _list_hook(kind: Any) -> Hook:
+    (item_kind,) = get_args(kind)
+    hook = hook_for(item_kind)
+    all_kept = _kept(item_kind).issuperset
+
+    def structure(value: Any, _: Any) -> Any:
+        if value.__class__ is not list:
+            raise RefusedError(f": expected an array, found {_named(value)}")
+        if all_kept(map(type, value)):
+            return value
+        try:
+            return [hook(item, item_kind) for item in value]
+        except RefusedError:
+            raise RefusedError(*_problems_of_items(value, hook, item_kind)) from None
+
+    return structure
+
+
+def _problems_of_items(value: list[object], hook: Hook, kind: object) -> list[str]:
+    problems: list[str] = []
+    for index, item in enumerate(value):
+        try:
+            hook(item, kind)
+        except RefusedError as refused:
+            problems.extend(f"[{index}]{problem}" for problem in refused.problems)
+    return problems
+
+
+def _union_hook(kind: Any) -> Hook:
+    """`T | None`, and `str | list[str]`: the first hook that takes the value wins."""
+    (first, first_kind), *others = [(hook_for(each), each) for each in get_args(kind) if each is not NoneType]
+    nullable = NoneType in get_args(kind)
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is None and nullable:
+            return None
+        for hook, each in others:
+            try:
+                return hook(value, each)
+            except RefusedError:
+                continue
+        return first(value, first_kind)
+
+    return structure
+
+
+def _str(value: Any, _: Any) -> str:
+    if type(value) is str:
+        return value
+    raise RefusedError(f": expected a string, found {_named(value)}")
+
+
+def _bool(value: Any, _: Any) -> bool:
+    if value is True or value is False:
+        return value
+    raise RefusedError(f": expected true or false, found {_named(value)}")
+
+
+def _int(value: Any, _: Any) -> int:
+    # Digits in a string are tolerated: servers send `expires_in` that way.
+    if type(value) is int:
+        return value
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    raise RefusedError(f": expected an integer, found {_named(value)}")
+
+
+def _datetime(value: Any, _: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        time = None
+    if time is None:
+        raise RefusedError(f": expected a date and time, found {_named(value)}")
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _as_it_is(value: Any, _: Any) -> Any:
+    return value
+
+
+def _object(value: Any, _: Any) -> dict[str, object]:
+    if type(value) is dict:
+        return cast("dict[str, object]", value)
+    raise RefusedError(f": expected an object, found {_named(value)}")
+
+
+_JSON_NAMES: Final[dict[type, str]] = {
+    NoneType: "null",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def _named(value: object) -> str:
+    return _JSON_NAMES.get(type(value), "something else")
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _is_list(kind: Any) -> bool:
+    return _origin(kind) is list
+
+
+def _is_dict(kind: Any) -> bool:
+    return kind is dict or _origin(kind) is dict
+
+
+def _is_union(kind: Any) -> bool:
+    return _origin(kind) is Union or _origin(kind) is UnionType
+
+
+def _origin(kind: Any) -> object:
+    return get_origin(kind)
+
+
+_converter = Converter()
+for _kind, _plain_hook in {str: _str, bool: _bool, int: _int, datetime: _datetime}.items():
+    _converter.register_structure_hook(_kind, _plain_hook)
+_converter.register_structure_hook_func(lambda kind: kind is object, _as_it_is)
+_converter.register_structure_hook_func(_is_dict, _object)
+_converter.register_structure_hook_factory(_is_model, _model_hook)
+_converter.register_structure_hook_factory(_is_list, _list_hook)
+_converter.register_structure_hook_factory(_is_union, _union_hook)
+
+
+@cache
+def hook_for(kind: Any) -> Hook:
+    """What makes a value of this kind of a JSON value, or raises `RefusedError`."""
+    return _converter.get_structure_hook(kind)
