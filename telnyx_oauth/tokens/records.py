@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import attrs
@@ -18,6 +18,7 @@ from ..protocol.token import TokenKey
 from ..transport.clock import Clock
 from .events import Announcer, PersistenceDegraded, RecordSetAside
 from .flight import Job
+from .stores.memory import MemoryStore
 from .stores.record import StoredGrant, TokenStore
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Records:
         self.family: StoredGrant | None = None
         """The one grant, as last seen: a store that fails or forgets does not lose it."""
         self._unsaved: dict[str, StoredGrant] = {}
+        self._turns = MemoryStore()
 
     def name(self, key: TokenKey) -> str:
         """The name of the record for a key."""
@@ -66,24 +68,30 @@ class Records:
 
     @asynccontextmanager
     async def held(self, job: Job) -> AsyncGenerator[bool]:
-        """The store's lock, or False where it cannot be had in time: then compare-and-swap alone protects."""
-        lock: AbstractAsyncContextManager[None] | None = None
+        """The record's lock. False where the store's cannot be had in time: then compare-and-swap alone protects."""
+        async with AsyncExitStack() as locks:
+            if self._one_for_all:
+                # Whatever the store can do, this process spends the one refresh token for one key after the other.
+                await locks.enter_async_context(self._turns.lock("", timeout=self._policy.flight_timeout))
+            yield await self._lock(job, locks)
+
+    async def _lock(self, job: Job, locks: AsyncExitStack) -> bool:
+        async def release(*_: object) -> None:
+            try:
+                await lock.__aexit__(None, None, None)
+            except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+                self._degraded(job, "unlock", exc)
+
         try:
             lock = self._store.lock(self.name(job.key), timeout=self._policy.lock_timeout)
             await lock.__aenter__()
         except TimeoutError:
-            lock = None
-        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-            lock = None
+            return False
+        except Exception as exc:  # noqa: BLE001 - as above
             self._degraded(job, "lock", exc)
-        try:
-            yield lock is not None
-        finally:
-            if lock is not None:
-                try:
-                    await lock.__aexit__(None, None, None)
-                except Exception as exc:  # noqa: BLE001 - as above
-                    self._degraded(job, "unlock", exc)
+            return False
+        locks.push_async_exit(release)
+        return True
 
     async def load(self, job: Job) -> StoredGrant | None:
         """What the store holds, or what is known without it."""

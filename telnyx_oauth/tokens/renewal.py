@@ -80,6 +80,7 @@ class Renewal:
         self._verifier = verifier
         self._demand_proof = demand_proof
         self._inherited = False
+        self._anchor = clock.wall() - clock.boot()
 
     def inherit(self) -> None:
         """This is a forked child now: the grant is the parent's, unless a store is between them."""
@@ -298,35 +299,38 @@ class Renewal:
         return ReauthenticationRequiredError(reason)
 
     async def _adoptable(self, job: Job, stored: StoredGrant | None) -> Renewed | None:
-        """Somebody else's token, if it will do; one that will do only for want of a better is offered and not
-        returned.
-        """
-        state, boot, wall = job.state(), self._clock.boot(), self._clock.wall()
-        if stored is None or stored.request != job.key.store_key or not is_bearer(stored.access_token):
-            return None
-        age = max(0.0, wall - stored.issued_at)
-        lifetime = None if stored.expires_at is None else stored.expires_at - stored.issued_at
-        left = lifetime if lifetime is None else lifetime - age
-        if left is not None and left <= 0:
-            return None
-        digest = freshness.digest_of(stored.access_token)
-        if digest in state.refused or not freshness.is_gain(
-            state, stored.access_token, boot=boot, wall=wall, lifetime=left
-        ):
+        """Somebody else's token, if it will do; one that will do only for want of a better is offered, not returned."""
+        found = None if stored is None else self._candidate(job, stored)
+        if found is None:
             return None
         try:
-            await self._prove(job, stored.access_token)
+            await self._prove(job, found.access_token)
         except TokenVerificationError:
             return None
-        number = job.number(stored.generation - 1)
-        since = (boot - age, wall - age)
-        found = Renewed(stored.access_token, stored.scopes, lifetime, *since, number, adopted=True)
-        _, mandatory, end = freshness.windows(lifetime, 0.0, self._policy)
-        scarce = left is not None and left < job.min_ttl < end
-        if age < mandatory and not scarce:
+        _, mandatory, end = freshness.windows(found.lifetime, 0.0, self._policy)
+        age = self._clock.boot() - found.since_boot
+        if age < mandatory and not end - age < job.min_ttl < end:
             return found
         job.offer(found)
         return None
+
+    def _candidate(self, job: Job, stored: StoredGrant) -> Renewed | None:
+        """The stored token, if it is another than this manager's, was not refused, and lives longer."""
+        if stored.request != job.key.store_key or not is_bearer(stored.access_token):
+            return None
+        # A wall clock that was set back since this process began would give an expired token new life.
+        boot = self._clock.boot()
+        state, wall = job.state(), max(self._clock.wall(), boot + self._anchor)
+        age = max(0.0, wall - stored.issued_at)
+        lifetime = None if stored.expires_at is None else stored.expires_at - stored.issued_at
+        left = lifetime if lifetime is None else lifetime - age
+        known = state.token is not None and state.token.access_token == stored.access_token
+        refused = freshness.digest_of(stored.access_token) in state.refused
+        gain = freshness.is_gain(state, stored.access_token, boot=boot, wall=wall, lifetime=left)
+        if known or refused or not gain or (left is not None and left <= 0):
+            return None
+        number = job.number(stored.generation - 1)
+        return Renewed(stored.access_token, stored.scopes, lifetime, boot - age, wall - age, number, adopted=True)
 
 
 def is_unknown(error: TelnyxError) -> bool:

@@ -398,6 +398,39 @@ def test_two_scopes_of_one_grant_never_spend_it_at_the_same_time(world):
     world.run(main())
 
 
+@pytest.mark.parametrize("broken", [set(), {"lock"}, {"lock", "load", "swap"}])
+def test_a_failing_lock_lets_nobody_in_this_process_spend_it_twice(world, broken):
+    async def main():
+        store = Faulty()
+        store.broken = broken
+        manager = world.manager(world.refresh(), store=store)
+        await asyncio.gather(*(manager.get(scopes=f"s{n}") for n in range(3)))
+        assert world.server.peak["r0"] == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize("broken", [set(), {"load"}])
+def test_a_wall_clock_set_back_revives_no_stored_token(world, broken):
+    async def main():
+        store = Faulty()
+        manager, other = world.manager(world.refresh(), store=store), world.manager(world.refresh(), store=store)
+        await manager.get()
+        await asyncio.sleep(150)
+        world.clock.jump(-140)
+        store.broken = broken
+        assert (await manager.get()).access_token == "t2"
+        world.clock.jump(-140)
+        await asyncio.sleep(150)
+        store.broken = set()
+        assert (await other.get()).access_token == "t3"
+        await manager.aclose()
+        await other.aclose()
+
+    world.run(main())
+
+
 def test_two_people_never_meet_in_one_store(world):
     async def main():
         store = Faulty()
