@@ -570,3 +570,17 @@ def test_these_kinds_can_be_asked_for(kind):
 def test_a_kind_that_no_answer_can_be_read_as_is_refused_before_anything_is_sent(kind):
     with pytest.raises(TypeError, match="cast_to"):
         check_kind(kind)
+
+
+@pytest.mark.parametrize("content, kind, value", [(b"true", bool, True), (b"7", int, 7), (b'["a"]', list[str], ["a"])])
+def test_a_bare_value_can_be_asked_for(content, kind, value):
+    assert decode(Response(200, content=content), kind) == value
+
+
+def test_a_bare_value_of_another_kind_is_refused():
+    with pytest.raises(APIResponseValidationError, match=r"\$: expected true or false, found a string"):
+        decode(Response(200, content=b'"true"'), bool)
+
+
+def test_text_among_other_kinds_is_kept():
+    assert decode(Response(200, content=b'["a", ["b"], null]'), list[str | list[str] | None]) == ["a", ["b"], None]
