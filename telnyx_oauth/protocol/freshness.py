@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from ..errors import ReauthenticationRequiredError
 from .token import Token
 
 
@@ -301,6 +302,8 @@ def phase(state: Snapshot, *, boot: float, wall: float) -> Phase:
     if state.remaining(boot, wall) > 0:
         age = state.age(boot, wall)
         return Phase.FRESH if age < state.advisory else Phase.ADVISORY if age < state.mandatory else Phase.MANDATORY
+    if isinstance(state.error, ReauthenticationRequiredError) and not state.renewing:
+        return Phase.REAUTH_REQUIRED
     if boot < state.urgent_boot:
         return Phase.BACKOFF
     if state.renewing:
