@@ -46,7 +46,7 @@ class Auth(Enum):
     """The OAuth client's own credentials, else nobody: never the API key (the token endpoint)."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Call:
     """One call, before anything about the client that makes it is known.
 
@@ -69,7 +69,7 @@ class Call:
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Extras:
     """What one caller adds to one call; it wins over everything else. With `stream` the answer's body stays on the wire."""
 
@@ -110,23 +110,17 @@ def texts(parameters: Mapping[str, str | Omit]) -> dict[str, str]:
 
 def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str | None) -> Request:
     """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
-    try:
-        return _request(call, defaults, extras, authorization)
-    except UnicodeEncodeError:
-        pass  # Python's own error holds the text, which may be a secret.
-    raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
-
-
-def _request(call: Call, defaults: Defaults, extras: Extras, authorization: str | None) -> Request:
     url = join(defaults.base_url, call.path)
     shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
-    pairs = _query(call, defaults, extras)
+    encoded = _encoded(call, defaults, extras)
+    if encoded is None:
+        raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+    pairs, content, content_type = encoded
     if pairs:
         url += ("&" if "?" in url else "?") + pairs
     headers = dict(defaults.headers)
     if call.accept != "application/json":
         headers["Accept"] = call.accept
-    content, content_type = _content(call, extras)
     if content_type:
         headers["Content-Type"] = content_type
     if authorization is not None:
@@ -141,13 +135,25 @@ def _request(call: Call, defaults: Defaults, extras: Extras, authorization: str 
         content,
         defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout),
         stream=extras.stream,
-        secrets=tuple(filter(None, _secrets(call, extras, headers))),
+        secrets=call.secrets,
     )
 
 
-def _secrets(call: Call, extras: Extras, headers: Mapping[str, str]) -> Iterable[str]:
-    yield from call.secrets
-    for name, value in headers.items():
+def _encoded(call: Call, defaults: Defaults, extras: Extras) -> tuple[str, bytes, str] | None:
+    try:
+        return (_query(call, defaults, extras), *_content(call, extras))
+    except UnicodeEncodeError:  # it holds the text, which may be a secret
+        return None
+
+
+def secrets_of(call: Call, extras: Extras, request: Request) -> set[str]:
+    """What must not be seen again of a call and of the request that it became."""
+    return set(_secrets(call, extras, request)) - {""}
+
+
+def _secrets(call: Call, extras: Extras, request: Request) -> Iterable[str]:
+    yield from request.secrets
+    for name, value in request.headers.items():
         if name.lower() in _CREDENTIALS:
             yield from secrets_in(value)
     for body in (call.body, extras.body):

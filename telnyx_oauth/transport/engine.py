@@ -16,7 +16,7 @@ from ..errors import (
 )
 from ..messages import ENDED_EARLY, Request, Response, Send
 from ..protocol.bearer import basic_credentials, bearer, parse_challenges
-from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare
+from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
 from ..protocol.codec import decode
 from ..protocol.failures import error_from
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
@@ -64,7 +64,7 @@ class Identity:
     tokens: Tokens | None = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Answer:
     """What came of a call: the last request, its response, and how many attempts went before."""
 
@@ -118,7 +118,7 @@ class Engine:
         response = answer.response
         if response.status_code < 300 or (call.redirects and response.status_code < 400):
             return answer
-        raise self._error(call, answer)
+        raise self._error(call, extras, answer)
 
     async def _other_form(self, call: Call, extras: Extras, first: Answer) -> Answer:
         """After a 404 on the documented form: one try of the other. What answers first is remembered."""
@@ -221,11 +221,11 @@ class Engine:
                 case _:
                     assert_never(decision)
 
-    def _error(self, call: Call, answer: Answer) -> APIStatusError:
+    def _error(self, call: Call, extras: Extras, answer: Answer) -> APIStatusError:
         return error_from(
             answer.response,
             token_endpoint=call.auth is Auth.TOKEN,
-            secrets=answer.request.secrets,
+            secrets=secrets_of(call, extras, answer.request),
             now=self._clock.wall(),
         )
 
