@@ -10,7 +10,7 @@ from telnyx_oauth.sandbox import Sandbox
 
 
 async def test_a_grant_that_is_gone_says_that_a_person_must_sign_in():
-    with Sandbox() as telnyx:
+    async with Sandbox() as telnyx:
         http = HttpTransport()
         source = RefreshToken(
             http, f"{telnyx.base_url}/oauth/token", telnyx.client_id, telnyx.client_secret, refresh_token="revoked"
