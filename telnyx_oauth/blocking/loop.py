@@ -54,11 +54,21 @@ def _started() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
     loop = asyncio.new_event_loop()
     # In debug mode asyncio would tell people who have no code on this loop which of its steps took long.
     loop.slow_callback_duration = inf
-    thread = threading.Thread(target=_serve, args=(loop,), name="telnyx_oauth", daemon=True)
+    # Taken once, by who closes the loop in the end: its thread, or we, should that never begin.
+    ownership = threading.Lock()
+
+    def serve() -> None:
+        if ownership.acquire(blocking=False):
+            _serve(loop)
+
+    thread = threading.Thread(target=serve, name="telnyx_oauth", daemon=True)
     try:
         thread.start()
-    except BaseException:  # no thread can be had, now or any more
-        loop.close()
+    except BaseException:  # no thread can be had, now or any more; or Ctrl-C, and then there may be one
+        if ownership.acquire(blocking=False):
+            loop.close()
+        else:
+            loop.call_soon_threadsafe(loop.stop)
         raise
     return loop, thread
 
@@ -104,8 +114,8 @@ class Hop(Generic[_T]):
                 "A blocking call was made on the event loop that would have to serve it. Await AsyncTelnyx here."
             )
         self._loop = loop
-        _waiting.add(self)
         try:
+            _waiting.add(self)
             self._ask(loop)
             while not self._answered.acquire(timeout=_PATIENCE):
                 pass
