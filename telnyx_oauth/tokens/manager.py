@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 import attrs
 
-from ..errors import TokenBackoffError, TokenRejectedError
+from ..errors import ReauthenticationRequiredError, TokenBackoffError, TokenRejectedError
 from ..messages import Response
 from ..protocol import freshness
 from ..protocol.freshness import (
@@ -36,6 +36,7 @@ from .stores.record import TokenStore
 from .tower import Entry, Tower, code_of
 
 _SYSTEM: Final = SystemClock()
+_WITHOUT_TOKEN: Final = (Phase.EMPTY, Phase.EXPIRED, Phase.REJECTED, Phase.BACKOFF)
 
 
 @attrs.frozen
@@ -180,7 +181,10 @@ class TokenManager:
             return Phase.CLOSED
         if flight is not None and flight.job.resolving:
             return Phase.RESOLVING
-        return freshness.phase(state, boot=boot, wall=wall)
+        found = freshness.phase(state, boot=boot, wall=wall)
+        if found in _WITHOUT_TOKEN and isinstance(state.error, ReauthenticationRequiredError):
+            return Phase.REAUTH_REQUIRED
+        return found
 
     # -- changing
 

@@ -254,6 +254,7 @@ def test_invalid_grant_ends_in_reauthentication_and_nothing_more_is_sent(world):
         assert caught.value.reason == "invalid_grant"
         assert world.told(ReauthenticationRequired)[0].reason == "invalid_grant"
         assert manager.status().last_error == "reauthentication_required"
+        assert manager.status().phase is Phase.REAUTH_REQUIRED
         for _ in range(20):
             await asyncio.sleep(3)
             with pytest.raises(ReauthenticationRequiredError):
@@ -309,9 +310,11 @@ def test_a_valid_access_token_outlives_its_refresh_token(world):
         world.server.alive.clear()
         await asyncio.sleep(96)
         assert await manager.get() is token
+        assert manager.status().phase is Phase.MANDATORY
         await asyncio.sleep(10)
         with pytest.raises(ReauthenticationRequiredError):
             await manager.get()
+        assert manager.status().phase is Phase.REAUTH_REQUIRED
         await manager.aclose()
 
     world.run(main())
