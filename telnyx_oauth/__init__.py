@@ -111,16 +111,14 @@ if TYPE_CHECKING:
     )
     from .tokens.flow import AuthorizationFlow
     from .tokens.loopback import sign_in
-    from .tokens.manager import (
-        TokenManager,
-        TokenStatus,
-    )
+    from .tokens.manager import TokenManager
     from .tokens.sources import (
         ApiKey,
         AuthorizationCode,
         ClientCredentials,
         RefreshToken,
     )
+    from .tokens.status import TokenStatus
     from .tokens.stores.encrypted import EncryptedStore
     from .tokens.stores.file import FileStore
     from .tokens.stores.keyring import KeyringStore
@@ -292,8 +290,9 @@ _PLACES: Final = {
     "tokens.discovery": "discover discover_resource",
     "tokens.flow": "AuthorizationFlow",
     "tokens.loopback": "sign_in",
-    "tokens.manager": "TokenManager TokenStatus",
+    "tokens.manager": "TokenManager",
     "tokens.sources": "ApiKey AuthorizationCode ClientCredentials RefreshToken",
+    "tokens.status": "TokenStatus",
     "tokens.stores.encrypted": "EncryptedStore",
     "tokens.stores.file": "FileStore",
     "tokens.stores.keyring": "KeyringStore",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..protocol.token import Token
-from ..tokens.manager import TokenManager, TokenStatus
+from ..tokens.manager import TokenManager
+from ..tokens.status import TokenStatus
 from .bridge import Twin, blocking, takes
 
 

@@ -32,29 +32,12 @@ from .flight import Flight, replica
 from .home import Home
 from .renewal import IssuedVerifier, Renewal
 from .sources import ApiKey, TokenSource
+from .status import TokenStatus
 from .stores.record import TokenStore
 from .tower import Entry, Tower, code_of
 
 _SYSTEM: Final = SystemClock()
 _WITHOUT_TOKEN: Final = (Phase.EMPTY, Phase.EXPIRED, Phase.REJECTED, Phase.BACKOFF)
-
-
-@attrs.frozen
-class TokenStatus:
-    """What is served for a key, and why. Holds no secret; times are Unix seconds, durations seconds."""
-
-    key: TokenKey
-    phase: Phase
-    generation: int | None
-    scopes: frozenset[str]
-    expires_at: float | None
-    expires_in: float
-    renewing: bool
-    waiters: int
-    failures: int
-    retry_in: float
-    last_error: str | None
-    durable: bool
 
 
 class TokenManager:
