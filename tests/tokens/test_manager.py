@@ -914,3 +914,67 @@ def test_the_default_clock_is_the_systems():
         await manager.aclose()
 
     asyncio.run(main())
+
+
+def test_waiters_with_one_timeout_leave_each_at_its_own_time(world):
+    async def main():
+        world.server.latency = 100
+        manager = world.manager()
+        ended = []
+
+        async def ask(timeout):
+            with pytest.raises(TokenWaitTimeoutError):
+                await manager.get(timeout=timeout)
+            ended.append(round(world.loop.now - 1000, 3))
+
+        waiting = []
+        for _ in range(3):
+            waiting += [asyncio.ensure_future(ask(2)), asyncio.ensure_future(ask(3.5))]
+            await asyncio.sleep(0.5)
+        cancelled = asyncio.ensure_future(manager.get(timeout=2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(*waiting)
+        assert ended == [2, 2.5, 3, 3.5, 4, 4.5]
+        await manager.aclose(drain=0)
+
+    world.run(main())
+
+
+def test_a_token_that_was_never_kept_can_be_rejected_too(world):
+    async def main():
+        manager = world.manager()
+        world.server.lifetime = 0
+        token = await manager.get()
+        assert (await manager.replace(token)).access_token == "t2"
+        await manager.forget()
+        world.server.lifetime = 100
+        world.server.extra = {"access_token": "t2"}
+        with pytest.raises(TokenRejectedError):
+            await manager.replace(Token("t2", generation=2, key=token.key))
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_an_observer_that_raises_is_logged_and_harms_nobody(world, caplog):
+    class Observer:
+        def __call__(self, event):
+            pass
+
+        def joined(self, flight):
+            raise RuntimeError("observer")
+
+    async def main():
+        manager = world.manager(hooks=[Observer()])
+        assert (await manager.get()).access_token == "t1"
+        await manager.aclose()
+
+    world.run(main())
+    assert "a token hook failed: RuntimeError" in caplog.text
+
+
+def test_an_api_key_is_a_source_that_works_alone():
+    source = ApiKey("KEY")
+    assert asyncio.run(source(source.key)) == TokenGrant("KEY")
+    assert "KEY" not in repr(source) + repr(source.grant)

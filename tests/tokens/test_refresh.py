@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
@@ -872,3 +873,130 @@ def test_a_stored_token_is_proven_as_well(world):
 def test_refresh_source_has_a_repr_without_its_token(world):
     source = RefreshToken(world.server.send, ENDPOINT, "client", refresh_token="very-secret")
     assert "very-secret" not in repr(source) + repr(source.key)
+
+
+def test_a_lock_that_cannot_be_let_go_is_told_of_and_the_token_is_used(world):
+    class Sticky(Faulty):
+        @asynccontextmanager
+        async def lock(self, key, *, timeout):
+            yield
+            raise OSError
+
+    async def main():
+        manager = world.manager(world.refresh(), store=Sticky())
+        assert (await manager.get()).access_token == "t1"
+        assert [event.operation for event in world.told(PersistenceDegraded)] == ["unlock"]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_store_that_lost_the_record_does_not_lose_the_grant(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        await manager.get()
+        store._records.clear()
+        await asyncio.sleep(101)
+        assert (await manager.get()).access_token == "t2"
+        assert spent(world) == ["r0", "r1"]
+        assert store.only().refresh_token == "r2"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_could_not_be_saved_is_used_before_an_older_record(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        await manager.get()
+        await asyncio.sleep(101)
+        store.broken = {"swap"}
+        await manager.get()
+        world.jitter = 1.0
+        await asyncio.sleep(97)
+        store.broken = {"swap-grant"}
+        assert (await manager.get()).access_token == "t3"
+        assert spent(world) == ["r0", "r1", "r2"]
+        store.broken = set()
+        await manager.aclose()
+        assert store.only().refresh_token == "r3"
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(("newer", "kept"), [(True, "theirs"), (False, "r1")])
+def test_a_record_changed_meanwhile_gives_way_to_what_is_newer(world, newer, kept):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        issued_at = world.clock.wall() + 10 if newer else 0.0
+        store.put(attrs.evolve(store.only(), refresh_token="theirs", issued_at=issued_at))
+        assert (await waiting).access_token == "t1"
+        assert store.only().refresh_token == kept
+        assert manager.status().durable
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_store_that_never_stops_changing_is_given_up_for_now(world):
+    async def main():
+        store = Faulty()
+        original = store.compare_and_swap
+
+        async def swap(key, expected, new):
+            if not new.intent:
+                raise StoreConflictError
+            return await original(key, expected, new)
+
+        store.compare_and_swap = swap
+        manager = world.manager(world.refresh(), store=store)
+        assert (await manager.get()).access_token == "t1"
+        assert manager.status().durable is False
+        store.compare_and_swap = original
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_grant_forgotten_amid_its_renewal_is_not_written_again(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        world.server.faults.append("429")
+        await manager.forget()
+        assert (await waiting).access_token == "t1"
+        assert not store._records
+        again = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        await manager.forget()
+        with pytest.raises(RateLimitError):
+            await again
+        assert not store._records
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_refresh_source_alone_begins_with_what_makes_its_first_grant(world):
+    async def main():
+        world.server.rotation = "strict"
+        code = AuthorizationCode(world.server.send, ENDPOINT, "client", code="c0de", clock=world.clock)
+        source = world.refresh(None, first=code)
+        assert (await source(source.key)).access_token == "t1"
+        assert (await source(source.key)).access_token == "t2"
+        assert spent(world) == [None, "r1"]
+        nothing = world.refresh(None)
+        with pytest.raises(ReauthenticationRequiredError, match="no_refresh_token"):
+            await nothing(nothing.key)
+
+    world.run(main())
