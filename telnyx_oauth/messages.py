@@ -23,7 +23,7 @@ ENDED_EARLY: Final = "the body ended early or could not be decoded"
 """The `Response.fault` that another attempt may mend."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Timeout:
     """How long one attempt may take, in seconds; `None` is no limit.
 

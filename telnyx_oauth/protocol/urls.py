@@ -12,6 +12,8 @@ QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
 WELL_KNOWN: Final = "/.well-known/"
 # RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
 _BAD_IN_URL: Final = re.compile(r"[^\x21-\x7e]|[\"<>\\^`]")
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
+_BAD_IN_PATH: Final = re.compile(rf"{_BAD_IN_URL.pattern}|#")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
@@ -52,13 +54,14 @@ def join(base_url: str, path: str) -> str:
 
     Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
     """
-    if _BAD_IN_URL.search(path) or "#" in path:
+    if _BAD_IN_PATH.search(path):
         raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
-    if _ABSOLUTE.match(path):
+    if "://" in path and _ABSOLUTE.match(path):
         if origin(path) != origin(base_url) or "@" in urlsplit(path).netloc:
             raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
         return path
-    path = f"/{path.removeprefix('/')}"
+    if not path.startswith("/"):
+        path = f"/{path}"
     return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
 
 
@@ -86,6 +89,8 @@ def segment(value: str, name: str) -> str:
         raise TypeError(f"`{name}` must be a str, not {type(value).__name__}")
     if value in ("", ".", ".."):
         raise ValueError(f"`{name}` must not be {value!r}" if value else f"`{name}` must not be empty")
+    if _UNRESERVED.fullmatch(value):
+        return value
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:

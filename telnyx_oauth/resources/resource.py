@@ -35,9 +35,12 @@ class Resource:
         self._engine = engine
         self._form = form
 
-    async def _send(self, call: Call, kind: type[_T], extras: Extras) -> _T:
+    def _send(self, call: Call, kind: type[_T], extras: Extras) -> Awaitable[_T]:
         if self._form is Form.PARSED:
-            return await self._engine.send(call, kind, extras)
+            return self._engine.send(call, kind, extras)
+        return self._send_raw(call, kind, extras)
+
+    async def _send_raw(self, call: Call, kind: type[_T], extras: Extras) -> _T:
         answer = await self._engine.exchange(call, self._streaming(extras))
 
         def parse(answer: Answer) -> _T:

@@ -55,7 +55,7 @@ class HttpTransport:
 
     async def __call__(self, request: Request) -> Response:
         """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
-        session = self._given or await self._session()
+        session = self._given or self._open_session() or await self._session()
         if session.closed:
             raise ClientClosedError("The given `http_session`")
         proxy = self._proxy_for(request)
@@ -76,27 +76,17 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             error = _named(exc, request.info)
         else:
-            return await self._received(answer, request)
+            # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
+            if not (request.stream and answer.status < 300):
+                return await _received(answer, request)
+            body = _Body(answer, request.info)
+            return Response(answer.status, answer.headers, b"", request.info, _version(answer), body)
         # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
         raise error
 
-    async def _received(self, answer: aiohttp.ClientResponse, request: Request) -> Response:
-        version = "HTTP/1.1" if answer.version is None else f"HTTP/{answer.version.major}.{answer.version.minor}"
-        # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
-        if request.stream and answer.status < 300:
-            body = _Body(answer, request.info)
-            return Response(answer.status, answer.headers, b"", request.info, version, body)
-        try:
-            content, fault = await _read(answer, request.max_bytes)
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            answer.close()
-            error = _named(exc, request.info)
-        except BaseException:
-            answer.close()
-            raise
-        else:
-            return Response(answer.status, answer.headers, content, request.info, version, None, fault)
-        raise error
+    def _open_session(self) -> aiohttp.ClientSession | None:
+        kept = self._sessions.get(asyncio.get_running_loop())
+        return None if kept is None or kept.session.closed else kept.session
 
     async def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -223,6 +213,28 @@ def _proxy_address(text: str) -> str | None:
     except ValueError:
         return None
     return str(url) if url.scheme in ("http", "https") and url.host else None
+
+
+async def _received(answer: aiohttp.ClientResponse, request: Request) -> Response:
+    """The answer with its body read."""
+    try:
+        content, fault = await _read(answer, request.max_bytes)
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        answer.close()
+        error = _named(exc, request.info)
+    except BaseException:
+        answer.close()
+        raise
+    else:
+        return Response(answer.status, answer.headers, content, request.info, _version(answer), None, fault)
+    raise error
+
+
+def _version(answer: aiohttp.ClientResponse) -> str:
+    version = answer.version
+    if version is None or version == aiohttp.HttpVersion11:
+        return "HTTP/1.1"
+    return f"HTTP/{version.major}.{version.minor}"
 
 
 async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:
