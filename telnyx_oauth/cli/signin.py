@@ -143,7 +143,6 @@ async def _forget(profile: Profile) -> None:
 
 def _flow(profile: Profile) -> AuthorizationFlow:
     from ..tokens.flow import AuthorizationFlow
-    from ..tokens.manager import TokenManager
 
     # The profile has no secret; a confidential client's is where its id is.
     confidential = profile.client_id and os.environ.get("TELNYX_CLIENT_ID") == profile.client_id

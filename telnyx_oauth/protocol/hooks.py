@@ -28,7 +28,7 @@ class RefusedError(ValueError):
         self.problems = problems
 
 
-def is_readable(kind: object) -> bool:
+def is_readable(kind: Any) -> bool:
     """Whether there is a hook for a kind of value."""
     if _is_list(kind) or _is_union(kind):
         return all(map(is_readable, get_args(kind)))
