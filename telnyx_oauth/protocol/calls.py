@@ -112,7 +112,7 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str |
     """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
     url = join(defaults.base_url, call.path)
     shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
-    encoded = _encoded(call, defaults, extras)
+    encoded = _encoded(call, defaults, extras) if _is_more_than_a_path(call, defaults, extras) else ("", b"", "")
     if encoded is None:
         raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
     pairs, content, content_type = encoded
@@ -136,6 +136,17 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str |
         defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout),
         stream=extras.stream,
         secrets=call.secrets,
+    )
+
+
+def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool:
+    return bool(
+        call.query
+        or call.form is not None
+        or call.body is not omit
+        or defaults.query
+        or extras.query
+        or extras.body is not None
     )
 
 

@@ -31,7 +31,16 @@ def decode(response: Response, kind: type[_T], *, url: str = "") -> _T:
     value = _parsed(_whole(response))
     if value is _NO_JSON:
         raise APIResponseValidationError((_no_json(response),), response=response)
-    return from_json(value, kind, response)
+    hashable: Any = kind
+    try:
+        typed: _T = hook_for(hashable)(value, kind)
+    except RefusedError as refused:
+        problems = [f"${problem}" for problem in refused.problems]
+    else:
+        return typed
+    if len(problems) > _MOST_PROBLEMS:
+        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
+    raise APIResponseValidationError(tuple(problems), response=response)
 
 
 def _parsed(response: Response) -> object:
@@ -81,17 +90,6 @@ _SPECIAL: Final[dict[object, Callable[[Response, str], object]]] = {
     str: lambda response, url: _whole(response).text(),  # noqa: ARG005
     OAuthRetrieveAuthorizeResponse: _authorize_response,
 }
-
-
-def from_json(value: object, kind: type[_T], response: Response) -> _T:
-    """A decoded JSON value as a `kind`; `response` is what an error will speak of."""
-    try:
-        return cast("_T", hook_for(cast("Any", kind))(value, kind))
-    except RefusedError as refused:
-        problems = [f"${problem}" for problem in refused.problems]
-    if len(problems) > _MOST_PROBLEMS:
-        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
-    raise APIResponseValidationError(tuple(problems), response=response)
 
 
 def _no_json(response: Response) -> str:

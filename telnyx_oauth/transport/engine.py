@@ -112,7 +112,7 @@ class Engine:
         if self.closed:
             raise ClientClosedError
         form = self.shared.forms.get(call.resource, call.resource)
-        answer = await self._identified(_under(call, form), extras)
+        answer = await self._identified(call if form == call.resource else _under(call, form), extras)
         if call.resource and call.resource not in self.shared.forms:
             answer = await self._other_form(call, extras, answer)
         response = answer.response
@@ -134,7 +134,7 @@ class Engine:
 
     async def _identified(self, call: Call, extras: Extras) -> Answer:
         """The answer to a call made under the client's identity; a refused token is replaced, once."""
-        if self._own_authorization or names(extras.headers, "authorization"):
+        if self._own_authorization or (extras.headers and names(extras.headers, "authorization")):
             return await self._attempted(call, extras, None)
         tokens = self.identity.tokens
         if tokens is None or not self._carries_token(call, extras):
@@ -235,8 +235,6 @@ def _names_a_client(call: Call, extras: Extras) -> bool:
 
 
 def _under(call: Call, form: str) -> Call:
-    if form == call.resource:
-        return call
     return attrs.evolve(call, path=form + call.path.removeprefix(call.resource))
 
 
