@@ -84,6 +84,30 @@ def test_every_operation_works_in_all_three_forms(operation):
         assert isinstance(answer, operation.kind)
 
 
+def test_pages_are_fetched_concurrently_on_request(telnyx, keyed):
+    every = list(keyed.oauth_clients.list(page_size=1))
+    telnyx.requests.clear()
+    page = keyed.oauth_clients.list(page_size=1)
+    assert list(page.concurrently(8)) == every
+    assert len(telnyx.requests) == 3
+    with pytest.raises(ValueError, match="1 or more"):
+        page.concurrently(0)
+
+
+def test_who_stops_among_pages_leaves_nothing_behind(telnyx, keyed):
+    telnyx.requests.clear()
+    items = keyed.oauth_clients.list(page_size=1).concurrently(8)
+    next(items)
+    assert len(telnyx.requests) == 1
+    next(items)
+    items.close()
+    assert len(telnyx.requests) <= 3
+    abandoned = keyed.oauth_clients.list(page_size=1).concurrently(8)
+    next(abandoned)
+    keyed.close()
+    abandoned.close()
+
+
 def test_pages_go_on_to_the_end(telnyx, keyed):
     page = keyed.oauth_clients.list(page_size=1)
     assert (page.has_next_page(), page.meta.total_pages, len(page.data)) == (True, 3, 1)

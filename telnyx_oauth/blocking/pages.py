@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import TypeVar
 
-from ..transport.pager import AsyncPage, PageData
+from ..transport.pager import AsyncPage, PageData, ahead
 from .loop import Lease
 
 _T = TypeVar("_T")
@@ -34,3 +34,25 @@ class Page(PageData[_T]):
     def __iter__(self) -> Iterator[_T]:
         for page in self.iter_pages():
             yield from page.data
+
+    def concurrently(self, pages: int) -> Generator[_T]:
+        """The items of this page and of all pages after it, in order, with up to `pages` pages fetched ahead at once.
+
+        Nothing is fetched before the second page is needed, nor after you stop; what is on its way then is given up when the
+        iterator is closed (`contextlib.closing`) or collected. An error comes where its page's items would have come.
+        Raises `ValueError` unless `pages` is 1 or more.
+        """
+        return self._items(ahead(self._page._listing, self._page, pages))
+
+    def _items(self, pages: AsyncGenerator[AsyncPage[_T]]) -> Generator[_T]:
+        async def following() -> AsyncPage[_T] | None:
+            return await anext(pages, None)
+
+        try:
+            while (page := self._lease.run(following)) is not None:
+                yield from page.data
+        except GeneratorExit:
+            # Nothing is waited for: it may be the garbage collector that ends this, in any thread.
+            if self._lease.is_held:
+                self._lease.start(pages.aclose)
+            raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -65,10 +68,13 @@ class PageData(Generic[_T]):
 
     def next_page_info(self) -> PageInfo | None:
         """What to ask for to get the next page, or `None` after the last."""
+        return PageInfo({"page[number]": self._number + 1}) if self._number < self._last_number else None
+
+    @property
+    def _last_number(self) -> int:
+        """The number of the last page, as far as this one knows."""
         total = None if self.meta is None else self.meta.total_pages
-        if not self.data or total is None or self._number >= total:
-            return None
-        return PageInfo({"page[number]": self._number + 1})
+        return total if self.data and total is not None else self._number
 
     def to_dict(self) -> dict[str, object]:
         """The page as the API sent it."""
@@ -105,6 +111,15 @@ class AsyncPage(PageData[_T]):
             for item in page.data:
                 yield item
 
+    def concurrently(self, pages: int) -> AsyncGenerator[_T]:
+        """The items of this page and of all pages after it, in order, with up to `pages` pages fetched ahead at once.
+
+        Nothing is fetched before the second page is needed, nor after you stop; what is on its way then is given up when the
+        iterator is closed (`contextlib.aclosing`) or collected. An error comes where its page's items would have come.
+        Raises `ValueError` unless `pages` is 1 or more.
+        """
+        return _items(ahead(self._listing, self, pages))
+
 
 class AsyncPaginator(Generic[_T]):
     """A list that is not fetched yet: `await` it for a page, or go over all items with `async for`."""
@@ -118,6 +133,10 @@ class AsyncPaginator(Generic[_T]):
     async def __aiter__(self) -> AsyncIterator[_T]:
         async for item in await self:
             yield item
+
+    def concurrently(self, pages: int) -> AsyncGenerator[_T]:
+        """All items, in order, with up to `pages` pages fetched ahead at once, as `AsyncPage.concurrently` does it."""
+        return _items(ahead(self._listing, None, pages))
 
 
 class Listing(Generic[_T]):
@@ -142,10 +161,17 @@ class Listing(Generic[_T]):
 
     async def after(self, previous: PageBody[_T], number: int) -> AsyncPage[_T]:
         """Page `number`, which follows `previous`."""
+        return self.following(previous, number, await self.ask(number))
+
+    async def ask(self, number: int) -> Answer:
+        """The answer to the call for page `number`."""
         call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
         # The user's own page number in extra_query would win, and fetch the same page again and again.
         own = {name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"}
-        answer = await self._engine.exchange(call, attrs.evolve(self._extras, query=own))
+        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own))
+
+    def following(self, previous: PageBody[_T], number: int, answer: Answer) -> AsyncPage[_T]:
+        """The page that an answer to `ask` holds. Raises `APIResponseValidationError` unless it can follow `previous`."""
         body = decode(answer.response, self._kind)
         told = None if body.meta is None else body.meta.page_number
         if told not in (None, number):
@@ -153,6 +179,45 @@ class Listing(Generic[_T]):
         if body.data and body.data == previous.data:
             raise _repeated(f"$.data: page {number} has the items of the page before it", answer.response)
         return AsyncPage(self, body, number)
+
+
+def ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) -> AsyncGenerator[AsyncPage[_T]]:
+    """`page`, or the first, and all after it. `most` bounds the pages that are on their way or wait to be looked at."""
+    if most < 1:
+        raise ValueError("`pages` must be 1 or more")
+    return _ahead(listing, page, most)
+
+
+async def _items(pages: AsyncGenerator[AsyncPage[_T]]) -> AsyncGenerator[_T]:
+    # An `async for` that is left does not close what it goes over.
+    async with aclosing(pages):
+        async for page in pages:
+            for item in page.data:
+                yield item
+
+
+async def _ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) -> AsyncGenerator[AsyncPage[_T]]:
+    page = page or await listing.first()
+    yield page
+    under_way: deque[asyncio.Task[Answer]] = deque()
+
+    def ask_for_more(page: AsyncPage[_T]) -> None:
+        # The newest page's word on how many there are counts: the list may grow or shrink meanwhile.
+        first, last = page._number + len(under_way) + 1, page._number + most
+        for number in range(first, min(last, page._last_number) + 1):
+            under_way.append(asyncio.create_task(listing.ask(number)))
+
+    try:
+        ask_for_more(page)
+        while page.has_next_page():
+            page = listing.following(page._body, page._number + 1, await under_way[0])
+            under_way.popleft()
+            ask_for_more(page)
+            yield page
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _repeated(problem: str, response: Response) -> APIResponseValidationError:

@@ -72,6 +72,8 @@ def lists(client: Telnyx) -> None:
         assert_type(item, OAuthClient)
     for following in client.oauth_grants.list().iter_pages():
         assert_type(following, Page[OAuthGrant])
+    for item in page.concurrently(8):
+        assert_type(item, OAuthClient)
 
 
 async def async_lists(client: AsyncTelnyx) -> None:
@@ -82,6 +84,10 @@ async def async_lists(client: AsyncTelnyx) -> None:
         assert_type(item, OAuthClient)
     async for page in (await paginator).iter_pages():
         assert_type(page, AsyncPage[OAuthClient])
+        async for item in page.concurrently(8):
+            assert_type(item, OAuthClient)
+    async for item in paginator.concurrently(8):
+        assert_type(item, OAuthClient)
 
 
 def raw(client: Telnyx) -> None:
