@@ -38,8 +38,8 @@ class Page(PageData[_T]):
     def concurrently(self, pages: int) -> Generator[_T]:
         """The items of this page and of all pages after it, in order, with up to `pages` pages fetched ahead at once.
 
-        Nothing is fetched before the second page is needed, nor after you stop; what is on its way then is given up when the
-        iterator is closed (`contextlib.closing`) or collected. An error comes where its page's items would have come.
+        Nothing is fetched before the second page is needed, nor after you stop; what is then on its way is given up once the
+        iterator is closed or collected. An error comes where its page's items would have come.
         Raises `ValueError` unless `pages` is 1 or more.
         """
         return self._items(ahead(self._page._listing, self._page, pages))
