@@ -13,9 +13,20 @@ from pathlib import Path
 
 from . import peers
 
-NAMES = ("calls",)
-"""One module for each question. `guard` and `fleet` run only when they are named."""
-ON_REQUEST = ("guard", "fleet")
+NAMES = (
+    "start",
+    "calls",
+    "blocking",
+    "latency",
+    "fresh",
+    "storm",
+    "pages",
+    "codec",
+    "verification",
+    "middleware",
+    "scale",
+)
+"""One module for each question."""
 
 
 def about() -> str:
@@ -30,12 +41,9 @@ def about() -> str:
 def main() -> int:
     """Run, print, and write where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", choices=[[], *NAMES, *ON_REQUEST], metavar="NAME", help=", ".join(NAMES + ON_REQUEST)
-    )
+    parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--json", type=Path, help="one line of JSON for each table")
     parser.add_argument("--markdown", type=Path, help="the tables, with a line on what was measured where")
-    parser.add_argument("--record", action="store_true", help="guard: take what is counted now as the baseline")
     options = parser.parse_args()
     if len(options.names) != 1:
         return _each_alone(options)
@@ -43,7 +51,7 @@ def main() -> int:
     # Deprecations of peers are their own affair.
     warnings.simplefilter("ignore", DeprecationWarning)
     module = import_module(f".{name}", __package__)
-    tables = module.run(record=True) if options.record else module.run()
+    tables = module.run()
     print(*(table.markdown() for table in tables), sep="\n", flush=True)
     if options.json:
         _append(options.json, "".join(table.json() + "\n" for table in tables))

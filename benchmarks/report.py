@@ -16,7 +16,7 @@ class Table:
     rows: list[tuple[object, ...]] = attrs.field(factory=list[tuple[object, ...]])
     notes: list[str] = attrs.field(factory=list[str])
     failed: bool = False
-    """Whether what was measured must not be: only the guard says so."""
+    """Whether what was measured must not be."""
 
     def add(self, *cells: object) -> None:
         """One more row."""

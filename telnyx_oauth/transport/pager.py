@@ -131,8 +131,10 @@ class AsyncPaginator(Generic[_T]):
         return self._listing.first().__await__()
 
     async def __aiter__(self) -> AsyncIterator[_T]:
-        async for item in await self:
-            yield item
+        # Page by page, as each generator that an item passes through costs as much as reading it.
+        async for page in (await self).iter_pages():
+            for item in page.data:
+                yield item
 
     def concurrently(self, pages: int) -> AsyncGenerator[_T]:
         """All items, in order, with up to `pages` pages fetched ahead at once, as `AsyncPage.concurrently` does it."""

@@ -1,7 +1,4 @@
-"""What `BearerAuth` adds to an aiohttp handler when the token is known already.
-
-`python -m benchmarks.validation_middleware` prints the CPU per request with and without it, network left out.
-"""
+"""What does `BearerAuth` add to an aiohttp handler when the token is known already? The network is left out."""
 
 from __future__ import annotations
 
@@ -13,12 +10,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from joserfc.jwk import RSAKey
 
-from benchmarks.measure import in_turns_async, microseconds
-from benchmarks.validation_verify import AUDIENCE, ISSUER, made
 from telnyx_oauth.aiohttp import BearerAuth, require_scopes
 from telnyx_oauth.protocol.jwt import TokenPolicy
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import TokenValidator
+
+from .measure import in_turns_async, microseconds
+from .report import Table
+from .verification import AUDIENCE, ISSUER, made
 
 PER, ROUNDS = 500, 15
 
@@ -55,7 +54,9 @@ def serving(app: web.Application, token: str) -> Callable[[], Awaitable[object]]
     return batch
 
 
-async def main() -> None:
+async def measured() -> Table:
+    """The table."""
+    table = Table("The server middleware on a known token", ("side", "CPU per request", "added"))
     key = RSAKey.generate_key(2048, {"kid": "k"})
     policy = TokenPolicy.rfc9068(issuer=ISSUER, audience=AUDIENCE)
     auth = BearerAuth(TokenValidator(policy, StaticKeys({"keys": [key.as_dict(private=False)]})))
@@ -70,8 +71,10 @@ async def main() -> None:
     plain = results["bare handler"].cpu
     for name, side in results.items():
         added = median(ours - theirs for ours, theirs in zip(side.cpu, plain, strict=True))
-        print(f"{name:32}{microseconds(side.cpu):>12}   adds {added * 1e6:5.1f} µs")
+        table.add(name, microseconds(side.cpu), f"{added * 1e6:.1f} µs")
+    return table
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def run() -> list[Table]:
+    """The tables."""
+    return [asyncio.run(measured())]
