@@ -6,8 +6,10 @@ import atexit
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from .loop import Lease
+from ..errors import ClientClosedError
+from .loop import Lease, exiting
 
 
 class Hold(Lease):
@@ -29,7 +31,8 @@ class Hold(Lease):
     def end(self) -> None:
         """End what is open, and the private thread if nobody else needs it. A later call raises `ClientClosedError`."""
         if self.is_held:
-            self.run(self._end)
+            with suppress(ClientClosedError):  # another thread has ended it meanwhile
+                self.run(self._end)
         self.close()
 
     async def _end_here(self) -> None:
@@ -51,5 +54,6 @@ _open: weakref.WeakSet[Hold] = weakref.WeakSet()
 @atexit.register
 def _end_all() -> None:
     """No snippet closes its client, and a program may end without a word."""
+    exiting.set()
     for hold in list(_open):
         hold.end()

@@ -198,7 +198,13 @@ class Lease:
 
     def run(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """The outcome of a call made on the loop. Raises `BlockingCallError` on the loop's own thread."""
-        return Hop(call).run(self._loop or self._take())
+        try:
+            return Hop(call).run(self._loop or self._take())
+        except Exception:
+            if exiting.is_set() and threading.current_thread() is not threading.main_thread():
+                # The program ends, and a daemon thread with it: without a word, as in any other call that waits.
+                raise SystemExit from None
+            raise
 
     def start(self, call: Callable[[], Awaitable[object]]) -> None:
         """Make a call on the loop and wait for nothing."""
@@ -229,6 +235,8 @@ class Lease:
         self._loop = self._owner = None
 
 
+exiting = threading.Event()
+"""Set once the interpreter ends. Of the threads that make calls, only the main one and daemons are left by then."""
 _thread = LoopThread()
 _waiting: set[Hop[Any]] = set()
 _leases: weakref.WeakSet[Lease] = weakref.WeakSet()

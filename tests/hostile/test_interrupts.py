@@ -1,12 +1,14 @@
-"""Ctrl-C at the worst moments of a blocking call."""
+"""Ctrl-C and `close` at the worst moments of a blocking call."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 
 import pytest
 
+from telnyx_oauth.blocking.hold import Hold
 from telnyx_oauth.blocking.loop import Lease
 
 
@@ -35,3 +37,21 @@ def test_an_interrupt_as_the_private_thread_begins_leaves_no_thread_and_no_loop(
             assert not thread.is_alive()
     gc.collect()  # a loop that nobody closed would be told of here
     assert caplog.records == []
+
+
+def test_closing_in_two_threads_at_once_is_quiet_in_both():
+    ends: list[threading.Thread] = []
+
+    async def end() -> None:
+        ends.append(threading.Thread(target=hold.close))
+        ends[0].start()
+        await asyncio.Event().wait()  # until the loop ends
+
+    async def call() -> None:
+        pass
+
+    hold = Hold(end, lambda: "")
+    hold.run(call)
+    hold.end()
+    ends[0].join(10)
+    assert hold.is_closed
