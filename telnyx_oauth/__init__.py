@@ -6,11 +6,14 @@ This is the table of contents. A name is loaded when it is first used, so that i
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
 
 from ._version import __version__
 
+# Type checkers take this name for True. Importing it would load `typing`, which costs more than all the rest here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from . import types
     from .blocking.pages import Page
     from .blocking.raw import APIResponse
