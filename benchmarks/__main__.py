@@ -27,6 +27,8 @@ NAMES = (
     "scale",
 )
 """One module for each question."""
+ON_REQUEST = ("guard",)
+"""Run only when they are named."""
 
 
 def about() -> str:
@@ -41,17 +43,22 @@ def about() -> str:
 def main() -> int:
     """Run, print, and write where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *NAMES, *ON_REQUEST], metavar="NAME", help=", ".join(NAMES + ON_REQUEST)
+    )
     parser.add_argument("--json", type=Path, help="one line of JSON for each table")
     parser.add_argument("--markdown", type=Path, help="the tables, with a line on what was measured where")
+    parser.add_argument("--record", action="store_true", help="guard: take what is counted now as the baseline")
     options = parser.parse_args()
+    if options.record and options.names != ["guard"]:
+        parser.error("--record is for guard alone")
     if len(options.names) != 1:
         return _each_alone(options)
     (name,) = options.names
     # Deprecations of peers are their own affair.
     warnings.simplefilter("ignore", DeprecationWarning)
     module = import_module(f".{name}", __package__)
-    tables = module.run()
+    tables = module.run(record=True) if options.record else module.run()
     print(*(table.markdown() for table in tables), sep="\n", flush=True)
     if options.json:
         _append(options.json, "".join(table.json() + "\n" for table in tables))
