@@ -146,6 +146,43 @@ async def test_credentials_of_the_callers_own_are_kept_out_too(planted):
         planted.look_in(caught.value, caught.value.response.text())
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Cookie", f"theme=dark; session={HEADER}; a=b"),
+        ("cookie", f'session="{HEADER}"'),
+        ("X-Api-Key", HEADER),
+        ("X-Auth", f"Token {HEADER}"),
+        ("X-Signature", f"t=17,v1={HEADER}"),
+        ("Cf-Access-Client-Secret", HEADER),
+    ],
+)
+async def test_headers_that_are_named_for_a_secret_are_kept_out_too(planted, name, value, as_text):
+    for default, extra in (({name: value}, {}), ({}, {name: value})):
+        send = echo(400, as_text=as_text)
+        client = AsyncTelnyx(api_key="key", default_headers=default)
+        client._engine._send = send
+        with pytest.raises(TelnyxError) as caught:
+            await client.oauth_clients.list(extra_headers=extra)
+        assert HEADER in str(send.requests[0].headers)
+        planted.look_in(caught.value, caught.value.body, caught.value.response.text())
+
+
+async def test_a_cookie_is_kept_out_when_the_server_quotes_but_its_value(planted):
+    client = client_of(Script(Response(400, headers(), f"bad session {HEADER}".encode())), planted)
+    with pytest.raises(TelnyxError) as caught:
+        await client.get("/x", cast_to=object, options={"headers": {"Cookie": f"a=b; session={HEADER}; c=d"}})
+    planted.look_in(caught.value, caught.value.response.text())
+
+
+async def test_query_parameters_that_are_named_for_a_secret_are_kept_out_too(planted):
+    with pytest.raises(TelnyxError) as caught:
+        await client_of(echo(400), planted).oauth_clients.list(extra_query={"api_key": HEADER, "page": "full"})
+    planted.look_in(caught.value, caught.value.response.text())
+    assert "page=full" in caught.value.response.text()
+
+
 async def test_an_answer_with_secrets_that_cannot_be_read_is_not_kept(planted):
     mine = planted.secrets
     body = {

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, cast, final
 import attrs
 
 from ..messages import Request, RequestInfo, Timeout
-from .bearer import secrets_in
+from .scrub import secrets_beside
 from .urls import QueryValue, join, query
 
 
@@ -164,9 +164,7 @@ def secrets_of(call: Call, extras: Extras, request: Request) -> set[str]:
 
 def _secrets(call: Call, extras: Extras, request: Request) -> Iterable[str]:
     yield from request.secrets
-    for name, value in request.headers.items():
-        if name.lower() in _CREDENTIALS:
-            yield from secrets_in(value)
+    yield from secrets_beside(request)
     for body in (call.body, extras.body):
         if isinstance(body, Mapping):
             items = cast("Mapping[object, object]", body).items()
@@ -226,7 +224,6 @@ _SECRET: Final = frozenset(
         "api_key",
     }
 )
-_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
 
 
 def merged(headers: Mapping[str, str], more: HeaderValues) -> dict[str, str]:

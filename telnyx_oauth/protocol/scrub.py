@@ -7,13 +7,17 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Final, cast
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 import attrs
+
+from ..messages import Request
+from .bearer import secrets_in
 
 _MARK: Final = "***"
 # Shorter ones are no secrets, and striking them out would garble everything else.
 _SHORTEST: Final = 4
+_SECRET: Final = re.compile("auth|cookie|key|password|secret|session|signature|token", re.IGNORECASE)
 _SAME_IN_EVERY_FORM: Final = re.compile(r"[A-Za-z0-9._~\-]*")
 
 
@@ -52,6 +56,19 @@ class Scrubber:
         for form in self._forms:
             content = content.replace(form.encode("utf-8", "replace"), _MARK.encode())
         return content
+
+
+def secrets_beside(request: Request) -> Iterable[str]:
+    """The values of the request's headers and query parameters whose names say that they are secret."""
+    for name, value in request.headers.items():
+        if name.lower() in ("authorization", "proxy-authorization"):
+            yield from secrets_in(value)
+        elif _SECRET.search(name):
+            # Of several (cookies), also each by itself, unless it is so short that it may be a word of the answer's.
+            yield from (value, *secrets_in(value), *re.findall(r'=\s*"?([^\s;,"]{8,})', value))
+    for name, value in parse_qsl(urlsplit(request.url).query):
+        if _SECRET.search(name):
+            yield value
 
 
 def _forms(secret: str) -> Iterable[str]:
