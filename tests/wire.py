@@ -116,10 +116,10 @@ class StaticToken:
     def peek(self) -> Any:
         return self.left[0]
 
-    async def get(self) -> Any:
+    async def get(self, *, timeout: float | None) -> Any:
         return self.left[0]
 
-    async def replace(self, rejected: Any) -> Any:
+    async def replace(self, rejected: Any, *, timeout: float | None) -> Any:
         raise AssertionError("an API key is never replaced")
 
 
@@ -131,7 +131,7 @@ class Renewable(StaticToken):
     def peek(self) -> Any:
         return None
 
-    async def replace(self, rejected: Any) -> Any:
+    async def replace(self, rejected: Any, *, timeout: float | None) -> Any:
         self.replaced.append(rejected)
         if len(self.left) > 1:
             self.left.pop(0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Protocol, TypeVar, assert_never
 
 import attrs
@@ -23,6 +24,7 @@ from ..protocol.retry import GiveUp, Outcome, Wait, decide
 from ..protocol.token import Token
 from .clock import Clock, SystemClock
 from .log import logger
+from .patience import Ask, patiently
 
 _T = TypeVar("_T")
 
@@ -45,11 +47,11 @@ class Tokens(Protocol):
         """A token that is good now, without waiting."""
         ...
 
-    async def get(self) -> Token:
+    async def get(self, *, timeout: float | None) -> Token:
         """A token that is good now."""
         ...
 
-    async def replace(self, rejected: Token) -> Token:
+    async def replace(self, rejected: Token, *, timeout: float | None) -> Token:
         """Another token than the one that was refused."""
         ...
 
@@ -143,14 +145,18 @@ class Engine:
                 # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
                 call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
             return await self._attempted(call, extras, authorization)
-        token = tokens.peek() or await tokens.get()
+        token = tokens.peek() or await self._patiently(tokens.get, extras)
         answer = await self._attempted(call, extras, token.authorization)
         if answer.response.status_code != 401 or not tokens.renewable or not _token_is_at_fault(answer.response):
             return answer
-        replacement = await tokens.replace(token)
+        replacement = await self._patiently(partial(tokens.replace, token), extras)
         if replacement.authorization == token.authorization:
             return answer
         return await self._attempted(call, extras, replacement.authorization)
+
+    def _patiently(self, ask: Ask, extras: Extras) -> Awaitable[Token]:
+        most = self.defaults.max_retries if extras.max_retries is None else extras.max_retries
+        return patiently(ask, max_retries=most, clock=self._clock)
 
     def _carries_token(self, call: Call, extras: Extras) -> bool:
         """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
