@@ -19,6 +19,7 @@ from .jwks import KeySet, read_jwks
 
 NEVER: Final = float("-inf")
 LONGEST_RETRY_AFTER: Final = 60.0
+_SECOND_LOOK: Final = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -28,8 +29,9 @@ class FetchPolicy:
     `ttl` is how long keys are fresh when the answer does not say; what it says is held between `min_ttl` and `max_ttl`.
     From `refresh_ahead` before the end on, the next caller has them fetched in the background. After a failure the old
     keys serve until `stale_if_error` after their fetch; attempts are `backoff` apart, the first wait to the longest.
-    An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run, and is
-    remembered as unknown for `negative_ttl`, with at most `negative_kids` others. A set of more than `max_keys` is refused.
+    An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run. As it may be
+    published late, it is looked for again after a second, and then whenever it has been unknown for as long again, up to
+    `negative_ttl`; at most `negative_kids` are remembered. A set of more than `max_keys` is refused.
     """
 
     ttl: float = 300.0
@@ -43,6 +45,14 @@ class FetchPolicy:
     negative_ttl: float = 300.0
     backoff: tuple[float, float] = (1.0, 30.0)
     max_keys: int = 64
+
+
+@attrs.frozen
+class Missed:
+    """A key id that was not there at `since`, and is not looked for again before `until`."""
+
+    since: float
+    until: float
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +72,7 @@ class FetchState:
     retry_at: float = NEVER
     last_error: str | None = None
     next_miss_at: float = NEVER
-    unknown: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    unknown: Mapping[str, Missed] = attrs.field(factory=dict[str, Missed])
 
 
 @attrs.frozen
@@ -98,11 +108,19 @@ Decision: TypeAlias = Use | Fetch | Refuse | Unavailable
 
 
 def decide(
-    policy: FetchPolicy, state: FetchState, *, algorithm: str, kid: str | None, now: float, asked_at: float
+    policy: FetchPolicy,
+    state: FetchState,
+    *,
+    algorithm: str,
+    kid: str | None,
+    now: float,
+    asked_at: float,
+    issued: bool = False,
 ) -> Decision:
     """What a caller does that asked for a key at `asked_at`.
 
-    It waits for at most one attempt: whatever was tried since it asked is as good an answer as another attempt's.
+    It waits for at most one attempt: whatever was tried since it asked is as good an answer as another attempt's. A token
+    that the issuer itself has just `issued` is no attacker's, so an unknown key id of its always costs a fetch.
     """
     may_fetch = state.tried_at < asked_at and now >= state.retry_at
     unavailable = Unavailable(max(state.retry_at - now, 1.0))
@@ -118,12 +136,13 @@ def decide(
         return Refuse(found)
     if state.failures:
         return Fetch() if may_fetch else unavailable
-    return Fetch(kid) if may_fetch and _may_miss(policy, state, kid, now) else Refuse(found)
+    may_fetch = may_fetch and (issued or _may_miss(policy, state, kid, now))
+    return Fetch(None if issued else kid) if may_fetch else Refuse(found)
 
 
 def _may_miss(policy: FetchPolicy, state: FetchState, kid: str, now: float) -> bool:
     bucket_is_empty = state.next_miss_at - (policy.miss_burst - 1) * policy.miss_interval > now
-    return not bucket_is_empty and state.unknown.get(kid, NEVER) <= now
+    return not bucket_is_empty and (kid not in state.unknown or state.unknown[kid].until <= now)
 
 
 def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
@@ -175,12 +194,15 @@ def succeeded(
     if sequence <= state.sequence:
         return state
     changed = frozenset(answer.keys.keys) != frozenset(state.keys.keys)
-    unknown = {} if changed else {kid: until for kid, until in state.unknown.items() if until > now}
+    unknown = {
+        kid: each for kid, each in state.unknown.items() if not changed and now < each.until + policy.negative_ttl
+    }
     if miss is not None and not answer.keys.knows(miss):
-        if len(unknown) >= policy.negative_kids:
+        since = unknown[miss].since if miss in unknown else now
+        if miss not in unknown and len(unknown) >= policy.negative_kids:
             # Not the oldest: whoever could foretell which goes could have one's own asked for again.
             del unknown[list(unknown)[int(jitter * len(unknown)) % len(unknown)]]
-        unknown[miss] = now + policy.negative_ttl
+        unknown[miss] = Missed(since, now + min(max(now - since, _SECOND_LOOK), policy.negative_ttl))
     return attrs.evolve(
         state,
         keys=answer.keys,

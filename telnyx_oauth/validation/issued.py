@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
 from ..protocol.jose import parse_object, split_compact
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import numeric_date
 from ..transport.clock import Clock, SystemClock
+from .jwks import JWKSCache
 from .keys import KeySource
 
 _LEEWAY = 60.0
@@ -24,6 +26,7 @@ class IssuedTokenVerifier:
 
     def __init__(self, keys: KeySource, *, issuer: str | None = None, clock: Clock | None = None) -> None:
         self._keys = keys
+        self._select = partial(keys.select, issued=True) if isinstance(keys, JWKSCache) else keys.select
         self._issuer = issuer
         self._wall = (clock or SystemClock()).wall
 
@@ -62,7 +65,7 @@ class IssuedTokenVerifier:
 
     async def _key(self, algorithm: str, kid: str | None) -> VerificationKey | str:
         try:
-            return await self._keys.select(alg=algorithm, kid=kid)
+            return await self._select(alg=algorithm, kid=kid)
         except InvalidTokenError as error:
             return f"its key is not among the published ones ({error.reason})"
         except ValidationUnavailableError:

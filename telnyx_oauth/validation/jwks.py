@@ -110,14 +110,16 @@ class JWKSCache:
         self._fetches = 0
         self.generation = 0
 
-    async def select(self, *, alg: str, kid: str | None) -> VerificationKey:
-        """The one key for this header, fetched if it must be.
+    async def select(self, *, alg: str, kid: str | None, issued: bool = False) -> VerificationKey:
+        """The one key for this header, fetched if it must be. `issued`: for a token that the issuer has just given us.
 
         Raises `InvalidTokenError` if there is none, and `KeysUnavailableError` if that cannot be known.
         """
         asked_at = now = self._clock.boot()
         while True:
-            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, asked_at=asked_at)
+            decision = decide(
+                self._policy, self._state, algorithm=alg, kid=kid, now=now, asked_at=asked_at, issued=issued
+            )
             match decision:
                 case Use(key, refresh):
                     if refresh:

@@ -46,8 +46,9 @@ def broken(state, *, at, retry_after=None, jitter=0.5) -> FetchState:
     )
 
 
-def ask(state, now, kid="rsa", algorithm="RS256", asked_at=None, policy=POLICY):
-    return decide(policy, state, algorithm=algorithm, kid=kid, now=now, asked_at=now if asked_at is None else asked_at)
+def ask(state, now, kid="rsa", algorithm="RS256", asked_at=None, **more):
+    asked_at = now if asked_at is None else asked_at
+    return decide(POLICY, state, algorithm=algorithm, kid=kid, now=now, asked_at=asked_at, **more)
 
 
 def used(decision) -> bool:
@@ -97,12 +98,40 @@ def test_an_unknown_key_id_costs_a_fetch_while_the_bucket_lasts():
     state = fetched()
     assert ask(state, 1, "new") == Fetch("new")
     state = fetched(missed(POLICY, state, 1), at=1, miss="new")
-    assert ask(state, 2, "new") == Refuse(Reason.KID_UNKNOWN), "it is remembered"
+    assert ask(state, 1.9, "new") == Refuse(Reason.KID_UNKNOWN), "it is remembered"
     assert ask(state, 2, "other") == Fetch("other"), "the bucket holds two"
     state = fetched(missed(POLICY, state, 2), at=2, miss="other")
     assert ask(state, 3, "third") == Refuse(Reason.KID_UNKNOWN), "the bucket is empty"
     assert ask(state, 11, "third") == Fetch("third"), "it fills again"
     assert ask(fetched(state, at=290), 302, "new") == Fetch("new"), "nothing is remembered for ever"
+
+
+def test_a_key_id_that_stays_unknown_is_looked_for_ever_less_often():
+    state, looks = fetched(seconds=3600), []
+    for tenth in range(10, 12_000):
+        now = tenth / 10
+        if ask(state, now, "new") == Fetch("new"):
+            looks.append(now - 1)
+            state = fetched(missed(POLICY, state, now), at=now, miss="new", seconds=3600)
+    assert looks == [0, 1, 10, 20, 40, 80, 160, 320, 620, 920], "the bucket sets the third"
+
+
+def test_a_key_id_that_nobody_asks_for_any_more_is_forgotten():
+    state = fetched(missed(POLICY, fetched(), 1), at=1, miss="new")
+    assert fetched(state, at=301).unknown
+    assert not fetched(state, at=303).unknown
+
+
+def test_an_unknown_key_id_of_an_issued_token_costs_a_fetch_of_its_own_whatever_has_been_missed():
+    state = fetched()
+    for kid in ("new", "other"):
+        state = fetched(missed(POLICY, state, 1), at=1, miss=kid)
+    for kid in ("new", "third"):
+        assert ask(state, 1.5, kid) == Refuse(Reason.KID_UNKNOWN)
+        assert ask(state, 1.5, kid, issued=True) == Fetch(), "and takes nothing of what others may miss"
+        assert ask(fetched(state, at=1.6), 1.6, kid, asked_at=1.5, issued=True) == Refuse(Reason.KID_UNKNOWN)
+    assert ask(broken(state, at=2), 2.5, "new", issued=True) == Unavailable(1.0), "a back-off counts all the same"
+    assert ask(state, 1.5, "rsa", "ES256", issued=True) == Refuse(Reason.KID_UNKNOWN)
 
 
 def test_an_unknown_key_id_is_forgotten_when_the_keys_change():
@@ -249,6 +278,7 @@ class World:
     """
 
     flood: int
+    repeats: int = 0
     rotations = ((600.0, 605.0), (1800.0, 1805.0), (3000.0, 3000.0))
     outages = ((0.0, 30.0), (1500.0, 1790.0), (2990.0, 3030.0))
     latency = 0.2
@@ -310,7 +340,8 @@ class World:
             if self.lands_at is not None and now >= self.lands_at:
                 self.land(now)
             for number in range(self.flood):
-                self.request(now, f"nobody-{tick}-{number}", False, now)
+                which = number if self.repeats == 0 else self.chance.randrange(self.repeats)
+                self.request(now, f"nobody-{which}" if self.repeats else f"nobody-{tick}-{number}", False, now)
             self.request(now, self.kid(now, 1), True, now)
 
 
@@ -318,9 +349,11 @@ _NAMES = [public(key(f"k{number}", "EC")) for number in range(4)]
 SETS = [key_set(*_NAMES[max(0, number - 1) : number + 1]) for number in range(4)]
 
 
-@pytest.mark.parametrize("flood", [0, 3, pytest.param(50, marks=pytest.mark.long)])
-def test_an_hour_of_attack_costs_few_fetches_and_little_service(flood):
-    world = World(flood)
+@pytest.mark.parametrize(
+    ("flood", "repeats"), [(0, 0), (3, 0), (3, 1), (3, 300), pytest.param(50, 0, marks=pytest.mark.long)]
+)
+def test_an_hour_of_attack_costs_few_fetches_and_little_service(flood, repeats):
+    world = World(flood, repeats)
     world.run()
     assert world.fetches <= 400
     assert world.refused <= 50, "tenths of a second in which good tokens were refused"

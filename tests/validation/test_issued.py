@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from telnyx_oauth.errors import APIConnectionError, TokenVerificationError
+from telnyx_oauth.errors import APIConnectionError, InvalidTokenError, TokenVerificationError
 from telnyx_oauth.validation.issued import IssuedTokenVerifier
 from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.keys import StaticKeys
-from tests.forge import DROP, ISSUER, NOW, MovedClock, Wire, answer, ec, jwks, key, token
+from tests.forge import DROP, ISSUER, NOW, MovedClock, Wire, answer, ec, jwks, key, public, token
 
 
 def verifier(keys=None, issuer=None) -> IssuedTokenVerifier:
@@ -75,3 +75,23 @@ async def test_the_keys_are_fetched_before_they_are_needed():
     assert len(wire.requests) == 1
     assert await check(token()) is None
     assert len(wire.requests) == 1
+
+
+async def test_the_key_of_an_issued_token_is_looked_for_whatever_strangers_have_asked_for():
+    late = answer(jwks(public(key("second"))))
+    wire, clock = Wire(answer(jwks()), answer(jwks()), answer(jwks()), answer(jwks()), late), MovedClock()
+    keys = JWKSCache("https://issuer.example/jwks", send=wire, clock=clock)
+    issued = token(key("second"), header={"kid": "second"})
+    check = verifier(keys)
+    await check.prepare()
+    for kid in ("second", "nobody", "no-one"):
+        clock.now += 0.1
+        with pytest.raises(InvalidTokenError):
+            await keys.select(alg="RS256", kid=kid)
+    assert len(wire.requests) == 3, "the strangers have had their share"
+    clock.now += 0.1
+    assert "not among the published ones" in str(await check(issued))
+    assert len(wire.requests) == 4
+    clock.now += 0.1
+    assert await check(issued) is None
+    assert len(wire.requests) == 5
