@@ -208,6 +208,18 @@ def test_a_stream_is_read_as_it_comes():
         assert server.connections == 1
 
 
+def test_a_stream_is_read_whole_up_to_a_size_and_gone_over_beyond_it():
+    mebi = 1024 * 1024
+    with served(http("200 OK", bytes(16 * mebi + 1))) as server, Telnyx(base_url=server.base_url) as client:
+        with client.oauth.with_streaming_response.retrieve_jwks() as raw:
+            for how in (raw.read, raw.text, raw.json, raw.parse):
+                with pytest.raises(APIResponseValidationError, match=f"more than {16 * mebi} bytes"):
+                    how()
+            assert raw.is_closed
+        with client.oauth.with_streaming_response.retrieve_jwks() as raw:
+            assert sum(map(len, raw.iter_bytes())) == 16 * mebi + 1
+
+
 def test_leaving_a_stream_early_ends_its_connection():
     async def half(reader, writer):
         writer.write(http("200 OK", b"first", length=100))

@@ -29,7 +29,7 @@ class APIResponse(ResponseFacts[_T]):
         return self._response.is_closed
 
     def read(self) -> bytes:
-        """The whole body."""
+        """The whole body. Raises `APIResponseValidationError` when that is more than 16 MiB: go over it piece by piece."""
         return self._run(self._response.read)
 
     def text(self) -> str:

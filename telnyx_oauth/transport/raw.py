@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
 from typing import Generic, TypeVar
 
 import attrs
 
 from ..messages import Headers, Response
+from ..protocol.codec import decode
 from .engine import Answer
 
 _T = TypeVar("_T")
@@ -82,16 +83,12 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         return self._answer.response.stream is None
 
     async def read(self) -> bytes:
-        """The whole body."""
-        if self._answer.response.stream is not None:
-            content = b"".join([chunk async for chunk in self.iter_bytes()])
-            response = attrs.evolve(self._answer.response, content=content, stream=None)
-            self._answer = attrs.evolve(self._answer, response=response)
-        return self._answer.response.content
+        """The whole body. Raises `APIResponseValidationError` when that is more than 16 MiB: go over it piece by piece."""
+        return decode(await self._received(), bytes)
 
     async def text(self) -> str:
         """The whole body as text."""
-        return (await self._whole()).text()
+        return decode(await self._received(), str)
 
     async def json(self) -> object:
         """The whole body as JSON. Raises `ValueError` when it is not."""
@@ -99,7 +96,7 @@ class AsyncAPIResponse(ResponseFacts[_T]):
 
     async def parse(self) -> _T:
         """The typed value that the call without `with_raw_response` would have given."""
-        await self.read()
+        await self._received()
         return self._parse(self._answer)
 
     async def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
@@ -144,14 +141,26 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         if self._answer.response.stream is not None:
             await self._answer.response.stream.aclose()
 
-    async def _whole(self) -> Response:
-        await self.read()
-        return self._answer.response
+    async def _received(self) -> Response:
+        """The response with its body here, or with its fault."""
+        response, most = self._answer.response, self._answer.request.max_bytes
+        if response.stream is not None:
+            content, fault = bytearray(), ""
+            async with aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
+                    content += chunk
+                    if len(content) > most:
+                        content, fault = bytearray(), f"the body has more than {most} bytes"
+                        await self.close()
+                        break
+            response = attrs.evolve(response, content=bytes(content), stream=None, fault=fault)
+            self._answer = attrs.evolve(self._answer, response=response)
+        return response
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes]:
         stream = self._answer.response.stream
         if stream is None:
-            yield self._answer.response.content
+            yield decode(self._answer.response, bytes)
             return
         if self._consumed or self._closed:
             raise RuntimeError("This response's body has been read already, or closed.")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import attrs
 import pytest
 
 from telnyx_oauth.errors import APIResponseValidationError, NotFoundError
-from telnyx_oauth.messages import Response, headers
+from telnyx_oauth.messages import Request, Response, headers
 from tests.operations import BY_NAME, OPERATIONS
 from tests.wire import RawServer, Script, hang, http, reply, resources, until
 
@@ -18,11 +19,13 @@ class Wire:
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = pieces
+        self.given = 0
         self.closed = 0
 
     async def __aiter__(self):
         for piece in self.pieces:
             await asyncio.sleep(0)
+            self.given += 1
             yield piece
 
     async def aclose(self) -> None:
@@ -104,6 +107,47 @@ async def test_a_streamed_body_can_be_read_whole_and_then_again():
         assert await raw.json() == {"keys": []}
         assert [piece async for piece in raw.iter_bytes()] == [b'{"keys": []}']
     assert wire.closed <= 1
+
+
+async def test_a_streamed_body_is_read_whole_up_to_the_size_that_a_plain_call_takes(monkeypatch):
+    monkeypatch.setattr("telnyx_oauth.protocol.calls.Request", partial(Request, max_bytes=12))
+    for how in ("read", "text", "json", "parse"):
+        send, wire = streaming(b'{"keys', b'": []}')
+        async with streamed(send) as raw:
+            assert await getattr(raw, how)()
+        send, wire = streaming(b'{"keys', b'": []} ', b"more", b"and more")
+        async with streamed(send) as raw:
+            for _ in range(2):
+                with pytest.raises(APIResponseValidationError, match="more than 12 bytes") as caught:
+                    await getattr(raw, how)()
+            assert (raw.is_closed, wire.closed, wire.given) == (True, 1, 2)
+            assert (caught.value.response.stream, caught.value.status_code) == (None, 200)
+            with pytest.raises(APIResponseValidationError):
+                _ = [piece async for piece in raw.iter_bytes()]
+
+
+async def test_a_stream_that_is_gone_over_has_no_bound(monkeypatch):
+    monkeypatch.setattr("telnyx_oauth.protocol.calls.Request", partial(Request, max_bytes=1))
+    send, _ = streaming(b"abc", b"def")
+    async with streamed(send) as raw:
+        assert [piece async for piece in raw.iter_bytes(2)] == [b"ab", b"cd", b"ef"]
+
+
+async def test_a_raw_body_that_did_not_come_whole_is_not_taken_for_an_empty_one():
+    send = Script(attrs.evolve(reply(200, b""), fault="the body has more than 12 bytes"))
+    raw = await JWKS.method_of(resources(send), "with_raw_response")()
+    for how in (raw.read, raw.text, raw.json, raw.parse):
+        with pytest.raises(APIResponseValidationError, match="more than 12 bytes"):
+            await how()
+    with pytest.raises(APIResponseValidationError, match="more than 12 bytes"):
+        _ = [piece async for piece in raw.iter_text()]
+
+
+async def test_what_needs_no_body_is_parsed_whatever_the_body_is():
+    operation = BY_NAME["oauth_clients.delete"]
+    send = Script(attrs.evolve(reply(204, b""), fault="the body has more than 12 bytes"))
+    raw = await operation.method_of(resources(send), "with_raw_response")(*operation.arguments)
+    assert await raw.parse() is None
 
 
 async def test_a_streamed_body_comes_once():
