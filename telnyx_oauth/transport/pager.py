@@ -87,16 +87,20 @@ class PageData(Generic[_T]):
 class AsyncPage(PageData[_T]):
     """One page of a list. `async for` goes over its items and those of all pages after it."""
 
-    def __init__(self, listing: Listing[_T], body: PageBody[_T], number: int) -> None:
+    def __init__(
+        self, listing: Listing[_T], body: PageBody[_T], number: int, previous: AsyncPage[_T] | None = None
+    ) -> None:
         super().__init__(body, number)
         self._listing = listing
+        # Later pages are compared with it. It moves up at each power of two, so that a server that goes in a circle comes
+        # by it again, whatever the circle's length, and only one page is kept for that.
+        self._landmark: PageBody[_T] = body if previous is None or number & (number - 1) == 0 else previous._landmark
 
     async def get_next_page(self) -> AsyncPage[_T]:
         """The next page. Raises `RuntimeError` after the last, and `APIResponseValidationError` if the server repeats pages."""
-        info = self.next_page_info()
-        if info is None:
+        if not self.has_next_page():
             raise RuntimeError("There is no next page. Ask `has_next_page()` first.")
-        return await self._listing.after(self._body, info.params["page[number]"])
+        return self._listing.following(self, await self._listing.ask(self._number + 1))
 
     async def iter_pages(self) -> AsyncIterator[AsyncPage[_T]]:
         """This page and all after it."""
@@ -161,10 +165,6 @@ class Listing(Generic[_T]):
         told = None if body.meta is None else body.meta.page_number
         return AsyncPage(self, body, told or (int(asked) if asked.isdecimal() else 1))
 
-    async def after(self, previous: PageBody[_T], number: int) -> AsyncPage[_T]:
-        """Page `number`, which follows `previous`."""
-        return self.following(previous, number, await self.ask(number))
-
     async def ask(self, number: int) -> Answer:
         """The answer to the call for page `number`."""
         call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
@@ -172,15 +172,15 @@ class Listing(Generic[_T]):
         own = {name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"}
         return await self._engine.exchange(call, attrs.evolve(self._extras, query=own))
 
-    def following(self, previous: PageBody[_T], number: int, answer: Answer) -> AsyncPage[_T]:
+    def following(self, previous: AsyncPage[_T], answer: Answer) -> AsyncPage[_T]:
         """The page that an answer to `ask` holds. Raises `APIResponseValidationError` unless it can follow `previous`."""
-        body = decode(answer.response, self._kind)
+        body, number = decode(answer.response, self._kind), previous._number + 1
         told = None if body.meta is None else body.meta.page_number
         if told not in (None, number):
             raise _repeated(f"$.meta.page_number: expected {number}, found {told}", answer.response)
-        if body.data and body.data == previous.data:
-            raise _repeated(f"$.data: page {number} has the items of the page before it", answer.response)
-        return AsyncPage(self, body, number)
+        if body.data and body.data in (previous.data, previous._landmark.data):
+            raise _repeated(f"$.data: page {number} has the items of an earlier one", answer.response)
+        return AsyncPage(self, body, number, previous)
 
 
 def ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) -> AsyncGenerator[AsyncPage[_T]]:
@@ -212,7 +212,7 @@ async def _ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) ->
     try:
         ask_for_more(page)
         while page.has_next_page():
-            page = listing.following(page._body, page._number + 1, await under_way[0])
+            page = listing.following(page, await under_way[0])
             under_way.popleft()
             ask_for_more(page)
             yield page

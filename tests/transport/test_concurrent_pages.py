@@ -169,7 +169,7 @@ async def test_who_is_cancelled_gives_up_what_is_on_its_way():
 async def test_a_server_that_repeats_pages_is_found_out():
     send = Pages(10)
     send.wrong[3] = send.page(3, 3, 4)
-    with pytest.raises(APIResponseValidationError, match="page 3 has the items of the page before it"):
+    with pytest.raises(APIResponseValidationError, match="page 3 has the items of an earlier one"):
         [each async for each in resources(send).oauth_grants.list().concurrently(4)]
 
 

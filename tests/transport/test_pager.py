@@ -112,7 +112,7 @@ async def test_the_page_that_was_asked_for_is_where_counting_starts(how):
     [
         (page(1, page_number=1, total_pages=9), r"\$.meta.page_number: expected 2, found 1"),
         (page(3, page_number=3, total_pages=9), r"\$.meta.page_number: expected 2, found 3"),
-        (page(1, page_number=2, total_pages=9), r"\$.data: page 2 has the items of the page before it"),
+        (page(1, page_number=2, total_pages=9), r"\$.data: page 2 has the items of an earlier one"),
         (page(1, total_pages=9), r"\$.data: page 2 has the items"),
     ],
 )
@@ -123,6 +123,37 @@ async def test_a_server_that_repeats_pages_is_stopped(second, problem):
     with pytest.raises(APIResponseValidationError, match=problem):
         await anext(items)
     assert len(send.requests) == 2
+
+
+@pytest.mark.parametrize("concurrently", [False, True])
+@pytest.mark.parametrize("told", [False, True], ids=["untold", "told"])
+@pytest.mark.parametrize("first", [1, 7])
+@pytest.mark.parametrize(("lead", "circle"), [(0, 2), (3, 2), (0, 3), (5, 7), (0, 40)])
+async def test_a_server_that_goes_in_a_circle_is_stopped(lead, circle, first, told, concurrently):
+    def answer(request):
+        number = int(parse_qs(urlsplit(request.url).query)["page[number]"][0])
+        place = number - first
+        item = place if place < lead else lead + (place - lead) % circle
+        return page(item, total_pages=10**9, **({"page_number": number} if told else {}))
+
+    send = Script(answer)
+    listing = resources(send).oauth_grants.list(page_number=first)
+    seen = []
+
+    async def go_over_all():
+        async for each in listing.concurrently(4) if concurrently else listing:
+            seen.append(int(each.id))
+            assert len(seen) < 3 * (first + lead + circle)
+
+    with pytest.raises(APIResponseValidationError, match="has the items of an earlier one"):
+        await go_over_all()
+    assert set(seen) == set(range(lead + circle)), "each was seen before that"
+
+
+async def test_a_page_may_be_asked_for_again():
+    send = Script(*(page(item, total_pages=4) for item in (1, 2, 2)))
+    first = await resources(send).oauth_grants.list()
+    assert (await first.get_next_page()).data == (await first.get_next_page()).data
 
 
 async def test_a_page_that_fails_is_the_callers_and_can_be_asked_for_again():
