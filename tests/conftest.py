@@ -27,6 +27,7 @@ THREADS = pytest.StashKey[set[threading.Thread]]()
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)
+hypothesis.settings.register_profile("short", deadline=None, max_examples=20, derandomize=True, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

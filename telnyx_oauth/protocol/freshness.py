@@ -177,7 +177,7 @@ def windows(
     """The ages at which a token becomes advisory, mandatory and expired. `None`: a lifetime that nobody knows."""
     if lifetime is None:
         return policy.recheck, inf, inf
-    advisory = min(max(policy.advisory_fraction * lifetime, policy.advisory_floor), lifetime / 2, policy.advisory_cap)
+    advisory = min(max(policy.advisory_fraction * lifetime, policy.advisory_floor), policy.advisory_cap)
     advisory = min(advisory * (1 + 0.25 * jitter), lifetime / 2)
     mandatory = min(
         max(policy.mandatory_fraction * lifetime, policy.mandatory_floor), lifetime / 4, policy.mandatory_cap
@@ -271,7 +271,7 @@ def rejected(state: Snapshot) -> Snapshot:
 
 def digest_of(secret: str) -> str:
     """A name for a secret that does not tell it."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def is_refused_anew(state: Snapshot, boot: float, policy: RefreshPolicy = DEFAULT_POLICY) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telnyx_oauth.errors import ReauthenticationRequiredError
 from telnyx_oauth.protocol.freshness import (
     DEFAULT_POLICY,
     EMPTY,
@@ -34,6 +35,7 @@ from telnyx_oauth.protocol.token import Token
 TOKEN = Token("t", generation=7)
 OTHER = Token("u", generation=8)
 ERROR = RuntimeError("x")
+SIGN_IN = ReauthenticationRequiredError("invalid_grant")
 # Issued at boot 1000 and wall 50000; advisory at age 80, mandatory at 95, expired at 100.
 HELD = Snapshot(TOKEN, 1000.0, 50_000.0, 100.0, 80.0, 95.0)
 
@@ -141,6 +143,11 @@ def test_without_a_token_there_is_only_renewing():
 )
 def test_who_wants_more_time_renews_first_where_that_can_help(age, min_ttl, expected):
     assert at(age, min_ttl=min_ttl) == expected
+
+
+def test_who_names_no_time_takes_the_last_moment_too():
+    late = attrs.evolve(HELD, advisory=99.9, mandatory=99.95)
+    assert decide(late, boot=1099.5, wall=0.0) == Use(TOKEN)
 
 
 def test_just_now_is_a_quarter_of_a_short_life():
@@ -278,6 +285,7 @@ def test_only_a_replacement_that_is_refused_at_once_ends_the_renewing():
         ("t", None, HELD, False),
         ("u", 5.0, attrs.evolve(HELD, lifetime=inf), True),
         ("t", 5.0, attrs.evolve(HELD, lifetime=inf), False),
+        ("u", 0.5, attrs.evolve(HELD, lifetime=60.75), False),  # however little is left
         ("u", 1.0, attrs.evolve(HELD, rejected=True), True),
         ("t", 1.0, attrs.evolve(HELD, lifetime=60.0), True),  # the old one has ended
         ("u", 0.0, EMPTY, True),
@@ -401,6 +409,9 @@ def test_nothing_remains_of_what_has_ended_or_never_was():
         (attrs.evolve(HELD, renewing=True), 100, Phase.FETCHING),
         (attrs.evolve(HELD, renewing=True), 85, Phase.ADVISORY),
         (rejected(HELD), 0, Phase.REJECTED),
+        (attrs.evolve(rejected(HELD), error=SIGN_IN), 0, Phase.REAUTH_REQUIRED),
+        (attrs.evolve(EMPTY, error=SIGN_IN, urgent_boot=1001.0), 0, Phase.REAUTH_REQUIRED),
+        (attrs.evolve(EMPTY, error=SIGN_IN, renewing=True), 0, Phase.FETCHING),
         (attrs.evolve(rejected(HELD), urgent_boot=1001.0), 0, Phase.BACKOFF),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from telnyx_oauth.errors import ClientClosedError, ForkedGrantError, TokenError, TokenWaitTimeoutError
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
 from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.tokens import home as home_module
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
@@ -142,7 +143,8 @@ def test_a_caller_from_elsewhere_gets_its_own_timeout_and_errors():
 
 
 @pytest.mark.blocks_loop
-def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout():
+def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(monkeypatch):
+    monkeypatch.setattr(home_module, "_GLANCE", 0.05)
     source = Source()
     manager = TokenManager(source)
     release = threading.Event()
