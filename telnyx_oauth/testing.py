@@ -229,15 +229,9 @@ def telnyx_environment(telnyx_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch)
 
 
 def _close(client: AsyncTelnyx) -> None:
-    """Close it where its connections are: on the test's loop, should that be open still, else in a thread."""
+    """Close it from a loop of our own: the test's may be over, and ends the client's connections if it is not."""
     from .blocking.loop import Lease
 
-    pools = (client._connections.api, client._connections.tokens)
-    loops = (loop for pool in pools for loop in tuple(pool._sessions))
-    loop = next((loop for loop in loops if not loop.is_closed() and not loop.is_running()), None)
-    if loop is not None:
-        loop.run_until_complete(client.close())
-        return
     lease = Lease()
     lease.run(client.close)
     lease.close()
