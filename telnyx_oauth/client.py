@@ -55,8 +55,9 @@ class AsyncTelnyx(AsyncUndocumented):
     tokens against the server's keys before they are used: whatever can be checked (`"auto"`), all (`True`), or none.
     `audience` and `issuer` are what `validator` demands of tokens that others present.
 
-    `http_session` is used as it is and never closed; else `proxy` or, with `trust_env`, the environment's proxies, and
-    `ssl_context` apply. Raises `ValueError` for a base URL that is not http(s), and for headers that could not be sent.
+    `http_session` is used as it is and never closed, and tokens and keys have connections of their own in its likeness (a
+    session or connector of your own making serves them too); else `proxy` or, with `trust_env`, the environment's proxies,
+    and `ssl_context` apply. Raises `ValueError` for a base URL that is not http(s), and headers that could not be sent.
     """
 
     def __init__(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ssl
+from typing import Final
 
 import aiohttp
 
 from .http import HttpTransport
+from .likeness import Likeness, is_plain
+
+_CALLS: Final = 100
+_TOKENS: Final = 10
 
 
 class Connections:
-    """Two pools: one for calls, and one for tokens and keys, so that a renewal never waits behind the calls that need it."""
+    """Two pools: one for calls, and one for tokens and keys, so that a renewal never waits behind the calls that need it.
+
+    Beside a given session the second pool is made in its likeness. Where the session or its connector is of somebody's own
+    making, nobody can tell where its connections would go, so tokens and keys go over it as well.
+    """
 
     def __init__(
         self,
@@ -20,19 +29,21 @@ class Connections:
         trust_env: bool = True,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        def pool(limit: int, *, middlewares: bool) -> HttpTransport:
-            return HttpTransport(
-                http_session=http_session,
-                proxy=proxy,
-                trust_env=trust_env,
-                ssl_context=ssl_context,
-                limit=limit,
-                middlewares=middlewares,
-            )
-
-        self.api = pool(100, middlewares=True)
-        # A given session's middlewares are left out here: they may be what asks for a token.
-        self.tokens = pool(10, middlewares=False)
+        self.api = HttpTransport(
+            http_session=http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context, limit=_CALLS
+        )
+        if http_session is not None and is_plain(http_session):
+            self.tokens: HttpTransport = Likeness(http_session, proxy=proxy, ssl_context=ssl_context, limit=_TOKENS)
+            return
+        self.tokens = HttpTransport(
+            http_session=http_session,
+            proxy=proxy,
+            trust_env=trust_env,
+            ssl_context=ssl_context,
+            limit=_TOKENS,
+            # A given session's middlewares are left out here: they may be what asks for a token.
+            middlewares=False,
+        )
 
     @property
     def is_open(self) -> bool:
