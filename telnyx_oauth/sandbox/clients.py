@@ -10,9 +10,9 @@ import attrs
 
 from ..messages import Response
 from .access import READ_SCOPES, WRITE_SCOPES, require_bearer
-from .answers import answer, fault, not_found, refused, secret_answer
+from .answers import answer, fault, refused, secret_answer
 from .calls import Call, Check, flag, one_of, problems, redirect_uris, some_of, text, web_uri
-from .listing import bad_parameter, moment, paged
+from .listing import bad_parameter, known, moment, paged
 from .state import Client, State
 
 GRANT_TYPES = ("client_credentials", "authorization_code", "refresh_token")
@@ -44,13 +44,13 @@ def create_client(state: State, call: Call) -> Response:
 def show_client(state: State, call: Call) -> Response:
     """One client."""
     require_bearer(state, call, *READ_SCOPES)
-    return answer({"data": _shown(state, _known(state, call))})
+    return answer({"data": _shown(state, known(state.clients, call))})
 
 
 def update_client(state: State, call: Call) -> Response:
     """Change the fields that are given and keep the others."""
     require_bearer(state, call, *WRITE_SCOPES)
-    client = _known(state, call)
+    client = known(state.clients, call)
     changed = attrs.evolve(client, **_fields(validated(call, _schema(state))), updated_at=state.clock.now())
     state.clients[client.client_id] = changed
     return answer({"data": _shown(state, changed)})
@@ -59,7 +59,7 @@ def update_client(state: State, call: Call) -> Response:
 def delete_client(state: State, call: Call) -> Response:
     """Delete a client, and with it everything that was issued to it."""
     require_bearer(state, call, *WRITE_SCOPES)
-    state.forget_client(_known(state, call).client_id)
+    state.forget_client(known(state.clients, call).client_id)
     return Response(204)
 
 
@@ -115,13 +115,6 @@ def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in body.items()
         if name != "client_type"
     }
-
-
-def _known(state: State, call: Call) -> Client:
-    client = state.clients.get(call.argument)
-    if client is None:
-        raise not_found()
-    return client
 
 
 def _filter(name: str, value: str) -> Callable[[Client], bool]:

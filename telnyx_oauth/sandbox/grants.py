@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..messages import Response
 from .access import READ_SCOPES, WRITE_SCOPES, require_bearer
-from .answers import answer, not_found
+from .answers import answer
 from .calls import Call
-from .listing import moment, paged
+from .listing import known, moment, paged
 from .state import Grant, State
 
 
@@ -19,22 +19,15 @@ def list_grants(state: State, call: Call) -> Response:
 def show_grant(state: State, call: Call) -> Response:
     """One grant."""
     require_bearer(state, call, *READ_SCOPES)
-    return answer({"data": _shown(_known(state, call))})
+    return answer({"data": _shown(known(state.grants, call))})
 
 
 def revoke_grant(state: State, call: Call) -> Response:
     """End a grant; its tokens are worth nothing from here on. The answer is the grant as it was."""
     require_bearer(state, call, *WRITE_SCOPES)
-    grant = _known(state, call)
+    grant = known(state.grants, call)
     del state.grants[grant.id]
     return answer({"data": _shown(grant)})
-
-
-def _known(state: State, call: Call) -> Grant:
-    grant = state.grants.get(call.argument)
-    if grant is None:
-        raise not_found()
-    return grant
 
 
 def _shown(grant: Grant) -> dict[str, object]:

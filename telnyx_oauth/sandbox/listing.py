@@ -1,13 +1,23 @@
-"""Pages of records: the `page[...]` parameters and the `meta` beside the data."""
+"""Records: the one that a path names, and pages of them with the `page[...]` parameters and the `meta` beside the data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from ..messages import Response
-from .answers import answer, fault, refused
+from .answers import answer, fault, not_found, refused
 from .calls import Call
+
+_T = TypeVar("_T")
+
+
+def known(records: Mapping[str, _T], call: Call) -> _T:
+    """The record that the call's path names."""
+    if call.argument not in records:
+        raise not_found()
+    return records[call.argument]
 
 
 def paged(call: Call, records: Sequence[object]) -> Response:
