@@ -12,7 +12,7 @@ import attrs
 from ._version import __version__
 from .messages import Timeout
 from .protocol.bearer import bearer
-from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
+from .protocol.calls import Defaults, HeaderValues, QueryValues, as_retries, merged
 from .protocol.urls import QueryValue
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Options:
     client_secret: str | None = attrs.field(repr=False)
     base_url: str
     timeout: Timeout
-    max_retries: int
+    max_retries: int = attrs.field(converter=as_retries)
     default_headers: HeaderValues = attrs.field(repr=False)
     default_query: QueryValues = attrs.field(repr=False)
     scopes: tuple[str, ...]

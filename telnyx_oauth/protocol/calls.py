@@ -206,6 +206,13 @@ def as_timeout(timeout: float | Timeout | None) -> Timeout:
     return timeout
 
 
+def as_retries(max_retries: object) -> int:
+    """How many attempts may follow the first. Raises `ValueError` unless that is a whole number, 0 or more."""
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+        raise ValueError("`max_retries` must be a whole number, 0 or more")
+    return max_retries
+
+
 # RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of its own.
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BREAKS: Final = re.compile(r"[\r\n\x00\ud800-\udfff]")

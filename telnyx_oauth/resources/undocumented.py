@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypedDict, TypeVar
 
 from ..messages import Timeout
-from ..protocol.calls import Call, Extras, HeaderValues, QueryValues, omit
+from ..protocol.calls import Call, Extras, HeaderValues, QueryValues, as_retries, omit
 from ..protocol.codec import check_kind
 from .resource import Resource
 
@@ -68,6 +68,6 @@ class AsyncUndocumented(Resource):
             chosen.get("params"),
             chosen.get("extra_json"),
             chosen.get("timeout", omit),
-            chosen.get("max_retries"),
+            as_retries(chosen["max_retries"]) if "max_retries" in chosen else None,
         )
         return await self._send(Call(method, path, body=body), cast_to, extras)
