@@ -269,7 +269,7 @@ class AsyncTelnyx(AsyncUndocumented):
         """A client like this one but for what is given. It shares connections, and tokens where the identity is the same.
 
         `default_headers` and `default_query` are laid over the present ones, `set_default_...` replace them. An `api_key` given
-        alone takes the place of client credentials. Closing the copy leaves this client open.
+        alone takes the place of client credentials. Closing the copy leaves this client open; closing this one ends its copies.
         """
         if default_headers is not None and set_default_headers is not None:
             raise ValueError("`default_headers` and `set_default_headers` exclude each other")
@@ -312,9 +312,8 @@ class AsyncTelnyx(AsyncUndocumented):
 
     async def close(self) -> None:
         """End this client's connections and renewals. A given session, and what is borrowed from another client, stay open."""
-        if self._engine.closed:
-            return
         self._engine.closed = True
+        # All of this may be done twice, so that a close that was cancelled is finished by the next.
         async with AsyncExitStack() as ends:  # the last one first, and each whatever becomes of the others
             if not self._borrows_connections:
                 ends.push_async_callback(self._connections.aclose)

@@ -57,8 +57,9 @@ class ClientClosedError(TelnyxError, RuntimeError):
 
     code = "client_closed"
 
-    def __init__(self, what: str = "This client") -> None:
-        super().__init__(f"{what} has been closed and can no longer be used.")
+    def __init__(self, what: str = "This client", *, lent: bool = False) -> None:
+        advice = " A copy ends with its original: close the original last, or make a new client." if lent else ""
+        super().__init__(f"{what} has been closed and can no longer be used.{advice}")
 
 
 class BlockingCallError(TelnyxError, RuntimeError):

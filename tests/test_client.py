@@ -124,6 +124,16 @@ def test_a_default_header_that_would_break_out_is_refused(headers):
         AsyncTelnyx().copy(default_headers=headers)
 
 
+@pytest.mark.parametrize("most", [-1, None, 1.5, "2", True])
+async def test_retries_that_cannot_be_counted_are_refused(most):
+    with pytest.raises(ValueError, match="max_retries"):
+        AsyncTelnyx(max_retries=most)
+    with pytest.raises(ValueError, match="max_retries"):
+        AsyncTelnyx().copy(max_retries=most)
+    with pytest.raises(ValueError, match="max_retries"):
+        await AsyncTelnyx(api_key="k").get("/x", cast_to=object, options={"max_retries": most})
+
+
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), Timeout(0)])
 def test_a_timeout_that_is_none_is_refused(timeout):
     with pytest.raises(ValueError, match="timeout"):
@@ -516,8 +526,9 @@ async def test_a_copy_of_a_closed_original_says_so(telnyx):
     await client.oauth.retrieve_jwks()
     await client.close()
     assert not copy.is_closed()
-    with pytest.raises(ClientClosedError):
-        await copy.oauth.retrieve_jwks()
+    for call in (copy.oauth.retrieve_jwks, copy.oauth_clients.list, copy.tokens.get):
+        with pytest.raises(ClientClosedError, match=r"the client that it belongs to, .* close the original last"):
+            await call()
     await copy.close()
 
 
@@ -565,6 +576,30 @@ async def test_closing_ends_connections_even_if_something_fails_on_the_way(telny
     with pytest.raises(KeyError):
         await client.close()
     assert not client._connections.is_open
+
+
+async def test_a_close_that_was_cancelled_is_finished_by_the_next(telnyx, client, monkeypatch):
+    await client.oauth_clients.list()
+    begun, finished = [], []
+    close = type(client.tokens).aclose
+
+    async def slow(self, **options):
+        begun.append(self)
+        if len(begun) == 1:
+            await asyncio.Event().wait()
+        await close(self, **options)
+        finished.append(self)
+
+    monkeypatch.setattr(type(client.tokens), "aclose", slow)
+    closing = asyncio.create_task(client.close())
+    await until(lambda: begun)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert client.is_closed()
+    await client.close()
+    assert finished == [client.tokens]
+    assert client.tokens.status().phase == "closed"
 
 
 async def test_calls_under_way_end_when_it_is_closed(telnyx):

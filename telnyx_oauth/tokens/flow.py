@@ -32,7 +32,8 @@ from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
 from .events import TokenHook
 from .manager import TokenManager
-from .renewal import IssuedVerifier, is_unknown
+from .outcomes import is_unknown
+from .renewal import IssuedVerifier
 from .sources import AuthorizationCode, RefreshToken, Secret
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore
@@ -191,9 +192,10 @@ class AuthorizationFlow:
 
     async def aclose(self) -> None:
         """End the managers, and the connections if they are the flow's own."""
-        managers, self._managers = self._managers, {}
-        for manager in managers.values():
+        while self._managers:
+            key, manager = next(iter(self._managers.items()))
             await manager.aclose()
+            self._managers.pop(key, None)  # only now, so that a close that was cancelled is finished by the next
         await self._own.aclose()
 
     async def __aenter__(self) -> Self:

@@ -93,7 +93,7 @@ class HttpTransport:
         kept = self._sessions.get(loop)
         if kept is None or kept.session.closed:
             if self._closed:
-                raise ClientClosedError
+                raise ClientClosedError("This transport, or the client that it belongs to,", lent=True)
             self._forget_closed_loops()
             kept = self._sessions[loop] = _Kept(self._new_session())
             # An asynchronous generator left open is what a loop closes before it ends, `asyncio.run` included: so the

@@ -30,6 +30,7 @@ from telnyx_oauth.protocol.authorization import PendingAuthorization
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.discovery import discover, discover_resource
 from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 from tests.wire import FakeClock, refused
 
@@ -139,6 +140,24 @@ async def test_each_account_has_a_grant_of_its_own_that_a_later_process_finds(ma
     assert granted["alice"].access_token != granted["bob"].access_token
     with pytest.raises(ReauthenticationRequiredError, match="no_refresh_token"):
         await later.tokens(account="carol").get()
+
+
+async def test_a_close_that_was_cancelled_is_finished_by_the_next(flow, telnyx, monkeypatch):
+    manager = flow.tokens(account="ann")
+    begun = []
+
+    async def stuck(**_):
+        begun.append(1)
+        if len(begun) == 1:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(TokenManager, "aclose", lambda self, **options: stuck(**options))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(flow.aclose(), 0.01)
+    await flow.aclose()
+    assert len(begun) == 2
+    monkeypatch.undo()
+    await manager.aclose()
 
 
 async def test_the_same_account_gets_the_same_manager(flow):
