@@ -30,11 +30,12 @@ from ..transport.clock import Clock, SystemClock
 from .events import Announcer, TokenHook, TokenRejected
 from .flight import Flight, replica
 from .home import Home
+from .outcomes import code_of
 from .renewal import IssuedVerifier, Renewal
 from .sources import ApiKey, TokenSource
 from .status import TokenStatus
 from .stores.record import TokenStore
-from .tower import Entry, Tower, code_of
+from .tower import Entry, Tower
 
 _SYSTEM: Final = SystemClock()
 _WITHOUT_TOKEN: Final = (Phase.EMPTY, Phase.EXPIRED, Phase.REJECTED, Phase.BACKOFF)
@@ -193,15 +194,14 @@ class TokenManager:
         return await self._home.run(judge, timeout)
 
     async def forget(self, *, scopes: Iterable[str] | str | None = None, resource: str | None = None) -> None:
-        """Drop the token, and its record in the store. A renewal under way still answers its waiters, and is then
-        forgotten.
+        """Drop the token, and its record in the store; of a refresh token, whose one grant serves them all, those of all
+        scopes and resources. A renewal under way still answers its waiters, and is then forgotten.
         """
         key = self._key(scopes, resource)
 
         async def drop() -> None:
             entry = self._tower.entry(key)
-            self._tower.disown(entry)
-            entry.snapshot = attrs.evolve(freshness.EMPTY, refused=entry.snapshot.refused)
+            self._tower.clear(entry)
             await self._renewal.forget(key)
 
         await self._home.run(drop)
@@ -233,7 +233,7 @@ class TokenManager:
         age: float = 0.0,
     ) -> Token:
         """Take over a grant that was obtained elsewhere (a person has signed in) `age` seconds ago: stored, then
-        served.
+        served. Tokens of the grant before it are dropped. Waits for the store's lock, 10 s at most by default.
         """
         key = self._key(scopes, resource)
 
@@ -241,8 +241,7 @@ class TokenManager:
             entry = self._tower.entry(key)
             job = self._tower.job(entry, 0, 0.0)
             renewed = await self._renewal.accept(job, grant, age)
-            self._tower.disown(entry)
-            entry.snapshot = attrs.evolve(freshness.EMPTY, refused=entry.snapshot.refused)
+            self._tower.clear(entry)
             token = self._tower.token(entry, renewed)
             self._tower.publish(entry, renewed, token)
             return token

@@ -67,10 +67,10 @@ class Records:
         return unsaved is None or await self.persist(job, unsaved, announce=False)
 
     @asynccontextmanager
-    async def held(self, job: Job) -> AsyncGenerator[bool]:
+    async def held(self, job: Job, *, in_turn: bool = True) -> AsyncGenerator[bool]:
         """The record's lock. False where the store's cannot be had in time: then compare-and-swap alone protects."""
         async with AsyncExitStack() as locks:
-            if self._one_for_all:
+            if self._one_for_all and in_turn:
                 # Whatever the store can do, this process spends the one refresh token for one key after the other.
                 await locks.enter_async_context(self._turns.lock("", timeout=self._policy.flight_timeout))
             yield await self._lock(job, locks)

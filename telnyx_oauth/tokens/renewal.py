@@ -29,6 +29,7 @@ from ..protocol.token import TokenKey
 from ..transport.clock import Clock
 from .events import Announcer, IssuedUnverified, OutcomeUnknown, ReauthenticationRequired
 from .flight import Job, Renewed
+from .outcomes import is_unknown
 from .records import Records
 from .sources import RefreshToken, TokenSource
 from .stores.memory import MemoryStore
@@ -82,6 +83,11 @@ class Renewal:
         self._inherited = False
         self._anchor = clock.wall() - clock.boot()
 
+    @property
+    def one_for_all(self) -> bool:
+        """Whether one grant serves all scopes and resources."""
+        return self._spender is not None
+
     def inherit(self) -> None:
         """This is a forked child now: the grant is the parent's, unless a store is between them."""
         self._inherited = not self._shared
@@ -110,8 +116,10 @@ class Renewal:
         self._inherited = False
         if self._records is None:
             return await self._keep(job, grant, since, None)
-        self._records.drop(job.key)
-        return await self._keep(job, grant, since, await self._records.load(job))
+        # Whoever renews the old grant right now ends first, or would write what came of it over this one.
+        async with self._records.held(job, in_turn=False):
+            self._records.drop(job.key)
+            return await self._keep(job, grant, since, await self._records.load(job))
 
     async def forget(self, key: TokenKey) -> None:
         """Delete the record. A store that fails raises."""
@@ -331,20 +339,3 @@ class Renewal:
             return None
         number = job.number(stored.generation - 1)
         return Renewed(stored.access_token, stored.scopes, lifetime, boot - age, wall - age, number, adopted=True)
-
-
-def is_unknown(error: TelnyxError) -> bool:
-    """Whether, after this error, nobody can say if the server has spent the refresh token."""
-    if isinstance(error, APIConnectionError):
-        return error.sent
-    if isinstance(error, APIStatusError):
-        status = error.status_code
-        return status == 408 or (status >= 500 and not (status == 503 and error.retry_after is not None))
-    return isinstance(error, APIResponseValidationError)
-
-
-def is_terminal(error: Exception) -> bool:
-    """Whether sending the same again soon would come to the same."""
-    if isinstance(error, APIStatusError):
-        return 300 <= error.status_code < 500 and error.status_code not in (408, 409, 425, 429)
-    return isinstance(error, (ReauthenticationRequiredError, ForkedGrantError, TokenVerificationError))

@@ -80,13 +80,15 @@ class TokenEndpoint:
             ClientAuthentication(client_id, client_secret, auth_method)  # a mistake shows where it is made
 
     async def exchange(self, form: Form) -> TokenGrant:
-        """Send one token request, and a second one only when the first proves the secret to have been replaced."""
+        """Send one token request, and a second one only when the first proves the secret to have been replaced: never
+        for a code, which is sent once, come what may (RFC 6749 section 4.1.2).
+        """
         secret = await self._current_secret()
         try:
             return await self._exchange(form, secret)
         except InvalidClientError:
             # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
-            replaced = await self._current_secret()
+            replaced = secret if "code" in dict(form) else await self._current_secret()
             if replaced == secret:
                 raise
         return await self._exchange(form, replaced)

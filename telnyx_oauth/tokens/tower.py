@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import APIError, ClientClosedError, TelnyxError, TokenError, TokenRejectedError
+from ..errors import APIError, ClientClosedError, TokenError, TokenRejectedError
 from ..protocol import freshness
 from ..protocol.freshness import RefreshPolicy, Renew, Snapshot, UseAndRenew
 from ..protocol.token import Token, TokenKey
@@ -25,7 +25,8 @@ from .events import (
     TokenRequested,
 )
 from .flight import Flight, Job, Renewed
-from .renewal import Renewal, is_terminal
+from .outcomes import code_of, is_terminal
+from .renewal import Renewal
 
 _LEAST_TEND = 1.0
 _numbers = itertools.count(1)  # of flights, over all managers, so that a hook may serve several
@@ -75,7 +76,7 @@ class Tower:
     def entry(self, key: TokenKey) -> Entry:
         """What is known of a key, made on first use."""
         if self.closed:
-            raise ClientClosedError("This token manager")
+            raise _closed()
         entry = self.entries.get(key)
         if entry is None:
             if len(self.entries) >= self._policy.max_keys:
@@ -143,7 +144,7 @@ class Tower:
             self._land(entry, flight, renewed)
         except asyncio.CancelledError:
             self._settle(entry, flight)
-            flight.crash(ClientClosedError("This token manager"))
+            flight.crash(_closed())
             raise
         except TimeoutError:
             self._crash(entry, flight, TokenError("The renewal took too long and was given up."))
@@ -165,6 +166,12 @@ class Tower:
         """What the renewal under way comes to is for its waiters alone."""
         if entry.flight is not None and not entry.flight.sleeping:
             entry.flight.job.forgotten = True
+
+    def clear(self, entry: Entry) -> None:
+        """Drop the token; where one grant serves all keys, that of each. What the server has refused stays known."""
+        for each in [*self.entries.values(), entry] if self._renewal.one_for_all else [entry]:
+            self.disown(each)
+            each.snapshot = attrs.evolve(freshness.EMPTY, refused=each.snapshot.refused)
 
     def _land(self, entry: Entry, flight: Flight, renewed: Renewed) -> None:
         state, boot, wall = entry.snapshot, self._boot(), self._wall()
@@ -317,7 +324,7 @@ class Tower:
             await asyncio.wait(tasks)
         for entry in self.entries.values():
             if entry.flight is not None:  # cancelled before it began
-                entry.flight.crash(ClientClosedError("This token manager"))
+                entry.flight.crash(_closed())
                 self._settle(entry, entry.flight)
             if not entry.snapshot.durable:
                 await self._renewal.save(self.job(entry, 0, 0.0))
@@ -339,7 +346,5 @@ class Tower:
         self._renewal.inherit()
 
 
-def code_of(error: BaseException) -> str:
-    """A stable name for an error."""
-    code = error.code if isinstance(error, TelnyxError) else None
-    return code or type(error).__name__
+def _closed() -> ClientClosedError:
+    return ClientClosedError("This token manager, or the client that it belongs to,", lent=True)

@@ -698,6 +698,24 @@ def test_aclose_lets_a_renewal_finish(world):
     world.run(main())
 
 
+@pytest.mark.parametrize("until", [0.01, 2.0])
+def test_an_aclose_that_was_cancelled_is_finished_by_the_next(world, until):
+    async def main():
+        world.server.latency = 100.0
+        manager = world.manager()
+        waiting = asyncio.ensure_future(manager.get(timeout=None))
+        await asyncio.sleep(0.01)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(manager.aclose(drain=5.0), until)
+        await manager.aclose(drain=5.0)
+        assert world.clock.boot() - began == pytest.approx(5.0 + until + 0.01)
+        with pytest.raises(ClientClosedError):
+            await waiting
+
+    began = world.clock.boot()
+    world.run(main())
+
+
 def test_aclose_does_not_wait_for_a_back_off(world):
     async def main():
         manager = world.manager()

@@ -12,6 +12,7 @@ import pytest
 from telnyx_oauth.errors import (
     APIConnectionError,
     InternalServerError,
+    InvalidClientError,
     RateLimitError,
     ReauthenticationRequiredError,
     StoreConflictError,
@@ -773,6 +774,77 @@ def test_a_conflict_while_writing_the_intent_starts_over_from_what_is_there(worl
         await manager.aclose()
 
     world.run(main())
+
+
+def test_a_new_sign_in_outlasts_a_renewal_of_the_grant_before_it(world):
+    async def main():
+        store = Faulty()
+        theirs = world.manager(world.refresh(), store=store)
+        mine = world.manager(world.refresh(), store=store)
+        await theirs.get()
+        world.clock.suspend(200)
+        renewing = asyncio.ensure_future(theirs.get())
+        await asyncio.sleep(0.01)
+        world.server.grant_refresh("r9", family="second")
+        accepted = await mine.accept(TokenGrant("signed-in", expires_in=50.0, refresh_token="r9"), age=1.0)
+        await renewing
+        assert mine.peek() is accepted
+        record = store.only()
+        assert (record.access_token, record.refresh_token) == ("signed-in", "r9")
+        await mine.aclose()
+        await theirs.aclose()
+
+    world.server.rotation = "strict"
+    world.run(main())
+
+
+@pytest.mark.parametrize("end", ["accept", "forget"])
+def test_no_scope_keeps_a_token_of_the_grant_before(world, end):
+    async def main():
+        manager = world.manager(world.refresh())
+        await manager.get()
+        old = await manager.get(scopes="narrow")
+        if end == "accept":
+            world.server.grant_refresh("r9", family="second")
+            await manager.accept(TokenGrant("signed-in", expires_in=50.0, refresh_token="r9"))
+        else:
+            await manager.forget()
+        assert manager.peek(scopes="narrow") is None
+        if end == "accept":
+            assert (await manager.get(scopes="narrow")).access_token != old.access_token
+            assert spent(world)[-1] == "r9"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_clients_own_tokens_of_other_scopes_are_kept(world):
+    async def main():
+        manager = world.manager()
+        narrow = await manager.get(scopes="narrow")
+        await manager.get()
+        await manager.forget()
+        assert manager.peek() is None
+        assert manager.peek(scopes="narrow") is narrow
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_code_is_not_sent_again_even_with_a_secret_that_was_replaced(world):
+    async def main():
+        async def secret():
+            given.append(f"s{len(given)}")
+            return given[-1]
+
+        world.server.faults.append("invalid_client")
+        source = AuthorizationCode(world.server.send, ENDPOINT, "client", secret, code="c", clock=world.clock)
+        with pytest.raises(InvalidClientError):
+            await source(source.key)
+
+    given = []
+    world.run(main())
+    assert (len(world.server.seen), given) == (1, ["s0"])
 
 
 def test_forget_deletes_the_record(world):
