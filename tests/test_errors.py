@@ -43,6 +43,7 @@ ARGUMENTS = {
     "problems": ("$.data[0].name: is missing",),
     "response": RESPONSE,
     "body": {"error": "x"},
+    "lent": True,
     "code": "10009",
     "errors": (ErrorDetail("10009", "Title", "Detail", "/name"),),
     "retry_at": 1.5,

@@ -146,12 +146,12 @@ async def test_a_close_that_was_cancelled_is_finished_by_the_next(flow, telnyx, 
     manager = flow.tokens(account="ann")
     begun = []
 
-    async def stuck(**_):
+    async def stuck(*_, **__):
         begun.append(1)
         if len(begun) == 1:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(TokenManager, "aclose", lambda self, **options: stuck(**options))
+    monkeypatch.setattr(TokenManager, "aclose", stuck)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(flow.aclose(), 0.01)
     await flow.aclose()
