@@ -32,7 +32,8 @@ class Server:
 
     def stop(self) -> None:
         """Begin to end: requests that hang or wait are cut."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        with suppress(RuntimeError):  # its loop has ended already
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     def join(self) -> None:
         """Wait until nothing of it is left."""

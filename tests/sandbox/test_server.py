@@ -184,5 +184,6 @@ def test_a_program_that_ends_says_nothing_whether_it_stopped_its_sandbox_or_not(
 async def test_it_may_be_stopped_before_its_block_ends():
     async with Sandbox() as telnyx:
         telnyx._server.stop()
+        await until(lambda: not sandbox_threads())
         await telnyx.__aexit__(None, None, None)
     assert not sandbox_threads()
