@@ -86,13 +86,3 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise WrongUsage(f"{question} Nobody is there to answer.", "Give --yes to do it without asking.", code="usage")
     click.confirm(question, abort=True, err=True)
-
-
-def read_secret(given: str | None, name: str) -> str:
-    """A secret from the command line, else from stdin, where no list of processes shows it."""
-    if given not in (None, "-"):
-        return given
-    text = click.prompt(name, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
-    if not text.strip():
-        raise WrongUsage(f"There is no {name.lower()} on stdin.", code="usage")
-    return str(text.strip())

@@ -43,9 +43,9 @@ class Steps:
 
     def found(self, **facts: object) -> None:
         """Say how it went."""
-        self.taken[-1]["found"] = {name.replace("_", " "): value for name, value in facts.items()}
+        found = self.taken[-1]["found"] = {name.replace("_", " "): value for name, value in facts.items()}
         if not self.out.as_json:
-            self.out.record({name.replace("_", " "): value for name, value in facts.items()}, indent=3)
+            self.out.record(found, indent=3)
             self.out.line()
 
     def skip(self, why: str) -> None:

@@ -147,7 +147,7 @@ class Output:
             self.table(columns, [plain(each, mode="python") for each in answers], nothing)
 
     @contextmanager
-    def progress(self, what: str) -> Generator[Callable[[int, int | None], None]]:
+    def progress(self) -> Generator[Callable[[int, int | None], None]]:
         """While something long goes on: a function to tell how far it is. Shown where a person is looking at it."""
         if not self.errors.is_terminal or self.errors.no_color:
             yield _unwatched
@@ -155,7 +155,7 @@ class Output:
         from rich.progress import Progress
 
         with Progress(console=self.errors, transient=True) as bar:
-            task = bar.add_task(what, total=None)
+            task = bar.add_task("Fetching", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

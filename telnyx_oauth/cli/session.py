@@ -105,7 +105,7 @@ class Session:
     def gather(self, first: Page[T], limit: int | None) -> list[T]:
         """The items of all pages from `first` on, at most `limit`. Says how far it is while that goes on."""
         items: list[T] = []
-        with self.out.progress("Fetching") as tell:
+        with self.out.progress() as tell:
             for page in first.iter_pages():
                 items += page.data
                 tell(len(items), page.meta.total_results if page.meta else None)
