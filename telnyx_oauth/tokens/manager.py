@@ -143,15 +143,15 @@ class TokenManager:
         key = self._key(scopes, resource)
         entry = self._tower.entries.get(key) or Entry(key)
         state, flight, boot, wall = entry.snapshot, entry.flight, self._boot(), self._wall()
-        usable = state.remaining(boot, wall) > 0 and state.token is not None
-        retry = state.retry_boot if usable else state.urgent_boot
+        remaining = state.remaining(boot, wall)
+        retry = state.retry_boot if remaining > 0 else state.urgent_boot
         return TokenStatus(
             key,
             self._phase(state, flight, boot, wall),
             None if state.token is None else state.token.generation,
             key.scopes if state.token is None else state.token.scopes,
             None if state.token is None else state.token.expires_at,
-            state.remaining(boot, wall),
+            remaining,
             flight is not None,
             0 if flight is None else flight.waiters,
             state.failures,
@@ -239,7 +239,7 @@ class TokenManager:
 
         async def take() -> Token:
             entry = self._tower.entry(key)
-            job = self._tower.job(entry, 0, 0.0)
+            job = self._tower.job(entry)
             renewed = await self._renewal.accept(job, grant, age)
             self._tower.clear(entry)
             token = self._tower.token(entry, renewed)
@@ -295,22 +295,22 @@ class TokenManager:
                 return token
             case UseAndRenew(token):
                 if flight is None:
-                    self._tower.launch(entry, 0.0, 0.0)
+                    self._tower.launch(entry)
                 return token
             case Refuse(error):
                 raise replica(error)
             case HoldOff(until):
                 if timeout is not None and boot + timeout <= until:
                     raise self._backing_off(state, until - boot, wall)
-                return flight or self._tower.launch(entry, min_ttl, until - boot)
+                return flight or self._tower.launch(entry, until - boot)
             case Renew():
-                return flight or self._tower.launch(entry, min_ttl, 0.0)
+                return flight or self._tower.launch(entry)
             case _:
                 assert_never(decision)
 
     def _backing_off(self, state: Snapshot, seconds: float, wall: float) -> TokenBackoffError:
-        said = "unknown" if state.error is None else code_of(state.error)
-        error = TokenBackoffError(retry_at=wall + seconds, retry_after=seconds, last_error=said)
+        assert state.error is not None  # what sets a back-off sets its reason
+        error = TokenBackoffError(retry_at=wall + seconds, retry_after=seconds, last_error=code_of(state.error))
         error.__cause__ = state.error
         return error
 

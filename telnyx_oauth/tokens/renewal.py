@@ -64,8 +64,8 @@ class Renewal:
         clock: Clock,
         announce: Announcer,
         *,
-        verifier: IssuedVerifier | None = None,
-        demand_proof: bool = False,
+        verifier: IssuedVerifier | None,
+        demand_proof: bool,
     ) -> None:
         self._source = source
         self._spender = source if isinstance(source, RefreshToken) else None
@@ -271,7 +271,7 @@ class Renewal:
         first = self._clock.boot()
         unknown: TelnyxError | None = None
         for delay in (0.0, *_REPLAYS):
-            if unknown is not None and delay:
+            if delay:
                 await self._clock.sleep(delay)
             since = (self._clock.boot(), self._clock.wall())
             if unknown is not None and since[0] - first >= self._policy.replay_window:

@@ -101,9 +101,9 @@ class Tower:
         state = entry.snapshot
         return state.token if state.remaining(self._boot(), self._wall()) > 0 else None
 
-    def launch(self, entry: Entry, min_ttl: float, delay: float) -> Flight:
+    def launch(self, entry: Entry, delay: float = 0.0) -> Flight:
         """Start a renewal that nobody's cancellation reaches and that inherits nobody's context."""
-        job = self.job(entry, next(_numbers), min_ttl)
+        job = self.job(entry, next(_numbers))
         flight = entry.flight = Flight(job, self._boot(), lambda: self.valid(entry), sleeping=delay > 0)
         entry.snapshot = attrs.evolve(entry.snapshot, renewing=True)
         flight.task = self._spawn(self._fly(entry, flight, delay))
@@ -117,14 +117,14 @@ class Tower:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def job(self, entry: Entry, number: int, min_ttl: float) -> Job:
+    def job(self, entry: Entry, number: int = 0) -> Job:
         """What a renewal of this key is told."""
 
         def offer(renewed: Renewed) -> None:
             self.publish(entry, renewed, self.token(entry, renewed))
             entry.snapshot = attrs.evolve(entry.snapshot, renewing=True)
 
-        return Job(entry.key, number, lambda: entry.snapshot, offer, self.number, min_ttl)
+        return Job(entry.key, number, lambda: entry.snapshot, offer, self.number)
 
     async def _fly(self, entry: Entry, flight: Flight, delay: float) -> None:
         try:
@@ -273,7 +273,7 @@ class Tower:
     async def _save(self, entry: Entry) -> None:
         """Store what could not be stored, for as long as that takes."""
         attempt = 0
-        job = self.job(entry, 0, 0.0)
+        job = self.job(entry)
         try:
             while not await self._renewal.save(job):
                 if self.closed:
@@ -299,7 +299,7 @@ class Tower:
     def _tend(self, entry: Entry) -> None:
         decision = freshness.decide(entry.snapshot, boot=self._boot(), wall=self._wall())
         if entry.flight is None and isinstance(decision, (UseAndRenew, Renew)) and not self.closed:
-            self.launch(entry, 0.0, 0.0)
+            self.launch(entry)
         elif entry.flight is None:
             self.tend_later(entry)
 
@@ -327,7 +327,7 @@ class Tower:
                 entry.flight.crash(_closed())
                 self._settle(entry, entry.flight)
             if not entry.snapshot.durable:
-                await self._renewal.save(self.job(entry, 0, 0.0))
+                await self._renewal.save(self.job(entry))
             entry.snapshot = freshness.EMPTY
 
     def drop_flights(self) -> None:

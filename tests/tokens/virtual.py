@@ -198,4 +198,5 @@ class ModelServer:
         self.alive = {token: name for token, name in self.alive.items() if name != family}
 
     def _reply(self, request: Request, status: int, body: dict[str, object], *pairs: tuple[str, str]) -> Response:
+        pairs = (*pairs, ("x-request-id", f"req-{len(self.seen)}"))
         return Response(status, headers(*pairs), json.dumps(body).encode(), request.info)
