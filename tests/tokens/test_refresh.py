@@ -34,7 +34,7 @@ from telnyx_oauth.tokens.events import (
     TokenAdopted,
     TokenRefreshed,
 )
-from telnyx_oauth.tokens.renewal import is_terminal, is_unknown
+from telnyx_oauth.tokens.outcomes import is_terminal, is_unknown
 from telnyx_oauth.tokens.sources import AuthorizationCode, RefreshToken
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 from telnyx_oauth.tokens.stores.record import Intent, StoredGrant
