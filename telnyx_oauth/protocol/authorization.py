@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from typing import Final, Self, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -24,7 +23,7 @@ from ..errors import (
     StateMismatchError,
 )
 from .discovery import AuthorizationServer
-from .grants import authorize_url, pkce
+from .grants import authorize_url, base64url, pkce
 from .token import scope_set
 from .urls import is_loopback
 
@@ -106,7 +105,7 @@ def begin(
     Raises `ValueError` for a `redirect_uri` that is not fit for one, and for an `extra` that repeats a parameter.
     """
     proof = pkce(entropy[1])
-    state = urlsafe_b64encode(entropy[0]).rstrip(b"=").decode("ascii")
+    state = base64url(entropy[0])
     wanted = scope_set(scopes)
     url = authorize_url(
         server.authorization_endpoint,

@@ -27,7 +27,6 @@ Form: TypeAlias = tuple[tuple[str, str], ...]
 LARGEST_ANSWER: Final = 1024 * 1024
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
-_VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 
@@ -198,18 +197,18 @@ class Pkce:
 
     verifier: str = attrs.field(repr=False)
     challenge: str
-    method: str = "S256"
 
 
-def pkce(verifier: str | bytes) -> Pkce:
-    """PKCE from a verifier (43 to 128 unreserved characters) or from 32 to 96 random bytes. Raises `ValueError`."""
-    text = _base64url(verifier) if isinstance(verifier, bytes) else verifier
-    if not _VERIFIER.fullmatch(text):
-        raise ValueError("A code verifier has 43 to 128 of the characters A-Z, a-z, 0-9, `-`, `.`, `_`, `~`.")
-    return Pkce(text, _base64url(hashlib.sha256(text.encode("ascii")).digest()))
+def pkce(entropy: bytes) -> Pkce:
+    """PKCE from 32 to 96 random bytes. Raises `ValueError` for fewer or more."""
+    verifier = base64url(entropy)
+    if not 43 <= len(verifier) <= 128:
+        raise ValueError("A code verifier is made of 32 to 96 bytes.")
+    return Pkce(verifier, base64url(hashlib.sha256(verifier.encode("ascii")).digest()))
 
 
-def _base64url(value: bytes) -> str:
+def base64url(value: bytes) -> str:
+    """RFC 4648 section 5, without padding."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
 
 
@@ -217,11 +216,10 @@ def authorize_url(
     authorization_endpoint: str,
     *,
     client_id: str,
-    redirect_uri: str | None = None,
-    scopes: Iterable[str] = (),
-    state: str | None = None,
-    code_challenge: str | None = None,
-    code_challenge_method: str = "S256",
+    redirect_uri: str,
+    scopes: Iterable[str],
+    state: str,
+    code_challenge: str,
     resource: str | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> str:
@@ -229,13 +227,15 @@ def authorize_url(
 
     Raises `ValueError` when `extra` names a parameter that is set here or the endpoint has a fragment.
     """
-    pairs = {"response_type": "code", "client_id": client_id}
-    optional = {"redirect_uri": redirect_uri, "scope": " ".join(sorted(scopes)) or None, "state": state}
-    pairs |= {name: value for name, value in optional.items() if value is not None}
-    if code_challenge is not None:
-        pairs |= {"code_challenge": code_challenge, "code_challenge_method": code_challenge_method}
-    if resource is not None:
-        pairs["resource"] = resource
+    pairs = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "state": state,
+        "code_challenge": code_challenge,
+        "code_challenge_method": "S256",
+        **dict(_asked(scopes, resource)),
+    }
     twice = pairs.keys() & (extra or {}).keys()
     if twice:
         raise ValueError(f"`extra` repeats {', '.join(sorted(twice))}.")
