@@ -6,7 +6,10 @@ import asyncio
 import json
 import os
 import stat
+import sys
+import threading
 import time
+from contextlib import suppress
 
 import attrs
 import keyring
@@ -112,6 +115,40 @@ async def test_of_many_concurrent_swaps_one_wins(store):
     )
     assert sum(isinstance(result, str) for result in results) == 1
     assert sum(isinstance(result, StoreConflictError) for result in results) == 7
+
+
+def test_of_many_threads_that_swap_a_record_in_memory_at_once_one_wins():
+    store, won = MemoryStore(), []
+
+    async def count_up():
+        for _ in range(500):
+            now = await store.load("key")
+            new = attrs.evolve(GRANT, generation=now.generation + 1 if now else 1)
+            with suppress(StoreConflictError):
+                won.append(await store.compare_and_swap("key", now and now.version, new))
+
+    def work():
+        with suppress(StopIteration):
+            count_up().send(None)  # it never suspends
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert store._records["key"].generation == len(won) == len(set(won))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+async def test_a_fork_amid_a_swap_in_memory_stops_no_later_swap():
+    store = MemoryStore()
+    store._writers["key"] = (os.getpid() + 1, object())
+    assert await store.compare_and_swap("key", None, GRANT)
 
 
 async def test_keys_are_apart(store):
@@ -298,6 +335,24 @@ async def test_a_corrupt_file_is_moved_aside_and_told(tmp_path, caplog):
     await store.compare_and_swap("key", None, GRANT)
 
 
+async def test_of_many_that_find_a_corrupt_file_one_moves_it_aside(tmp_path):
+    path = tmp_path / "tokens" / "key.json"
+    stores = [FileStore(tmp_path / "tokens") for _ in range(6)]
+    await stores[0].compare_and_swap("key", None, GRANT)
+    path.write_bytes(b"{")
+    assert await asyncio.gather(*(store.load("key") for store in stores)) == [None] * 6
+    assert len(list(path.parent.glob("key.aside-*"))) == 1
+
+
+async def test_a_good_record_in_a_corrupt_ones_place_is_not_moved_aside(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "tokens")
+    version = await store.compare_and_swap("key", None, GRANT)
+    reads = [b"{"]
+    read = FileStore._read
+    monkeypatch.setattr(FileStore, "_read", lambda self, path: reads.pop() if reads else read(self, path))
+    assert (await store.load("key")).version == version
+
+
 async def test_a_draft_left_by_a_killed_writer_is_swept_up(tmp_path):
     store = FileStore(tmp_path / "tokens")
     version = await store.compare_and_swap("key", None, GRANT)
@@ -365,6 +420,16 @@ async def test_a_corrupt_value_is_renamed_and_told(valkey, tmp_path, caplog):
         assert b"planted-secret" in await client.get(aside)
     assert "planted-secret" not in caplog.text
     assert "cannot be used" in caplog.text
+
+
+async def test_of_many_that_find_a_corrupt_value_one_renames_it(valkey, tmp_path):
+    import redis.asyncio
+
+    async with redis.asyncio.Redis.from_url(valkey) as client:
+        await client.set(f"{tmp_path}:key", b"{")
+        store = RedisStore(valkey, prefix=f"{tmp_path}:")
+        assert await asyncio.gather(*(store.load("key") for _ in range(6))) == [None] * 6
+        assert len([name async for name in client.scan_iter(f"{tmp_path}:key.aside-*")]) == 1
 
 
 async def test_only_records_without_a_refresh_token_expire_by_themselves(valkey, tmp_path):

@@ -107,7 +107,7 @@ class FileStore:
                 os.fchmod(handle, 0o600)
             return file.read(_LARGEST)
 
-    def _load(self, key: str) -> StoredGrant | None:
+    def _load(self, key: str, *, locked: bool = False) -> StoredGrant | None:
         path = self._path(key)
         try:
             data = self._read(path)
@@ -116,6 +116,9 @@ class FileStore:
             if isinstance(exc, OSError) and not path.is_symlink() and path.is_file():
                 raise
             problem = str(exc) if isinstance(exc, ValueError) else "it is no regular file"
+        if not locked:  # somebody may be writing a good one in its place
+            with self.file_lock(key, "write").acquire(timeout=_WRITING):
+                return self._load(key, locked=True)
         aside = path.with_name(f"{key}.aside-{secrets.token_hex(4)}")
         path.rename(aside)
         logger.warning("the token record %s cannot be used (%s); it was moved to %s", path, problem, aside)
@@ -125,7 +128,7 @@ class FileStore:
         path = self._path(key)
         data = encode(new)
         with self.file_lock(key, "write").acquire(timeout=_WRITING):
-            now = self._load(key)
+            now = self._load(key, locked=True)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
             for leftover in self._folder.glob(f".{key}.*.tmp"):  # of a process that was killed while it wrote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,8 +17,8 @@ _POLL = 0.01
 
 
 class MemoryStore:
-    """Keeps grants in this process. Safe for any number of loops and threads, each step being one dictionary
-    operation.
+    """Keeps grants in this process. Safe for any number of loops and threads: nothing waits, and of those who write
+    one record at the same moment, one does.
     """
 
     shared = False
@@ -25,7 +26,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, StoredGrant] = {}
         self._holders: dict[str, _Holder] = {}
-        self._writes = 0
+        self._writers: dict[str, tuple[int, object]] = {}
+        self._writes = itertools.count(1)
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version."""
@@ -33,12 +35,19 @@ class MemoryStore:
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
-        now = self._records.get(key)
-        if (None if now is None else now.version) != expected:
-            raise StoreConflictError
-        self._writes += 1
-        version = str(self._writes)
-        self._records[key] = attrs.evolve(new, version=version)
+        mine = (os.getpid(), object())
+        while (writer := self._writers.setdefault(key, mine)) is not mine:
+            if writer[0] == mine[0]:
+                raise StoreConflictError  # a thread is between comparing and swapping
+            self._writers.pop(key, None)  # it was, as this process was forked
+        try:
+            now = self._records.get(key)
+            if (None if now is None else now.version) != expected:
+                raise StoreConflictError
+            version = str(next(self._writes))
+            self._records[key] = attrs.evolve(new, version=version)
+        finally:
+            del self._writers[key]
         return version
 
     async def delete(self, key: str) -> None:

@@ -29,6 +29,10 @@ if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
 else redis.call('SET', KEYS[1], ARGV[2], 'EXAT', ARGV[3]) end
 return 1
 """
+_ASIDE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('RENAME', KEYS[1], KEYS[2]) end
+return 0
+"""
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
@@ -69,7 +73,7 @@ class RedisStore:
             except ValueError as exc:
                 problem = str(exc)
             aside = f"{name}.aside-{secrets.token_hex(4)}"
-            await client.rename(name, aside)
+            await client.eval(_ASIDE, 2, name, aside, data)  # unless somebody has done so, and written a good one
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", name, problem, aside)
         return None
 
