@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from typing import TypeVar
 
 import attrs
@@ -24,6 +25,7 @@ from .stores.record import StoredGrant, TokenStore
 T = TypeVar("T")
 _CLOCK_SKEW = 300.0
 _ROUNDS = 4
+_GRACE = 1.0  # for a store's lock to give up by itself
 
 
 class Records:
@@ -40,6 +42,7 @@ class Records:
         self.family: StoredGrant | None = None
         """The one grant, as last seen: a store that fails or forgets does not lose it."""
         self._unsaved: dict[str, StoredGrant] = {}
+        self._hung_until = -inf
         self._turns = MemoryStore()
 
     def name(self, key: TokenKey) -> str:
@@ -50,6 +53,10 @@ class Records:
         """Know the one grant, whatever becomes of the store."""
         if self._one_for_all:
             self.family = record
+
+    def expect(self, key: TokenKey, record: StoredGrant) -> None:
+        """Know what is about to be stored, should that be cut short."""
+        self._unsaved[self.name(key)] = record
 
     def drop(self, key: TokenKey) -> None:
         """Know nothing of it any more."""
@@ -64,7 +71,7 @@ class Records:
     async def save(self, job: Job) -> bool:
         """Try again to store what could not be stored. True when nothing is left to be saved."""
         unsaved = self._unsaved.get(self.name(job.key))
-        return unsaved is None or await self.persist(job, unsaved, announce=False)
+        return unsaved is None or (not self._hangs and await self.persist(job, unsaved, announce=False))
 
     @asynccontextmanager
     async def held(self, job: Job, *, in_turn: bool = True) -> AsyncGenerator[bool]:
@@ -78,14 +85,17 @@ class Records:
     async def _lock(self, job: Job, locks: AsyncExitStack) -> bool:
         async def release(*_: object) -> None:
             try:
-                await lock.__aexit__(None, None, None)
+                await self._bounded(lock.__aexit__(None, None, None))
             except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
                 self._degraded(job, "unlock", exc)
 
         try:
+            self._check_awake()
             lock = self._store.lock(self.name(job.key), timeout=self._policy.lock_timeout)
-            await lock.__aenter__()
-        except TimeoutError:
+            await self._bounded(lock.__aenter__(), _GRACE)
+        except TimeoutError as exc:
+            if self._hangs:
+                self._degraded(job, "lock", exc)
             return False
         except Exception as exc:  # noqa: BLE001 - as above
             self._degraded(job, "lock", exc)
@@ -98,6 +108,7 @@ class Records:
         name = self.name(job.key)
         mine = self._unsaved.get(name) or self.family
         try:
+            self._check_awake()
             stored = await self._bounded(self._store.load(name))
             stored = None if stored is None else await self._vetted(job, stored)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
@@ -135,6 +146,7 @@ class Records:
         if job.forgotten:
             return record
         try:
+            self._check_awake()
             version = await self._bounded(self._store.compare_and_swap(self.name(job.key), record.version, record))
         except StoreConflictError:
             raise
@@ -148,11 +160,14 @@ class Records:
     async def persist(self, job: Job, record: StoredGrant, *, announce: bool = True) -> bool:
         """Store a new grant, over whatever is older. False when it could not be: it is tried again later."""
         name = self.name(job.key)
+        self._unsaved[name] = record
         try:
             for _ in range(_ROUNDS):
                 try:
                     version = await self._bounded(self._store.compare_and_swap(name, record.version, record))
                 except StoreConflictError:
+                    if job.forgotten:
+                        break
                     theirs = await self._bounded(self._store.load(name))
                     if theirs is not None and theirs.issued_at > record.issued_at:
                         record = theirs  # someone has renewed later than this; theirs stays
@@ -166,15 +181,32 @@ class Records:
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             if announce:
                 self._degraded(job, "persist", exc)
-            self._unsaved[name] = record
+            if not job.forgotten:
+                self._unsaved[name] = record
             return False
         self._unsaved.pop(name, None)
         self.note(record)
         return True
 
-    async def _bounded(self, call: Awaitable[T]) -> T:
-        async with asyncio.timeout(self._policy.lock_timeout):
-            return await call
+    @property
+    def _hangs(self) -> bool:
+        return self._clock.boot() < self._hung_until
+
+    def _check_awake(self) -> None:
+        """Raise after an answer that never came: waiting again at each of a renewal's steps would outlast the renewal.
+        What must be tried at any rate (to store a new grant, to let go of a lock) does not ask.
+        """
+        if self._hangs:
+            raise TimeoutError
+
+    async def _bounded(self, call: Awaitable[T], grace: float = 0.0) -> T:
+        bound = asyncio.timeout(self._policy.lock_timeout + grace)
+        try:
+            async with bound:
+                return await call
+        finally:
+            if bound.expired():
+                self._hung_until = self._clock.boot() + self._policy.lock_timeout
 
     def _degraded(self, job: Job, operation: str, exc: Exception) -> None:
         event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__)

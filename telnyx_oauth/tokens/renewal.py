@@ -161,14 +161,13 @@ class Renewal:
         good.
         """
         boot, wall = since
-        fault = await self._fault(job, grant, boot)
         lifetime = grant.expires_in
         previous = stored.scopes if stored is not None and spent is not None else job.key.scopes
         record = StoredGrant(
             job.key.token_endpoint,
             job.key.client_id,
             job.key.store_key,
-            None if fault else grant.access_token,
+            None,
             previous if grant.scopes is None else grant.scopes,
             wall,
             None if lifetime is None else wall + lifetime,
@@ -177,6 +176,11 @@ class Renewal:
             version=None if stored is None else stored.version,
         )
         durable = True
+        if self._records is not None and not job.forgotten and self._spender is not None:
+            self._records.expect(job.key, record)
+        fault = await self._fault(job, grant, boot)
+        if fault is None:
+            record = attrs.evolve(record, access_token=grant.access_token)
         if self._records is not None and not job.forgotten and (fault is None or self._spender):
             self._records.note(record)
             durable = await self._records.persist(job, record)
@@ -192,6 +196,8 @@ class Renewal:
             await self._prove(job, grant.access_token)
         except TokenVerificationError as exc:
             return exc
+        except Exception as exc:  # noqa: BLE001 - a verifier may be the user's own
+            return TokenError(f"The verifier failed ({type(exc).__name__}).")
         return None
 
     async def _prove(self, job: Job, access_token: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from telnyx_oauth.errors import (
     APIConnectionError,
     APIStatusError,
+    ClientClosedError,
     InternalServerError,
     InvalidClientError,
     RateLimitError,
@@ -80,8 +81,7 @@ class Faulty(MemoryStore):
 
     def put(self, record):
         (name,) = (name for name in self._records if ".aside-" not in name)
-        self._writes += 1
-        self._records[name] = attrs.evolve(record, version=str(self._writes))
+        self._records[name] = attrs.evolve(record, version=str(next(self._writes)))
 
 
 UNKNOWN = {"lost": "connection_error", "500": "server_error", "garbage": "invalid_response"}
@@ -618,6 +618,114 @@ def test_a_full_disk_while_persisting_keeps_the_token_usable(world):
     world.run(main())
 
 
+class Hanging(Faulty):
+    """Does not answer where it is told not to."""
+
+    async def load(self, key):
+        await self._answer("load")
+        return await super().load(key)
+
+    async def compare_and_swap(self, key, expected, new):
+        await self._answer("swap-intent" if new.intent else "swap-grant")
+        return await super().compare_and_swap(key, expected, new)
+
+    @asynccontextmanager
+    async def lock(self, key, *, timeout):
+        await self._answer("lock")
+        async with super().lock(key, timeout=timeout):
+            yield
+            await self._answer("unlock")
+
+    async def _answer(self, name):
+        if name in self.broken:
+            await asyncio.get_running_loop().create_future()
+
+    def _step(self, *names):
+        pass
+
+
+@pytest.mark.parametrize(
+    "broken", [{"lock", "load", "swap-intent", "swap-grant", "unlock"}, {"lock"}, {"load"}, {"swap-grant"}, {"unlock"}]
+)
+def test_a_store_that_hangs_stops_no_renewal(world, broken):
+    async def main():
+        store = Hanging()
+        store.broken = set(broken)
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        assert (await manager.get()).access_token == "t1"
+        assert world.clock.boot() - began < 22
+        assert world.told(PersistenceDegraded)
+        await asyncio.sleep(101)
+        assert (await manager.get(timeout=30)).access_token == "t2"
+        assert spent(world) == ["r0", "r1"]
+        store.broken = set()
+        await asyncio.sleep(70)
+        assert manager.status().durable is True
+        await manager.aclose()
+        assert store.only().refresh_token == f"r{len(spent(world))}"
+
+    began = world.clock.boot()
+    world.run(main())
+
+
+@pytest.mark.parametrize("where", ["store", "proof"])
+def test_a_renewal_cut_short_after_its_answer_does_not_lose_the_new_refresh_token(world, where):
+    async def main():
+        store, verifier = Hanging(), Verifier()
+        world.server.rotation = "strict"
+        policy = RefreshPolicy(flight_timeout=5.0)
+        manager = world.manager(world.refresh(), store=store, verifier=verifier, policy=policy)
+        if where == "store":
+            store.broken = {"swap-grant"}
+        else:
+            verifier.stuck = True
+        with pytest.raises(TokenError, match="too long"):
+            await manager.get()
+        store.broken = set()
+        verifier.stuck = False
+        await asyncio.sleep(11)
+        assert await manager.get()
+        assert world.server.dead_families == set()
+        await manager.aclose()
+        assert store.only().refresh_token == f"r{len(spent(world))}"
+
+    world.run(main())
+
+
+def test_a_grant_that_was_not_stored_as_the_manager_closed_is_stored_by_the_closing(world):
+    async def main():
+        store = Hanging()
+        store.broken = {"swap-grant"}
+        manager = world.manager(world.refresh(), store=store)
+        world.server.rotation = "strict"
+        waiting = asyncio.ensure_future(manager.get())
+        await asyncio.sleep(1)
+        asyncio.get_running_loop().call_later(2, store.broken.clear)
+        await manager.aclose(drain=3)
+        with pytest.raises(ClientClosedError):
+            await waiting
+        assert store.only().refresh_token == "r1"
+
+    world.run(main())
+
+
+def test_a_verifier_that_fails_by_itself_costs_no_refresh_token(world):
+    async def main():
+        verifier = Verifier(KeyError("planted"))
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), verifier=verifier)
+        with pytest.raises(TokenError, match="KeyError") as caught:
+            await manager.get()
+        assert "planted" not in str(caught.value)
+        verifier.verdict = None
+        assert (await manager.get()).access_token == "t2"
+        assert spent(world) == ["r0", "r1"]
+        await manager.aclose()
+
+    world.run(main())
+
+
 def test_aclose_tries_once_more_to_save(world):
     async def main():
         store = Faulty()
@@ -892,6 +1000,7 @@ class Verifier:
         self.verdict = verdict
         self.prepared = 0
         self.seen = []
+        self.stuck = False
 
     async def prepare(self):
         self.prepared += 1
@@ -899,6 +1008,8 @@ class Verifier:
 
     async def __call__(self, access_token):
         self.seen.append(access_token)
+        if self.stuck:
+            await asyncio.get_running_loop().create_future()
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict
