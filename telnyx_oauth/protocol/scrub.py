@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Final, cast
-from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 import attrs
 
@@ -65,7 +65,8 @@ def secrets_beside(request: Request) -> Iterable[str]:
             yield from secrets_in(value)
         elif _SECRET.search(name):
             # Of several (cookies), also each by itself, unless it is so short that it may be a word of the answer's.
-            yield from (value, *secrets_in(value), *re.findall(r'=\s*"?([^\s;,"]{8,})', value))
+            each = re.findall(r'=\s*"?([^\s;,"]{8,})', value)
+            yield from (value, *secrets_in(value), *each, *map(unquote, each))
     for name, value in parse_qsl(urlsplit(request.url).query):
         if _SECRET.search(name):
             yield value
