@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -335,6 +337,56 @@ def test_a_renewal_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_th
     assert manager.peek() is token
     loop.close()
     asyncio.run(manager.aclose())
+
+
+def test_a_home_that_closes_this_very_moment_is_no_home(monkeypatch, caplog):
+    source = Source()
+    hop, refusals = asyncio.run_coroutine_threadsafe, [RuntimeError("Event loop is closed")]
+
+    def refusing(work, loop):
+        if refusals:
+            raise refusals.pop()
+        return hop(work, loop)
+
+    manager = TokenManager(source)
+    with running_loop() as home:
+        hop(manager.get(), home).result(10)
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", refusing)
+        assert asyncio.run(manager.get(scopes="x")).access_token == "t2"
+        hop(manager.aclose(), home).result(10)
+    assert not refusals
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+def test_a_home_that_is_about_to_end_is_left(caplog):
+    source = Source()
+    source.gate = threading.Event()
+    manager = TokenManager(source)
+    with running_loop() as home, running_loop() as other:
+        first = submit(home, manager.warm(timeout=None))
+        assert source.entered.wait(5)
+        waiting = submit(other, manager.get())
+        while manager.status().waiters < 2:
+            time.sleep(0.002)
+        source.gate = None
+        home.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(home)])
+        assert waiting.result(10).access_token == "t2"
+        assert manager._home.loop is other
+        with pytest.raises((ClientClosedError, concurrent.futures.CancelledError)):
+            first.result(10)
+        submit(other, manager.aclose()).result(10)
+
+
+async def test_an_error_that_nobody_waits_for_any_more_is_not_called_lost(caplog):
+    left, cancelled = (asyncio.get_running_loop().create_future() for _ in range(2))
+    for answer in (left, cancelled):
+        answer.add_done_callback(home_module._seen)
+    left.set_exception(KeyError())
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    del left, cancelled, answer
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 # --- fork
