@@ -150,7 +150,8 @@ def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(mon
     source = Source()
     manager = TokenManager(source)
     release = threading.Event()
-    with running_loop() as home, running_loop() as other:
+    with running_loop() as home, running_loop() as other, contextlib.ExitStack() as leaving:
+        leaving.callback(release.set)  # whatever becomes of this test
         token = submit(home, manager.get()).result(10)
         blocked = threading.Event()
 
