@@ -27,7 +27,7 @@ NAMES = (
     "scale",
 )
 """One module for each question."""
-ON_REQUEST = ("guard",)
+ON_REQUEST = ("guard", "fleet")
 """Run only when they are named."""
 
 

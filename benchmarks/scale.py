@@ -7,6 +7,7 @@ import gc
 import tracemalloc
 
 from telnyx_oauth import AsyncTelnyx
+from telnyx_oauth.protocol.freshness import RefreshPolicy
 from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import TokenKey
 from telnyx_oauth.tokens.manager import TokenManager
@@ -57,7 +58,7 @@ async def keys() -> Table:
     table = Table("Tokens in one manager", columns)
     first = 0.0
     for count in KEYS:
-        manager = TokenManager(source)
+        manager = TokenManager(source, policy=RefreshPolicy(max_keys=KEYS[-1]))
         gc.collect()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]

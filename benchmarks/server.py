@@ -98,7 +98,6 @@ class Issuer:
         return answer({"access_token": token, "token_type": "Bearer", "expires_in": 3600})
 
 
-OPAQUE = answer({"access_token": "opaque-" + "a" * 40, "token_type": "Bearer", "expires_in": 3600})
 UNKNOWN = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -108,9 +107,17 @@ class State:
     def __init__(self) -> None:
         self.latency = 0.0
         self.signs = False
+        self.lifetime = 3600
+        self.issued = 0
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
         self.most_in_flight = 0
+
+    def opaque(self) -> bytes:
+        """The token endpoint's answer with a token that is like no other, and says nothing."""
+        self.issued += 1
+        token = f"opaque-{self.issued}-{'a' * 40}"
+        return answer({"access_token": token, "token_type": "Bearer", "expires_in": self.lifetime})
 
     def control(self, body: bytes) -> bytes:
         """Change what is given, start counting anew, and tell what was counted till now."""
@@ -179,7 +186,7 @@ class Connection(asyncio.Protocol):
             return page(int(asked.get("page[number]", 1)), int(asked.get("page[size]", 20)))
         if name == "/oauth/token":
             counts["tokens"] += 1
-            return issuer().signed("bench") if self._state.signs else OPAQUE
+            return issuer().signed("bench") if self._state.signs else self._state.opaque()
         if name == "/oauth/jwks":
             counts["jwks"] += 1
             return issuer().jwks
