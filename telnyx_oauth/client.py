@@ -32,7 +32,7 @@ from .transport.engine import Engine, Identity, Shared
 if TYPE_CHECKING:
     from .tokens.events import TokenHook
     from .tokens.flow import AuthorizationFlow
-    from .tokens.renewal import IssuedVerifier
+    from .tokens.proof import IssuedVerifier
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
     from .validation.validator import TokenValidator

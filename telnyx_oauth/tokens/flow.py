@@ -33,7 +33,7 @@ from ..transport.http import HttpTransport
 from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
-from .renewal import IssuedVerifier
+from .proof import IssuedVerifier
 from .sources import AuthorizationCode, RefreshToken, Secret
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore

@@ -31,7 +31,8 @@ from .events import Announcer, TokenHook, TokenRejected
 from .flight import Flight, replica
 from .home import Home
 from .outcomes import code_of
-from .renewal import IssuedVerifier, Renewal
+from .proof import IssuedVerifier, Proof
+from .renewal import Renewal
 from .sources import ApiKey, TokenSource
 from .status import TokenStatus
 from .stores.record import TokenStore
@@ -81,9 +82,8 @@ class TokenManager:
         self._wall = clock.wall
         self._jitter = jitter
         self._announce = Announcer(hooks)
-        self._renewal = Renewal(
-            source, store, policy, clock, self._announce, verifier=verifier, demand_proof=demand_proof
-        )
+        proof = Proof(verifier, clock, self._announce, demanded=demand_proof)
+        self._renewal = Renewal(source, store, policy, clock, self._announce, proof)
         self._tower = Tower(self._renewal, policy, clock, self._announce, jitter, base)
         self._default = self._tower.default
         self._home = Home(self._tower.drop_flights, self._tower.enter_child)

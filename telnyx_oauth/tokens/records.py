@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum, auto
 from math import inf
 from typing import TypeVar
 
@@ -26,6 +27,17 @@ T = TypeVar("T")
 _CLOCK_SKEW = 300.0
 _ROUNDS = 4
 _GRACE = 1.0  # for a store's lock to give up by itself
+_FOREIGN = "it belongs to another issuer or client"
+_AHEAD = "it is dated in the future"
+
+
+class Hold(Enum):
+    """Who has a record's lock. Without it, compare-and-swap alone protects."""
+
+    OURS = auto()
+    THEIRS = auto()
+    FAILED = auto()
+    """The store cannot say."""
 
 
 class Records:
@@ -74,15 +86,15 @@ class Records:
         return unsaved is None or (not self._hangs and await self.persist(job, unsaved, announce=False))
 
     @asynccontextmanager
-    async def held(self, job: Job, *, in_turn: bool = True) -> AsyncGenerator[bool]:
-        """The record's lock. False where the store's cannot be had in time: then compare-and-swap alone protects."""
+    async def held(self, job: Job, patience: float, *, in_turn: bool = True) -> AsyncGenerator[Hold]:
+        """The record's lock, waited for `patience` seconds at most."""
         async with AsyncExitStack() as locks:
             if self._one_for_all and in_turn:
                 # Whatever the store can do, this process spends the one refresh token for one key after the other.
                 await locks.enter_async_context(self._turns.lock("", timeout=self._policy.flight_timeout))
-            yield await self._lock(job, locks)
+            yield await self._lock(job, locks, patience)
 
-    async def _lock(self, job: Job, locks: AsyncExitStack) -> bool:
+    async def _lock(self, job: Job, locks: AsyncExitStack, patience: float) -> Hold:
         async def release(*_: object) -> None:
             try:
                 await self._bounded(lock.__aexit__(None, None, None))
@@ -91,17 +103,29 @@ class Records:
 
         try:
             self._check_awake()
-            lock = self._store.lock(self.name(job.key), timeout=self._policy.lock_timeout)
+            lock = self._store.lock(self.name(job.key), timeout=patience)
             await self._bounded(lock.__aenter__(), _GRACE)
-        except TimeoutError as exc:
-            if self._hangs:
-                self._degraded(job, "lock", exc)
-            return False
         except Exception as exc:  # noqa: BLE001 - as above
+            if isinstance(exc, TimeoutError) and not self._hangs:
+                return Hold.THEIRS
             self._degraded(job, "lock", exc)
-            return False
+            return Hold.FAILED
         locks.push_async_exit(release)
-        return True
+        return Hold.OURS
+
+    async def glance(self, job: Job) -> StoredGrant | None:
+        """What the store holds, if it is in order: for those who hold no lock, and so must change nothing."""
+        if self.name(job.key) in self._unsaved:
+            return None
+        try:
+            self._check_awake()
+            stored = await self._bounded(self._store.load(self.name(job.key)))
+        except Exception:  # noqa: BLE001 - whoever goes on to the lock will meet the same there, and tell of it
+            return None
+        if stored is None or self._flaw(job, stored):
+            return None
+        self.note(stored)
+        return stored
 
     async def load(self, job: Job) -> StoredGrant | None:
         """What the store holds, or what is known without it."""
@@ -121,17 +145,21 @@ class Records:
         self.note(stored)
         return stored
 
+    def _flaw(self, job: Job, stored: StoredGrant) -> str:
+        """Why a record cannot be used as it is: it is not ours, or not of this time."""
+        if (stored.token_endpoint, stored.client_id) != (job.key.token_endpoint, job.key.client_id):
+            return _FOREIGN
+        return _AHEAD if stored.issued_at > self._clock.wall() + _CLOCK_SKEW else ""
+
     async def _vetted(self, job: Job, stored: StoredGrant) -> StoredGrant | None:
-        """The record, if it is ours and of this time; else it is moved out of the way."""
+        """The record, if it is in order; else it is moved out of the way."""
         name = self.name(job.key)
-        foreign = (stored.token_endpoint, stored.client_id) != (job.key.token_endpoint, job.key.client_id)
-        ahead = stored.issued_at > self._clock.wall() + _CLOCK_SKEW
-        if not foreign and not ahead:
+        reason = self._flaw(job, stored)
+        if not reason:
             return stored
-        reason = "it belongs to another issuer or client" if foreign else "it is dated in the future"
         await self._bounded(self._store.compare_and_swap(f"{name}.aside-{secrets.token_hex(4)}", None, stored))
         self._announce(RecordSetAside(job.key, self._clock.wall(), job.flight, reason))
-        if foreign:
+        if reason == _FOREIGN:
             await self._bounded(self._store.delete(name))
             return None
         # A wrong clock spoils the lifetime, not the grant.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 
@@ -27,30 +25,19 @@ from ..protocol.freshness import RefreshPolicy
 from ..protocol.grants import TokenGrant, is_bearer
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock
-from .events import Announcer, IssuedUnverified, OutcomeUnknown, ReauthenticationRequired
+from .events import Announcer, OutcomeUnknown, ReauthenticationRequired
 from .flight import Job, Renewed
 from .outcomes import is_unknown
-from .records import Records
+from .proof import Proof
+from .records import Hold, Records
 from .sources import RefreshToken, TokenSource
 from .stores.memory import MemoryStore
 from .stores.record import Intent, StoredGrant, TokenStore, is_shared
 
 _REPLAYS: Final = (0.0, 0.25, 0.5, 1.0)
 _ROUNDS: Final = 4
-
-
-class IssuedVerifier(Protocol):
-    """Proves a token before anyone gets to use it. Safe to call for any token, opaque ones included."""
-
-    async def prepare(self) -> None:
-        """Fetch what a proof needs. Runs beside the token request; must not raise."""
-        ...
-
-    async def __call__(self, access_token: str, /) -> str | None:
-        """`None` when proven, else a short reason why it cannot be. Raises `TokenVerificationError` when it is proven
-        wrong.
-        """
-        ...
+_FIRST_LOOK: Final = 0.5
+"""Seconds at the lock before the record is looked at again, doubled each time."""
 
 
 class Renewal:
@@ -63,9 +50,7 @@ class Renewal:
         policy: RefreshPolicy,
         clock: Clock,
         announce: Announcer,
-        *,
-        verifier: IssuedVerifier | None,
-        demand_proof: bool,
+        proof: Proof,
     ) -> None:
         self._source = source
         self._spender = source if isinstance(source, RefreshToken) else None
@@ -78,8 +63,7 @@ class Renewal:
         self._policy = policy
         self._clock = clock
         self._announce = announce
-        self._verifier = verifier
-        self._demand_proof = demand_proof
+        self._proof = proof
         self._inherited = False
         self._anchor = clock.wall() - clock.boot()
 
@@ -101,14 +85,27 @@ class Renewal:
             return await self._fetch(job, None)
         if self._spender is not None and self._inherited:
             raise ForkedGrantError
-        async with records.held(job) as locked:
-            stored = await records.load(job)
-            found = await self._adoptable(job, stored)
+        patience = self._policy.lock_timeout
+        look = _FIRST_LOOK
+        while True:
+            # What others have left is there for all, without the lock: a fleet would queue for it, one after the other.
+            found = await self._adoptable(job, await records.glance(job))
             if found is not None:
                 return found
-            if self._spender is None:
-                return await self._fetch(job, stored)
-            return await self._refresh(job, self._spender, records, stored, locked=locked)
+            async with records.held(job, min(look, patience)) as hold:
+                if hold is not Hold.THEIRS or look >= patience:
+                    return await self._renew(job, records, locked=hold is Hold.OURS)
+            patience -= look
+            look *= 2
+
+    async def _renew(self, job: Job, records: Records, *, locked: bool) -> Renewed:
+        stored = await records.load(job)
+        found = await self._adoptable(job, stored)
+        if found is not None:
+            return found
+        if self._spender is None:
+            return await self._fetch(job, stored)
+        return await self._refresh(job, self._spender, records, stored, locked=locked)
 
     async def accept(self, job: Job, grant: TokenGrant, age: float) -> Renewed:
         """Take over a grant that was obtained elsewhere `age` seconds ago, in the place of whatever was there."""
@@ -117,7 +114,7 @@ class Renewal:
         if self._records is None:
             return await self._keep(job, grant, since, None)
         # Whoever renews the old grant right now ends first, or would write what came of it over this one.
-        async with self._records.held(job, in_turn=False):
+        async with self._records.held(job, self._policy.lock_timeout, in_turn=False):
             self._records.drop(job.key)
             return await self._keep(job, grant, since, await self._records.load(job))
 
@@ -134,20 +131,8 @@ class Renewal:
 
     async def _fetch(self, job: Job, stored: StoredGrant | None) -> Renewed:
         since = (self._clock.boot(), self._clock.wall())
-        grant = await self._beside_keys(self._source(job.key))
+        grant = await self._proof.beside_keys(self._source(job.key))
         return await self._keep(job, grant, since, stored)
-
-    async def _beside_keys(self, request: Awaitable[TokenGrant]) -> TokenGrant:
-        """The answer to a token request, with the keys for its proof fetched at the same time."""
-        if self._verifier is None:
-            return await request
-        keys = asyncio.ensure_future(self._verifier.prepare())
-        try:
-            grant = await request
-            await asyncio.wait({keys})
-        finally:
-            keys.cancel()
-        return grant
 
     async def _keep(
         self,
@@ -178,7 +163,7 @@ class Renewal:
         durable = True
         if self._records is not None and not job.forgotten and self._spender is not None:
             self._records.expect(job.key, record)
-        fault = await self._fault(job, grant, boot)
+        fault = await self._proof.fault(job, grant, boot)
         if fault is None:
             record = attrs.evolve(record, access_token=grant.access_token)
         if self._records is not None and not job.forgotten and (fault is None or self._spender):
@@ -187,30 +172,6 @@ class Renewal:
         if fault is not None:
             raise fault
         return Renewed(grant.access_token, record.scopes, lifetime, boot, wall, record.generation, durable=durable)
-
-    async def _fault(self, job: Job, grant: TokenGrant, boot: float) -> TokenError | None:
-        """Why a token that was granted must not be used."""
-        if grant.expires_in and self._clock.boot() - boot >= grant.expires_in:
-            return TokenError("The token had expired before its answer was there.")
-        try:
-            await self._prove(job, grant.access_token)
-        except TokenVerificationError as exc:
-            return exc
-        except Exception as exc:  # noqa: BLE001 - a verifier may be the user's own
-            return TokenError(f"The verifier failed ({type(exc).__name__}).")
-        return None
-
-    async def _prove(self, job: Job, access_token: str) -> None:
-        if self._verifier is None:
-            return
-        reason = await self._verifier(access_token)
-        if reason is None:
-            return
-        if self._demand_proof:
-            raise TokenVerificationError(
-                f"The issued token cannot be verified ({reason}), and verification is demanded."
-            )
-        self._announce(IssuedUnverified(job.key, self._clock.wall(), job.flight, reason))
 
     # -- refresh tokens
 
@@ -247,7 +208,7 @@ class Renewal:
         if spender.first is None:
             raise ReauthenticationRequiredError(record.tombstone or "no_refresh_token")
         since = (self._clock.boot(), self._clock.wall())
-        grant = await self._beside_keys(spender.first(job.key))
+        grant = await self._proof.beside_keys(spender.first(job.key))
         return await self._keep(job, grant, since, record)
 
     def _check_spendable(self, record: StoredGrant, *, locked: bool) -> None:
@@ -283,7 +244,7 @@ class Renewal:
             if unknown is not None and since[0] - first >= self._policy.replay_window:
                 break
             try:
-                return await self._beside_keys(spender.spend(job.key, record.refresh_token)), since
+                return await self._proof.beside_keys(spender.spend(job.key, record.refresh_token)), since
             except (APIConnectionError, APIStatusError, APIResponseValidationError) as exc:
                 if is_unknown(exc):
                     unknown = exc
@@ -318,7 +279,7 @@ class Renewal:
         if found is None:
             return None
         try:
-            await self._prove(job, found.access_token)
+            await self._proof.judge(job, found.access_token)
         except TokenVerificationError:
             return None
         _, mandatory, end = freshness.windows(found.lifetime, 0.0, self._policy)

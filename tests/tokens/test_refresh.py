@@ -142,7 +142,7 @@ def test_the_intent_is_written_before_sending_and_cleared_with_the_new_token(wor
         assert record.intent is None
         assert record.access_token == "t1"
         assert record.expires_at == record.issued_at + 100
-        assert store.log == ["lock", "load", "swap-intent", "swap-grant"]
+        assert store.log == ["load", "lock", "load", "swap-intent", "swap-grant"]
         assert not world.told(PersistenceDegraded)
         await manager.aclose()
 
@@ -752,6 +752,65 @@ def test_client_credentials_share_a_token_through_a_store(world):
     world.run(main())
 
 
+def test_a_stored_token_is_adopted_without_the_lock(world):
+    async def main():
+        store = Faulty()
+        one, two = world.manager(store=store), world.manager(store=store)
+        await one.get()
+        async with store.lock(world.credentials().key.store_key, timeout=1):
+            store.log.clear()
+            assert (await two.get()).access_token == "t1"
+            assert world.loop.now == pytest.approx(1000.05)
+        assert store.log == ["load"]
+        await one.aclose()
+        await two.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize(
+    ("stored", "had"), [(0.3, 0.5), (0.7, 1.5), (1.6, 3.5), (3.6, 7.5), (8.0, 10.0), (11.0, 10.05)]
+)
+def test_who_waits_for_the_lock_looks_at_the_record_ever_again(world, stored, had):
+    async def main():
+        store = Faulty()
+        key = world.credentials().key.store_key
+        manager = world.manager(store=store)
+        async with store.lock(key, timeout=1):
+            waiting = asyncio.ensure_future(manager.get())
+            await asyncio.sleep(stored)
+            now = world.clock.wall()
+            record = StoredGrant(ENDPOINT, "client", key, "theirs", frozenset(), now, now + 100)
+            if not waiting.done():
+                await store.compare_and_swap(key, None, record)
+            assert (await waiting).access_token == ("theirs" if stored < 10 else "t1")
+            assert world.told(TokenRefreshed if stored > 10 else TokenAdopted)[0].at - EPOCH - 1000 == pytest.approx(
+                had, abs=0.05
+            )
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_record_out_of_order_is_left_alone_by_those_who_hold_no_lock(world):
+    async def main():
+        store = Faulty()
+        key = world.credentials().key.store_key
+        foreign = StoredGrant("https://evil.test/token", "client", key, "stolen", issued_at=world.clock.wall())
+        await store.compare_and_swap(key, None, foreign)
+        manager = world.manager(store=store)
+        async with store.lock(key, timeout=1):
+            waiting = asyncio.ensure_future(manager.get())
+            await asyncio.sleep(9.9)
+            assert store.only().access_token == "stolen"
+            assert not world.told(RecordSetAside)
+        assert (await waiting).access_token == "t1"
+        assert world.told(RecordSetAside)
+        await manager.aclose()
+
+    world.run(main())
+
+
 def test_a_rejected_token_is_not_adopted_again_from_the_store(world):
     async def main():
         store = Faulty()
@@ -845,7 +904,7 @@ def test_a_record_dated_in_the_future_loses_its_token_and_keeps_its_grant(world)
         assert spent(world) == ["r5"]
         assert [event.reason for event in world.told(RecordSetAside)] == ["it is dated in the future"]
         assert not world.told(PersistenceDegraded)
-        assert store.log[1:] == ["lock", "load", "swap-grant", "swap-grant", "swap-intent", "swap-grant"]
+        assert store.log[1:] == ["load", "lock", "load", "swap-grant", "swap-grant", "swap-intent", "swap-grant"]
         await manager.aclose()
 
     world.run(main())
@@ -882,7 +941,7 @@ def test_an_intent_left_by_a_crash_is_resolved_by_the_next_process(world):
         with pytest.raises(ReauthenticationRequiredError) as caught:
             await manager.get()
         assert caught.value.reason == "refresh_token_lost"
-        assert store.log == ["swap-intent", "lock", "load", "load", "swap-intent"]  # the last one to mark it as dead
+        assert store.log == ["swap-intent", "load", "lock", "load", "load", "swap-intent"]  # the last marks it as dead
         await manager.aclose()
 
     world.run(main())
@@ -1071,7 +1130,7 @@ def test_a_stored_token_is_proven_as_well(world):
         two = world.manager(store=store, verifier=verifier)
         with pytest.raises(TokenVerificationError):
             await two.get()
-        assert verifier.seen == ["t1", "t2"]
+        assert verifier.seen == ["t1", "t1", "t2"]  # without the lock, with it, and the new one
         await one.aclose()
         await two.aclose()
 
@@ -1272,7 +1331,8 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_its_lock(world):
         await manager.get()
         assert world.loop.now == pytest.approx(1003.05)
         assert [(event.operation, event.error) for event in world.told(PersistenceDegraded)] == [
-            ("load", "TimeoutError")
+            ("lock", "TimeoutError"),
+            ("load", "TimeoutError"),
         ]
         await manager.aclose()
 

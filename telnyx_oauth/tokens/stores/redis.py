@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from .record import StoredGrant, Version, decode, encode, version_of
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_FIRST_POLL: Final = 0.02
+_FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
 
@@ -105,7 +106,7 @@ class RedisStore:
                 while not await client.set(name, mine, nx=True, px=int(self._lock_ttl * 1000)):
                     if loop.time() >= deadline:
                         raise TimeoutError
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it only spreads a fleet
                     pause = min(pause * 1.5, _LAST_POLL)
                 yield
             finally:
