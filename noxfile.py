@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "typing"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-EXTRAS = "[cli,keyring,redis,otel]"
+EXTRAS = "[cli,keyring,redis,otel,speedups]"
 
 
 def group(name: str) -> tuple[str, ...]:

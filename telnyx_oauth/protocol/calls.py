@@ -7,9 +7,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Final, TypeAlias, cast, final
 
 import attrs
+from multidict import CIMultiDict
 
 from ..messages import Request, RequestInfo, Timeout
 from .scrub import secrets_beside
@@ -32,6 +34,7 @@ omit: Final = Omit()
 
 HeaderValues: TypeAlias = Mapping[str, str | Omit]
 QueryValues: TypeAlias = Mapping[str, QueryValue]
+_NO_QUERY: Final[QueryValues] = MappingProxyType({})
 
 
 class Auth(Enum):
@@ -58,7 +61,7 @@ class Call:
     method: str
     path: str = attrs.field(repr=False)
     auth: Auth = Auth.BEARER
-    query: QueryValues = attrs.field(factory=dict[str, QueryValue], repr=False)
+    query: QueryValues = attrs.field(default=_NO_QUERY, repr=False)
     body: object = attrs.field(default=omit, repr=False)
     form: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     once: bool = False
@@ -87,9 +90,9 @@ class Defaults:
 
     base_url: str
     timeout: Timeout
-    headers: Mapping[str, str] = attrs.field(repr=False)
+    headers: CIMultiDict[str] = attrs.field(repr=False)
     """Checked, and ready to be sent: the client's own and the user's."""
-    query: QueryValues = attrs.field(factory=dict[str, QueryValue], repr=False)
+    query: QueryValues = attrs.field(default=_NO_QUERY, repr=False)
     max_retries: int = 2
 
 
@@ -112,17 +115,19 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str |
     """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
     url = join(defaults.base_url, call.path)
     shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
-    encoded = _encoded(call, defaults, extras) if _is_more_than_a_path(call, defaults, extras) else ("", b"", "")
-    if encoded is None:
-        raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
-    pairs, content, content_type = encoded
-    if pairs:
-        url += ("&" if "?" in url else "?") + pairs
-    headers = dict(defaults.headers)
+    headers = defaults.headers.copy()
+    content = b""
+    if _is_more_than_a_path(call, defaults, extras):
+        encoded = _encoded(call, defaults, extras)
+        if encoded is None:
+            raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+        pairs, content, content_type = encoded
+        if pairs:
+            url += ("&" if "?" in url else "?") + pairs
+        if content_type:
+            headers["Content-Type"] = content_type
     if call.accept != "application/json":
         headers["Accept"] = call.accept
-    if content_type:
-        headers["Content-Type"] = content_type
     if authorization is not None:
         headers["Authorization"] = authorization
     if extras.headers:
@@ -216,8 +221,6 @@ def as_retries(max_retries: object) -> int:
 # RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of its own.
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BREAKS: Final = re.compile(r"[\r\n\x00\ud800-\udfff]")
-# A call sets these itself, and must find the user's own whatever their case: two of one kind would be sent otherwise.
-_SPELLING: Final = {"accept": "Accept", "authorization": "Authorization", "content-type": "Content-Type"}
 _SECRET: Final = frozenset(
     {
         "client_secret",
@@ -233,22 +236,20 @@ _SECRET: Final = frozenset(
 )
 
 
-def merged(headers: Mapping[str, str], more: HeaderValues) -> dict[str, str]:
+def merged(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[str]:
     """`headers` with `more` laid over them, whatever their case; `omit` takes one away. Raises `ValueError` for a bad one."""
-    result = dict(headers)
-    names = {name.lower(): name for name in result}
+    result = CIMultiDict(headers)
     for name, value in more.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a header name")
-        result.pop(names.pop(name.lower(), name), None)
+        result.pop(name, None)
         if isinstance(value, Omit):
             continue
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
             raise TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
         if _BREAKS.search(value):
             raise ValueError(f"The value of the header {name!r} must hold no line break, NUL or half character")
-        spelt = names[name.lower()] = _SPELLING.get(name.lower(), name)
-        result[spelt] = value
+        result[name] = value
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def decode(response: Response, kind: type[_T], *, url: str = "") -> _T:
 
 def _parsed(response: Response) -> object:
     try:
-        return _from_text(response.content.decode().removeprefix("\ufeff"))
+        return loads(response.content.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         return _NO_JSON
 
@@ -55,6 +56,18 @@ def _no_number(name: str) -> object:
 
 
 _from_text: Final = json.JSONDecoder(parse_constant=_no_number).decode
+
+
+def plain_loads(content: bytes) -> object:
+    """JSON with Python's own parser. Raises `ValueError`, or `RecursionError` where it is nested too deep."""
+    return _from_text(content.decode())
+
+
+loads: Callable[[bytes], object]
+try:
+    from orjson import loads  # the extra `speedups`: four times as fast
+except ImportError:
+    loads = plain_loads
 
 
 def _whole(response: Response) -> Response:

@@ -19,6 +19,7 @@ from ..types import BaseModel
 
 Hook: TypeAlias = Callable[[Any, Any], Any]
 _ABSENT: Final = object()
+_join: Final = "".join
 
 
 class RefusedError(ValueError):
@@ -65,39 +66,71 @@ def _member(name: str, hint: Any, *, required: bool) -> _Member:
 
 
 def _model_hook(kind: Any) -> Hook:
-    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing."""
+    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing.
+
+    The function is compiled from text, as attrs compiles `__init__`: a loop over the members would take half as long again.
+    """
     members = _members(kind)
-    steps = [(member.name, member.kept, member) for member in members]
-    blank = {member.name: _ABSENT for member in members}
-    size = len(blank)
-    new = kind.__new__
-    set_attribute = object.__setattr__
+    known: dict[str, Any] = {
+        "ABSENT": _ABSENT,
+        "NoneType": NoneType,
+        "Refused": RefusedError,
+        "blank": {member.name: _ABSENT for member in members},
+        "kind": kind,
+        "members": members,
+        "named": _named,
+        "new": kind.__new__,
+        "problems": _problems_of_members,
+        "set_attribute": object.__setattr__,
+    }
+    passages: list[str] = []
+    for number, member in enumerate(members):
+        known |= {f"hook_{number}": member.hook, f"kind_{number}": member.kind}
+        known |= {each.__name__: each for each in member.kept}
+        passages.append(_passage(member, number))
+    body = "".join(passages) or "        pass\n"
+    text = compile(_STRUCTURE.replace("        ...\n", body), f"<reads {kind.__name__}>", "exec")
+    exec(text, known)  # noqa: S102 - of our own text and the names of members
+    return cast("Hook", known["structure"])
 
-    def structure(value: Any, _: Any) -> Any:
-        if value.__class__ is not dict:
-            raise RefusedError(f": expected an object, found {_named(value)}")
-        fields: dict[str, Any] = blank | value
-        absent: tuple[str, ...] = ()
-        try:
-            for name, kept, member in steps:
-                if type(item := fields[name]) in kept:
-                    continue
-                if item is _ABSENT and not member.required:
-                    absent += (name,)
-                    fields[name] = None
-                else:
-                    fields[name] = member.hook(item, member.kind)
-        except RefusedError:
-            raise RefusedError(*_problems_of_members(value, members)) from None
-        extra = {} if len(fields) == size else {name: fields.pop(name) for name in value if name not in blank}
-        fields["model_extra"] = extra
-        fields["_absent"] = absent
-        instance = new(kind)
-        # The dictionary becomes the instance's own: nothing is copied, nor set name by name.
-        set_attribute(instance, "__dict__", fields)
-        return instance
 
-    return structure
+_STRUCTURE: Final = """
+def structure(value, _):
+    if value.__class__ is not dict:
+        raise Refused(f": expected an object, found {named(value)}")
+    fields = blank | value
+    absent = ()
+    try:
+        ...
+    except Refused:
+        raise Refused(*problems(value, members)) from None
+    fields["model_extra"] = {} if len(fields) == len(blank) else {
+        name: fields.pop(name) for name in value if name not in blank
+    }
+    fields["_absent"] = absent
+    instance = new(kind)
+    # The dictionary becomes the instance's own: nothing is copied, nor set name by name.
+    set_attribute(instance, "__dict__", fields)
+    return instance
+"""
+
+
+def _passage(member: _Member, number: int) -> str:
+    """The lines that read one member: what the parser made is kept, and what it left out is noted."""
+    name = member.name
+    rarest_last = sorted(member.kept, key=lambda each: each is NoneType)
+    unless = [f"item.__class__ is not {each.__name__}" for each in rarest_last]
+    read = f"fields[{name!r}] = hook_{number}(item, kind_{number})"
+    if not member.required:
+        read = f"""if item is ABSENT:
+                absent += ({name!r},)
+                fields[{name!r}] = None
+            else:
+                {read}"""
+    return f"""        item = fields[{name!r}]
+        if {" and ".join(unless) or "True"}:
+            {read}
+"""
 
 
 def _problems_of_members(value: dict[str, object], members: list[_Member]) -> list[str]:
@@ -129,13 +162,17 @@ def _not_none(kind: Any) -> Any:
 def _list_hook(kind: Any) -> Hook:
     (item_kind,) = get_args(kind)
     hook = hook_for(item_kind)
-    all_kept = _kept(item_kind).issuperset
 
     def structure(value: Any, _: Any) -> Any:
         if value.__class__ is not list:
             raise RefusedError(f": expected an array, found {_named(value)}")
-        if all_kept(map(type, value)):
-            return value
+        if item_kind is str:
+            try:
+                _join(value)  # the fastest look at all of them: it fails at what is no text
+            except TypeError:
+                pass
+            else:
+                return value
         try:
             return [hook(item, item_kind) for item in value]
         except RefusedError:
@@ -197,10 +234,10 @@ def _datetime(value: Any, _: Any) -> datetime:
     try:
         time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        time = None
-    if time is None:
-        raise RefusedError(f": expected a date and time, found {_named(value)}")
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+        pass
+    else:
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    raise RefusedError(f": expected a date and time, found {_named(value)}")
 
 
 def _as_it_is(value: Any, _: Any) -> Any:

@@ -11,9 +11,10 @@ from urllib.parse import quote, urlencode, urlsplit
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
 WELL_KNOWN: Final = "/.well-known/"
 # RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
-_BAD_IN_URL: Final = re.compile(r"[^\x21-\x7e]|[\"<>\\^`]")
+_IN_PATH: Final = r"!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z{|}~"
+_BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
+_BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
-_BAD_IN_PATH: Final = re.compile(rf"{_BAD_IN_URL.pattern}|#")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 
 

@@ -102,7 +102,7 @@ class Engine:
         self._send = send
         self._clock = clock or SystemClock()
         self._jitter = jitter
-        self._own_authorization = names(defaults.headers, "authorization")
+        self._own_authorization = "Authorization" in defaults.headers
 
     async def send(self, call: Call, kind: type[_T], extras: Extras) -> _T:
         """The call's answer as a `kind`. Raises an `APIError` or a `TokenError`."""

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
@@ -44,7 +45,7 @@ class HttpTransport:
         self._limit = limit
         self._middlewares = None if middlewares else ()
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
-        self._proxies: dict[tuple[str, str], str | None] = {}
+        self._proxies: dict[str, str | None] = {}
         self._closed = False
         _transports.add(self)
 
@@ -123,10 +124,10 @@ class HttpTransport:
         """
         if self._proxy is not None or not self._trust_env or self._given is not None:
             return self._proxy
-        scheme, _, rest = request.url.partition("://")
-        host = rest.partition("/")[0]
-        place = (scheme, host)
+        end = request.url.find("/", len("https://"))
+        place = request.url if end < 0 else request.url[:end]
         if place not in self._proxies:
+            scheme, _, host = place.partition("://")
             named = None if proxy_bypass(host) else getproxies().get(scheme)
             address = None if named is None else _proxy_address(named)
             if named is not None and address is None:
@@ -196,12 +197,12 @@ class _Body:
 
 
 # aiohttp adds these where they are missing: but whoever left one out meant it.
-_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Content-Type")
+_AUTO_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE)
 
 
 def _left_out(request: Request) -> tuple[str, ...] | None:
     named = request.headers
-    if "User-Agent" in named and "Accept" in named and ("Content-Type" in named or not request.content):
+    if hdrs.USER_AGENT in named and hdrs.ACCEPT in named and (not request.content or hdrs.CONTENT_TYPE in named):
         return None
     return _AUTO_HEADERS
 
@@ -216,30 +217,9 @@ def _proxy_address(text: str) -> str | None:
 
 
 async def _received(answer: aiohttp.ClientResponse, request: Request) -> Response:
-    """The answer with its body read."""
-    try:
-        content, fault = await _read(answer, request.max_bytes)
-    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-        answer.close()
-        error = _named(exc, request.info)
-    except BaseException:
-        answer.close()
-        raise
-    else:
-        return Response(answer.status, answer.headers, content, request.info, _version(answer), None, fault)
-    raise error
-
-
-def _version(answer: aiohttp.ClientResponse) -> str:
-    version = answer.version
-    if version is None or version == aiohttp.HttpVersion11:
-        return "HTTP/1.1"
-    return f"HTTP/{version.major}.{version.minor}"
-
-
-async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:
-    """The whole decoded body, and what is wrong with it. Never holds much more than `most` bytes."""
-    stream = answer.content
+    """The answer with its whole body decoded, or with what is wrong with it. Never holds much more than `max_bytes`."""
+    stream, most = answer.content, request.max_bytes
+    content, fault, error = b"", "", None
     try:
         content = await stream.readany()
         if not stream.at_eof():
@@ -249,13 +229,28 @@ async def _read(answer: aiohttp.ClientResponse, most: int) -> tuple[bytes, str]:
                 chunks.append(chunk)
                 size += len(chunk)
             content = b"".join(chunks)
+        if len(content) > most:
+            fault = f"the body has more than {most} bytes"
     except aiohttp.ClientPayloadError:
+        fault = ENDED_EARLY
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        error = _named(exc, request.info)
+    except BaseException:
         answer.close()
-        return b"", ENDED_EARLY
-    if len(content) > most:
+        raise
+    if fault or error is not None:
         answer.close()
-        return b"", f"the body has more than {most} bytes"
-    return content, ""
+        content = b""
+    if error is not None:
+        raise error
+    return Response(answer.status, answer.headers, content, request.info, _version(answer), None, fault)
+
+
+def _version(answer: aiohttp.ClientResponse) -> str:
+    version = answer.version
+    if version is None or version == aiohttp.HttpVersion11:
+        return "HTTP/1.1"
+    return f"HTTP/{version.major}.{version.minor}"
 
 
 def _named(exc: BaseException, info: RequestInfo) -> APIConnectionError:

