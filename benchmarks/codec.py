@@ -7,8 +7,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import orjson
+
 from telnyx_oauth.messages import Response
-from telnyx_oauth.protocol.codec import decode
+from telnyx_oauth.protocol import codec
 from telnyx_oauth.types import OAuthClientListResponse, OAuthClientRetrieveResponse
 
 from . import peers
@@ -17,7 +19,7 @@ from .report import Table
 from .server import ONE, page
 
 ROUNDS = 25
-BARE, OURS = "`json.loads`, dictionaries only", "telnyx_oauth"
+BARE, OURS, FAST = "`json.loads`, dictionaries only", "telnyx_oauth", "telnyx_oauth[speedups]"
 
 
 def measured(what: str, content: bytes, kind: type[Any], per: int) -> Table:
@@ -26,7 +28,9 @@ def measured(what: str, content: bytes, kind: type[Any], per: int) -> Table:
     response = Response(200, content=content)
     sides: dict[str, Callable[[], object]] = {
         BARE: lambda: json.loads(content),
-        OURS: lambda: decode(response, kind),
+        "`orjson.loads`, dictionaries only": lambda: orjson.loads(content),
+        OURS: _with_parser(codec.plain_loads, lambda: codec.decode(response, kind)),
+        FAST: _with_parser(orjson.loads, lambda: codec.decode(response, kind)),
         **_cattrs(content, kind),
         **_telnyx(content),
     }
@@ -34,6 +38,14 @@ def measured(what: str, content: bytes, kind: type[Any], per: int) -> Table:
     for name, side in results.items():
         table.add(name, microseconds(side.cpu), ratio(side.cpu, results[BARE].cpu))
     return table
+
+
+def _with_parser(loads: Callable[[bytes], object], call: Callable[[], object]) -> Callable[[], object]:
+    def parsed() -> object:
+        codec.loads = loads
+        return call()
+
+    return parsed
 
 
 def _cattrs(content: bytes, kind: type[Any]) -> dict[str, Callable[[], object]]:

@@ -259,9 +259,9 @@ async def test_no_repr_tells_a_secret(planted):
         fake = client_of(Script(operation.response), planted)
         exchange = fake.engine.exchange
 
-        async def spy(call, extras, exchange=exchange, seen=seen):
+        async def spy(call, extras, read, exchange=exchange, seen=seen):
             seen.extend([call, extras])
-            return await exchange(call, extras)
+            return await exchange(call, extras, read)
 
         fake.engine.exchange = spy
         extra = {"extra_headers": {"X-Secret": HEADER}, "extra_query": {"q": mine.code}, "extra_body": {"b": CONSENT}}

@@ -89,7 +89,7 @@ def _model_hook(kind: Any) -> Hook:
         known |= {each.__name__: each for each in member.kept}
         passages.append(_passage(member, number))
     body = "".join(passages) or "        pass\n"
-    text = compile(_STRUCTURE.replace("        ...\n", body), f"<reads {kind.__name__}>", "exec")
+    text = compile(_STRUCTURE.replace("        ...\n", body), f"<telnyx_oauth reads {kind.__name__}>", "exec")
     exec(text, known)  # noqa: S102 - of our own text and the names of members
     return cast("Hook", known["structure"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from functools import wraps
+from functools import partial, wraps
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -36,32 +36,27 @@ class Resource:
         self._form = form
 
     def _send(self, call: Call, kind: type[_T], extras: Extras) -> Awaitable[_T]:
+        read = partial(_read, kind)
         if self._form is Form.PARSED:
-            return self._engine.send(call, kind, extras)
-        return self._send_raw(call, kind, extras)
-
-    async def _send_raw(self, call: Call, kind: type[_T], extras: Extras) -> _T:
-        answer = await self._engine.exchange(call, self._streaming(extras))
-
-        def parse(answer: Answer) -> _T:
-            return decode(answer.response, kind, url=answer.request.url)
-
+            return self._engine.exchange(call, extras, read)
+        raw = self._engine.exchange(call, self._streaming(extras), lambda answer: AsyncAPIResponse(answer, read))
         # The rows of a raw or streamed view say what this really is; the methods under them are written once.
-        return cast("_T", AsyncAPIResponse(answer, parse))
+        return cast("Awaitable[_T]", raw)
 
     def _list(self, call: Call, kind: type[PageBody[_T]], extras: Extras) -> AsyncPaginator[_T]:
         listing = Listing(self._engine, call, kind, extras)
         if self._form is Form.PARSED:
             return AsyncPaginator(listing)
-
-        async def raw() -> AsyncAPIResponse[AsyncPage[_T]]:
-            answer = await self._engine.exchange(call, self._streaming(extras))
-            return AsyncAPIResponse(answer, listing.read)
-
-        return cast("AsyncPaginator[_T]", raw())
+        streaming = self._streaming(extras)
+        raw = self._engine.exchange(call, streaming, lambda answer: AsyncAPIResponse(answer, listing.read))
+        return cast("AsyncPaginator[_T]", raw)
 
     def _streaming(self, extras: Extras) -> Extras:
         return attrs.evolve(extras, stream=self._form is Form.STREAMED)
+
+
+def _read(kind: type[_T], answer: Answer) -> _T:
+    return decode(answer.response, kind, url=answer.request.url)
 
 
 class RawView:

@@ -18,7 +18,6 @@ from ..errors import (
 from ..messages import ENDED_EARLY, Request, Response, Send
 from ..protocol.bearer import basic_credentials, bearer, parse_challenges
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
-from ..protocol.codec import decode
 from ..protocol.failures import error_from
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
 from ..protocol.token import Token
@@ -104,22 +103,17 @@ class Engine:
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
 
-    async def send(self, call: Call, kind: type[_T], extras: Extras) -> _T:
-        """The call's answer as a `kind`. Raises an `APIError` or a `TokenError`."""
-        answer = await self.exchange(call, extras)
-        return decode(answer.response, kind, url=answer.request.url)
-
-    async def exchange(self, call: Call, extras: Extras) -> Answer:
-        """The call's answer, not yet decoded. Raises for any status that is not a success."""
+    async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
+        """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
         if self.closed:
             raise ClientClosedError
         form = self.shared.forms.get(call.resource, call.resource)
-        answer = await self._identified(call if form == call.resource else _under(call, form), extras)
+        answer = await self._answered(call if form == call.resource else _under(call, form), extras)
         if call.resource and call.resource not in self.shared.forms:
             answer = await self._other_form(call, extras, answer)
-        response = answer.response
-        if response.status_code < 300 or (call.redirects and response.status_code < 400):
-            return answer
+        status = answer.response.status_code
+        if status < 300 or (call.redirects and status < 400):
+            return read(answer)
         raise self._error(call, extras, answer)
 
     async def _other_form(self, call: Call, extras: Extras, first: Answer) -> Answer:
@@ -128,35 +122,86 @@ class Engine:
             self.shared.forms[call.resource] = call.resource
             return first
         form = ALIASES[call.resource]
-        second = await self._identified(_under(call, form), extras)
+        second = await self._answered(_under(call, form), extras)
         if second.response.status_code == 404:
             return first
         self.shared.forms[call.resource] = form
         return second
 
-    async def _identified(self, call: Call, extras: Extras) -> Answer:
-        """The answer to a call made under the client's identity; a refused token is replaced, once."""
-        if self._own_authorization or (extras.headers and names(extras.headers, "authorization")):
-            return await self._attempted(call, extras, None)
-        tokens = self.identity.tokens
-        if tokens is None or not self._carries_token(call, extras):
-            authorization = self._static(call, extras)
-            if authorization is None and call.form is not None and self.identity.client_id:
-                # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
-                call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
-            return await self._attempted(call, extras, authorization)
-        token = tokens.peek() or await self._patiently(tokens.get, extras)
-        answer = await self._attempted(call, extras, token.authorization)
-        if answer.response.status_code != 401 or not tokens.renewable or not _token_is_at_fault(answer.response):
-            return answer
-        replacement = await self._patiently(partial(tokens.replace, token), extras)
-        if replacement.authorization == token.authorization:
-            return answer
-        return await self._attempted(call, extras, replacement.authorization)
+    async def _answered(self, call: Call, extras: Extras) -> Answer:
+        """The answer after as many attempts as the rules allow; a token that is refused is replaced, once."""
+        tokens, token = self._tokens_for(call, extras), None
+        if tokens is None:
+            request = self._tokenless(call, extras)
+        else:
+            token = tokens.peek() or await self._patiently(tokens.get, extras)
+            request = prepare(call, self.defaults, extras, token.authorization)
+        attempt = 0
+        while True:
+            reply: Response | APIConnectionError
+            try:
+                reply = await self._send(request)
+            except APIConnectionError as exc:
+                reply = exc
+            else:
+                if reply.status_code < 400 and not reply.fault:
+                    return Answer(request, reply, attempt)
+            decision = self._decided(reply, attempt, call, extras)
+            if isinstance(decision, Wait):
+                logger.info("%s: attempt %d in %.2f s", request.info, attempt + 2, decision.seconds)
+                await self._clock.sleep(decision.seconds)
+                attempt += 1
+                continue
+            if isinstance(reply, APIConnectionError):
+                raise reply
+            answer = Answer(request, reply, attempt)
+            if tokens is None or token is None or not tokens.renewable or not _token_is_at_fault(reply):
+                return answer
+            replacement = await self._patiently(partial(tokens.replace, token), extras)
+            if replacement.authorization == token.authorization:
+                return answer
+            request = prepare(call, self.defaults, extras, replacement.authorization)
+            token, attempt = None, 0
+
+    def _decided(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> Wait | GiveUp:
+        if isinstance(reply, APIConnectionError):
+            outcome = Outcome.of(reply)
+        else:
+            # A body that broke off is a connection that broke, whatever the status before it said.
+            outcome = Outcome(0 if reply.fault == ENDED_EARLY else reply.status_code, reply.headers)
+        return decide(
+            outcome,
+            attempt=attempt,
+            max_retries=self._most_retries(extras),
+            once=call.once,
+            jitter=self._jitter(),
+            now=self._clock.wall(),
+        )
+
+    def _most_retries(self, extras: Extras) -> int:
+        return self.defaults.max_retries if extras.max_retries is None else extras.max_retries
+
+    def _tokens_for(self, call: Call, extras: Extras) -> Tokens | None:
+        """The manager whose token says who is calling, if one does."""
+        if self._brings_its_own(extras) or self.identity.tokens is None or not self._carries_token(call, extras):
+            return None
+        return self.identity.tokens
+
+    def _tokenless(self, call: Call, extras: Extras) -> Request:
+        """The request of a call that carries no token of the manager's."""
+        if self._brings_its_own(extras):
+            return prepare(call, self.defaults, extras, None)
+        authorization = self._static(call, extras)
+        if authorization is None and call.form is not None and self.identity.client_id:
+            # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
+            call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
+        return prepare(call, self.defaults, extras, authorization)
+
+    def _brings_its_own(self, extras: Extras) -> bool:
+        return self._own_authorization or (extras.headers is not None and names(extras.headers, "authorization"))
 
     def _patiently(self, ask: Ask, extras: Extras) -> Awaitable[Token]:
-        most = self.defaults.max_retries if extras.max_retries is None else extras.max_retries
-        return patiently(ask, max_retries=most, clock=self._clock)
+        return patiently(ask, max_retries=self._most_retries(extras), clock=self._clock)
 
     def _carries_token(self, call: Call, extras: Extras) -> bool:
         """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
@@ -189,44 +234,6 @@ class Engine:
             return basic_credentials(self.identity.client_id, self.identity.client_secret)
         return None
 
-    async def _attempted(self, call: Call, extras: Extras, authorization: str | None) -> Answer:
-        """The answer after as many attempts as the rules allow."""
-        request = prepare(call, self.defaults, extras, authorization)
-        most = self.defaults.max_retries if extras.max_retries is None else extras.max_retries
-        attempt = 0
-        while True:
-            reply: Response | APIConnectionError
-            try:
-                reply = await self._send(request)
-            except APIConnectionError as exc:
-                reply = exc
-            if isinstance(reply, APIConnectionError):
-                outcome = Outcome.of(reply)
-            elif reply.status_code < 400 and not reply.fault:
-                return Answer(request, reply, attempt)
-            else:
-                # A body that broke off is a connection that broke, whatever the status before it said.
-                outcome = Outcome(0 if reply.fault == ENDED_EARLY else reply.status_code, reply.headers)
-            decision = decide(
-                outcome,
-                attempt=attempt,
-                max_retries=most,
-                once=call.once,
-                jitter=self._jitter(),
-                now=self._clock.wall(),
-            )
-            match decision:
-                case GiveUp():
-                    if isinstance(reply, APIConnectionError):
-                        raise reply
-                    return Answer(request, reply, attempt)
-                case Wait(seconds):
-                    logger.info("%s: attempt %d in %.2f s", request.info, attempt + 2, seconds)
-                    await self._clock.sleep(seconds)
-                    attempt += 1
-                case _:
-                    assert_never(decision)
-
     def _error(self, call: Call, extras: Extras, answer: Answer) -> APIStatusError:
         return error_from(
             answer.response,
@@ -245,7 +252,9 @@ def _under(call: Call, form: str) -> Call:
 
 
 def _token_is_at_fault(response: Response) -> bool:
-    """Whether a 401 says that another token would do: not when what is missing is a scope (RFC 6750 section 3.1)."""
+    """Whether this is a 401 that another token would mend: not when what is missing is a scope (RFC 6750 section 3.1)."""
+    if response.status_code != 401:
+        return False
     challenges = parse_challenges(response.headers.getall("WWW-Authenticate", ()))
     errors = {challenge.error for challenge in challenges if challenge.scheme == "bearer"}
     return not errors or bool(errors & {None, "invalid_token"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
 from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
@@ -154,23 +154,26 @@ class Listing(Generic[_T]):
         self._kind = kind
         self._extras = extras
 
-    async def first(self) -> AsyncPage[_T]:
+    def first(self) -> Awaitable[AsyncPage[_T]]:
         """The page that the caller asked for."""
-        return self.read(await self._engine.exchange(self._call, self._extras))
+        return self._engine.exchange(self._call, self._extras, self.read)
 
     def read(self, answer: Answer) -> AsyncPage[_T]:
         """The page that an answer to the call holds."""
         body = decode(answer.response, self._kind)
-        asked = str({**self._call.query, **(self._extras.query or {})}.get("page[number]"))
         told = None if body.meta is None else body.meta.page_number
-        return AsyncPage(self, body, told or (int(asked) if asked.isdecimal() else 1))
+        return AsyncPage(self, body, told or self._asked())
+
+    def _asked(self) -> int:
+        asked = str({**self._call.query, **(self._extras.query or {})}.get("page[number]"))
+        return int(asked) if asked.isdecimal() else 1
 
     async def ask(self, number: int) -> Answer:
         """The answer to the call for page `number`."""
         call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
         # The user's own page number in extra_query would win, and fetch the same page again and again.
         own = {name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"}
-        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own))
+        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own), _as_it_is)
 
     def following(self, previous: AsyncPage[_T], answer: Answer) -> AsyncPage[_T]:
         """The page that an answer to `ask` holds. Raises `APIResponseValidationError` unless it can follow `previous`."""
@@ -220,6 +223,10 @@ async def _ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) ->
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _as_it_is(answer: Answer) -> Answer:
+    return answer
 
 
 def _repeated(problem: str, response: Response) -> APIResponseValidationError:
