@@ -142,9 +142,9 @@ class HttpTransport:
         here = asyncio.get_running_loop()
         for loop, kept in list(self._sessions.items()):
             if loop is here:
-                await kept.guard.aclose()
+                await kept.end()
             elif not loop.is_closed():
-                loop.call_soon_threadsafe(loop.create_task, kept.guard.aclose())
+                loop.call_soon_threadsafe(loop.create_task, kept.end())
         self._sessions.clear()
 
     def forget_after_fork(self) -> None:
@@ -165,6 +165,10 @@ class _Kept:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
         self.guard = self._guard(session)
+
+    async def end(self) -> None:
+        """End the connections; a second call while the first is at it waits for them as well."""
+        await (self.session.close() if self.guard.ag_running else self.guard.aclose())
 
     @staticmethod
     async def _guard(session: aiohttp.ClientSession) -> AsyncGenerator[None]:

@@ -562,6 +562,14 @@ async def test_a_closed_transport_says_so(transport):
         await until(lambda: server.open == 0)
 
 
+async def test_it_may_be_closed_by_several_at_once(transport):
+    async with RawServer.of(http()) as server:
+        await transport(request(server.base_url))
+        await asyncio.gather(*[transport.aclose() for _ in range(3)])
+        assert not transport.is_open
+        await until(lambda: server.open == 0)
+
+
 async def test_calls_under_way_end_when_it_is_closed(transport):
     async with RawServer.of(hang) as server:
         task = asyncio.create_task(transport(request(server.base_url)))
