@@ -167,8 +167,11 @@ class _Kept:
         self.guard = self._guard(session)
 
     async def end(self) -> None:
-        """End the connections; a second call while the first is at it waits for them as well."""
-        await (self.session.close() if self.guard.ag_running else self.guard.aclose())
+        """End the connections. Several may do so at once: the session takes that, and leaves the generator nothing to
+        wait for.
+        """
+        await self.session.close()
+        await self.guard.aclose()
 
     @staticmethod
     async def _guard(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
