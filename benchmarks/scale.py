@@ -58,7 +58,7 @@ async def keys() -> Table:
     table = Table("Tokens in one manager", columns)
     first = 0.0
     for count in KEYS:
-        manager = TokenManager(source, policy=RefreshPolicy(max_keys=KEYS[-1]))
+        manager = TokenManager(source, policy=RefreshPolicy(max_keys=KEYS[-1] + 1))  # and the default one
         gc.collect()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]

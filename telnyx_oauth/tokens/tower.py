@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -86,14 +87,14 @@ class Tower:
         return entry
 
     def _evict(self) -> None:
-        """Make room: the key that was used longest ago and has nothing under way or unsaved goes."""
+        """Make room: of the keys that have nothing under way or unsaved, those go that were used longest ago."""
         idle = [
             entry
             for entry in self.entries.values()
             if entry.flight is None and entry.snapshot.durable and not entry.keep and entry is not self.default
         ]
-        if idle:
-            oldest = min(idle, key=lambda entry: entry.used)
+        some = max(1, self._policy.max_keys // 16)  # or each new key would cost a look at all
+        for oldest in heapq.nsmallest(some, idle, key=lambda entry: entry.used):
             del self.entries[oldest.key]
 
     def valid(self, entry: Entry) -> Token | None:

@@ -599,6 +599,19 @@ def test_the_keys_used_longest_ago_make_room(world):
     world.run(main())
 
 
+def test_many_keys_make_room_by_the_sixteenth(world):
+    async def main():
+        manager = world.manager(policy=RefreshPolicy(max_keys=64))
+        for n in range(63):
+            await manager.get(scopes=f"s{n}")
+        await manager.get(scopes="one more")
+        kept = [n for n in range(63) if manager.peek(scopes=f"s{n}") is not None]
+        assert kept == list(range(4, 63))
+        await manager.aclose()
+
+    world.run(main())
+
+
 def test_keys_in_flight_are_not_evicted(world):
     async def main():
         manager = world.manager(policy=RefreshPolicy(max_keys=2))
