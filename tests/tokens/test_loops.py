@@ -19,6 +19,7 @@ from telnyx_oauth.tokens import home as home_module
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
+from telnyx_oauth.tokens.stores.memory import MemoryStore
 
 from .virtual import ENDPOINT, ModelServer
 
@@ -310,6 +311,36 @@ def test_a_renewal_that_was_left_on_a_loop_that_stands_still_is_due_again():
     loop.run_until_complete(asyncio.sleep(0.05))
     loop.close()
     asyncio.run(manager.aclose())
+
+
+def test_what_was_being_saved_on_a_loop_left_behind_is_saved_on_the_next():
+    class Full(MemoryStore):
+        full = True
+
+        async def compare_and_swap(self, key, expected, new):
+            if self.full:
+                raise OSError("no space left on device")
+            return await super().compare_and_swap(key, expected, new)
+
+    store = Full()
+    manager = TokenManager(Source(), store=store, policy=RefreshPolicy(backoff_first=0.01))
+    loop = asyncio.new_event_loop()
+    old = loop.run_until_complete(manager.get())
+
+    async def go_on():
+        await manager.replace(old)
+        assert manager.status().durable is False
+        store.full = False
+        async with asyncio.timeout(10):
+            while manager.status().durable is False:
+                await asyncio.sleep(0.01)
+        await manager.aclose()
+
+    asyncio.run(go_on())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
 
 
 def test_a_renewal_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_there():

@@ -990,6 +990,24 @@ def test_a_new_sign_in_outlasts_a_renewal_of_the_grant_before_it(world):
     world.run(main())
 
 
+def test_a_new_sign_in_waits_for_no_renewal_that_hangs(world):
+    async def main():
+        manager = world.manager(world.refresh(), policy=RefreshPolicy(lock_timeout=3.0))
+        await manager.get()
+        world.clock.suspend(200)
+        world.server.latency = 1e6
+        renewing = asyncio.ensure_future(manager.get(timeout=None))
+        await asyncio.sleep(0.01)
+        began = world.clock.boot()
+        accepted = await manager.accept(TokenGrant("signed-in", expires_in=500.0, refresh_token="r9"))
+        assert world.clock.boot() - began < 4
+        assert manager.peek() is accepted
+        assert await renewing is accepted
+        await manager.aclose()
+
+    world.run(main())
+
+
 @pytest.mark.parametrize("end", ["accept", "forget"])
 def test_no_scope_keeps_a_token_of_the_grant_before(world, end):
     async def main():
