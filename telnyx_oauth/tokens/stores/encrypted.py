@@ -9,7 +9,7 @@ import attrs
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from ...errors import TokenPersistenceError
-from .record import StoredGrant, TokenStore, Version, decode, encode, is_shared
+from .record import StoredGrant, TokenStore, Version, is_shared
 
 
 class EncryptedStore:
@@ -44,7 +44,7 @@ class EncryptedStore:
 
     def _sealed(self, key: str, grant: StoredGrant) -> StoredGrant:
         # The key's name is sealed in with it, so that a record put in another's place is noticed.
-        text = self._fernet.encrypt(key.encode() + b"\n" + encode(grant)).decode("ascii")
+        text = self._fernet.encrypt(key.encode() + b"\n" + grant.encode()).decode("ascii")
         grant = attrs.evolve(grant, request="", scopes=frozenset(), generation=0, intent=None, tombstone=None)
         if grant.refresh_token is None:
             return attrs.evolve(grant, access_token=text)
@@ -54,7 +54,7 @@ class EncryptedStore:
         text = sealed.refresh_token or sealed.access_token or ""
         try:
             name, _, data = self._fernet.decrypt(text).partition(b"\n")
-            grant = decode(data) if name == key.encode() else None
+            grant = StoredGrant.decode(data) if name == key.encode() else None
         except (InvalidToken, ValueError):
             grant = None
         if grant is None:

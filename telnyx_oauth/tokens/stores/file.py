@@ -20,7 +20,7 @@ import filelock
 
 from ...errors import StoreConflictError, TokenPersistenceError
 from ..events import logger
-from .record import StoredGrant, Version, decode, encode, version_of
+from .record import StoredGrant, Version, version_of
 from .threads import in_thread
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -111,7 +111,7 @@ class FileStore:
         path = self._path(key)
         try:
             data = self._read(path)
-            return None if data is None else decode(data)
+            return None if data is None else StoredGrant.decode(data)
         except (ValueError, OSError) as exc:
             if isinstance(exc, OSError) and not path.is_symlink() and path.is_file():
                 raise
@@ -126,7 +126,7 @@ class FileStore:
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
-        data = encode(new)
+        data = new.encode()
         with self.file_lock(key, "write").acquire(timeout=_WRITING):
             now = self._load(key, locked=True)
             if (None if now is None else now.version) != expected:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ...errors import StoreConflictError, TokenPersistenceError
 from ..events import logger
 from .file import FileStore
-from .record import StoredGrant, Version, decode, encode, version_of
+from .record import StoredGrant, Version, version_of
 from .threads import in_thread
 
 _WRITING: Final = 10.0
@@ -54,7 +54,7 @@ class KeyringStore:
         if text is None:
             return None
         try:
-            return decode(text.encode())
+            return StoredGrant.decode(text.encode())
         except ValueError as exc:
             problem = str(exc)
         aside = f"{key}.aside-{secrets.token_hex(4)}"
@@ -64,7 +64,7 @@ class KeyringStore:
         return None
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
-        data = encode(new)
+        data = new.encode()
         with self._files.file_lock(key, "write").acquire(timeout=_WRITING):
             now = self._load(key)
             if (None if now is None else now.version) != expected:

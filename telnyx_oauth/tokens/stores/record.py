@@ -46,6 +46,26 @@ class StoredGrant:
     tombstone: str | None = None
     version: Version | None = attrs.field(default=None, eq=False)
 
+    def encode(self) -> bytes:
+        """The record as JSON, without its `version`."""
+        fields = attrs.asdict(self, filter=attrs.filters.exclude("version"))
+        return json.dumps({"format": FORMAT, **fields, "scopes": sorted(self.scopes)}, sort_keys=True).encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes) -> StoredGrant:
+        """What `encode` wrote down; `version` is a digest of it. Raises `ValueError`, quoting nothing, for other bytes."""
+        try:
+            body: object = json.loads(data)
+        except (ValueError, RecursionError):
+            body = None
+        fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+        problem = _problem(fields)
+        if problem:
+            raise ValueError(problem)
+        known = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
+        intent = cast("_IntentFields | None", fields["intent"])
+        return cls(**known, intent=None if intent is None else Intent(**intent), version=version_of(data))
+
 
 class TokenStore(Protocol):
     """Keeps grants. Methods may be called from any event loop; whatever they raise counts as a failing store.
@@ -81,27 +101,6 @@ def is_shared(store: TokenStore) -> bool:
 def version_of(data: bytes) -> Version:
     """A version made of a record's own bytes, for stores that keep none."""
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
-
-
-def encode(grant: StoredGrant) -> bytes:
-    """The record as JSON."""
-    fields = attrs.asdict(grant, filter=attrs.filters.exclude("version"))
-    return json.dumps({"format": FORMAT, **fields, "scopes": sorted(grant.scopes)}, sort_keys=True).encode("ascii")
-
-
-def decode(data: bytes) -> StoredGrant:
-    """The record, with `version_of` its bytes. Raises `ValueError`, quoting nothing, for bytes that are no record."""
-    try:
-        body: object = json.loads(data)
-    except (ValueError, RecursionError):
-        body = None
-    fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-    problem = _problem(fields)
-    if problem:
-        raise ValueError(problem)
-    known = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
-    intent = cast("_IntentFields | None", fields["intent"])
-    return StoredGrant(**known, intent=None if intent is None else Intent(**intent), version=version_of(data))
 
 
 class _Fields(TypedDict):

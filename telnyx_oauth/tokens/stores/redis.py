@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import StoreConflictError, TokenPersistenceError
 from ..events import logger
-from .record import StoredGrant, Version, decode, encode, version_of
+from .record import StoredGrant, Version, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -70,7 +70,7 @@ class RedisStore:
             if data is None:
                 return None
             try:
-                return decode(_bytes(data))
+                return StoredGrant.decode(_bytes(data))
             except ValueError as exc:
                 problem = str(exc)
             aside = f"{name}.aside-{secrets.token_hex(4)}"
@@ -80,7 +80,7 @@ class RedisStore:
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
-        data = encode(new)
+        data = new.encode()
         # What holds no refresh token is of no use once it has expired.
         ends = new.refresh_token is None and new.expires_at is not None
         expiry = str(ceil(new.expires_at or 0) + _KEPT_AFTER_EXPIRY) if ends else ""
