@@ -16,6 +16,7 @@ from . import peers
 NAMES = (
     "start",
     "calls",
+    "layers",
     "blocking",
     "latency",
     "fresh",

@@ -209,8 +209,6 @@ class Records:
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             if announce:
                 self._degraded(job, "persist", exc)
-            if not job.forgotten:
-                self._unsaved[name] = record
             return False
         self._unsaved.pop(name, None)
         self.note(record)

@@ -167,7 +167,6 @@ class Renewal:
         if fault is None:
             record = attrs.evolve(record, access_token=grant.access_token)
         if self._records is not None and not job.forgotten and (fault is None or self._spender):
-            self._records.note(record)
             durable = await self._records.persist(job, record)
         if fault is not None:
             raise fault

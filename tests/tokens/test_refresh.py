@@ -1268,8 +1268,11 @@ def test_a_grant_forgotten_amid_its_renewal_is_not_written_again(world):
         with pytest.raises(RateLimitError):
             await again
         assert not store._records
+        assert await manager.get()
+        assert set(spent(world)) == {"r0"}  # where it began, not what the forgotten renewal was given
         await manager.aclose()
 
+    world.server.rotation = "grace"
     world.run(main())
 
 
