@@ -14,7 +14,7 @@ from statistics import median
 from telnyx_oauth import AsyncTelnyx, Telnyx
 
 from . import peers
-from .measure import Server, in_turns, microseconds, ratio
+from .measure import Server, in_turns, microseconds, ratio, repeated
 from .report import Table
 
 Call = Callable[[], object]
@@ -51,7 +51,7 @@ def one_thread(server: Server) -> Table:
             for _ in range(PER):
                 await core.oauth_clients.retrieve("1")
 
-        batches: dict[str, Call] = {name: _repeated(call) for name, call in sides(stack, server).items()}
+        batches: dict[str, Call] = {name: repeated(call, PER) for name, call in sides(stack, server).items()}
         batches["telnyx_oauth, awaited"] = lambda: runner.run(awaited())
         results = in_turns(batches, rounds=ROUNDS, per=PER)
         switched = getrusage(RUSAGE_SELF).ru_nvcsw
@@ -82,7 +82,7 @@ def eight_threads(server: Server) -> Table:
 
         def spread(call: Call) -> Call:
             def batch() -> None:
-                for done in [pool.submit(_repeated(call, PER // THREADS)) for _ in range(THREADS)]:
+                for done in [pool.submit(repeated(call, PER // THREADS)) for _ in range(THREADS)]:
                     done.result()
 
             return batch
@@ -93,14 +93,6 @@ def eight_threads(server: Server) -> Table:
         goal = "<= 0.25" if name == "telnyx (httpx)" else ""
         table.add(name, microseconds(side.cpu), microseconds(side.wall), ratio(ours, side.cpu), goal)
     return table
-
-
-def _repeated(call: Call, per: int = PER) -> Call:
-    def batch() -> None:
-        for _ in range(per):
-            call()
-
-    return batch
 
 
 def run() -> list[Table]:

@@ -16,7 +16,7 @@ from telnyx_oauth import AsyncTelnyx
 from telnyx_oauth.protocol import codec
 
 from . import peers
-from .measure import Server, in_turns_async, microseconds, ratio
+from .measure import Server, awaited, in_turns_async, microseconds, ratio
 from .report import Table
 
 Call = Callable[[], Awaitable[object]]
@@ -78,14 +78,10 @@ async def measured(*, with_peers: bool, rounds: int, per: int = 100) -> Table:
 
 
 def _batch(call: Call, per: int, *, at_once: bool) -> Callable[[], Awaitable[object]]:
-    async def one_after_the_other() -> None:
-        for _ in range(per):
-            await call()
-
     async def together() -> None:
         await asyncio.gather(*[call() for _ in range(per)])
 
-    return together if at_once else one_after_the_other
+    return together if at_once else awaited(call, per)
 
 
 def run() -> list[Table]:

@@ -14,7 +14,7 @@ from telnyx_oauth.protocol import codec
 from telnyx_oauth.types import OAuthClientListResponse, OAuthClientRetrieveResponse
 
 from . import peers
-from .measure import in_turns, microseconds, ratio
+from .measure import in_turns, microseconds, ratio, repeated
 from .report import Table
 from .server import ONE, page
 
@@ -34,7 +34,7 @@ def measured(what: str, content: bytes, kind: type[Any], per: int) -> Table:
         **_cattrs(content, kind),
         **_telnyx(content),
     }
-    results = in_turns({name: _repeated(side, per) for name, side in sides.items()}, rounds=ROUNDS, per=per)
+    results = in_turns({name: repeated(side, per) for name, side in sides.items()}, rounds=ROUNDS, per=per)
     for name, side in results.items():
         table.add(name, microseconds(side.cpu), ratio(side.cpu, results[BARE].cpu))
     return table
@@ -65,14 +65,6 @@ def _telnyx(content: bytes) -> dict[str, Callable[[], object]]:
     record: Any = import_module("telnyx.types.oauth_client").OAuthClient
     kind: Any = list[record] if content.startswith(b'{"data":[') else record
     return {"telnyx": lambda: construct(type_=kind, value=json.loads(content)["data"])}
-
-
-def _repeated(call: Callable[[], object], per: int) -> Callable[[], object]:
-    def batch() -> None:
-        for _ in range(per):
-            call()
-
-    return batch
 
 
 def run() -> list[Table]:

@@ -13,7 +13,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 
 from . import peers
 from .holders import Endpoint, holders
-from .measure import in_turns_async, ratio
+from .measure import awaited, in_turns_async, ratio
 from .report import Table
 
 PER, ROUNDS = 20_000, 15
@@ -40,16 +40,16 @@ async def measured() -> Table:
             return held
 
     sides = {
-        EMPTY: _awaited(empty),
+        EMPTY: awaited(empty, PER),
         "telnyx_oauth, `peek()`": _called(manager.peek),
-        "telnyx_oauth, `await get()`": _awaited(manager.get),
-        "an `asyncio.Lock` around a token": _awaited(locked),
+        "telnyx_oauth, `await get()`": awaited(manager.get, PER),
+        "an `asyncio.Lock` around a token": awaited(locked, PER),
         **_blocking(),
     }
     for name, make in holders().items():
         call = make(Endpoint(0.0))
         await call()
-        sides[name] = _awaited(call)
+        sides[name] = awaited(call, PER)
     results = await in_turns_async(sides, rounds=ROUNDS, per=PER)
     goals = {"telnyx_oauth, `peek()`": "<= 200 ns", "telnyx_oauth, `await get()`": "<= 250 ns"}
     for name, side in results.items():
@@ -91,14 +91,6 @@ def _blocking() -> dict[str, Callable[[], Awaitable[object]]]:
             lambda: credentials.before_request(None, "GET", "https://api.example.com", {})
         )
     return found
-
-
-def _awaited(call: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
-    async def batch() -> None:
-        for _ in range(PER):
-            await call()
-
-    return batch
 
 
 def _called(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:

@@ -18,7 +18,7 @@ from telnyx_oauth.messages import Request, RequestInfo, Response
 from telnyx_oauth.protocol.codec import decode
 from telnyx_oauth.types import OAuthClientRetrieveResponse
 
-from .measure import Server, in_turns_async, microseconds, ratio
+from .measure import Server, awaited, in_turns_async, microseconds, ratio
 from .report import Table
 from .start import PACKAGE
 
@@ -58,7 +58,7 @@ async def call() -> Table:
                 "`oauth_clients.retrieve`: typed": lambda: client.oauth_clients.retrieve("1"),
             }
             results = await in_turns_async(
-                {name: _repeated(layer) for name, layer in layers.items()}, rounds=ROUNDS, per=PER
+                {name: awaited(layer, PER) for name, layer in layers.items()}, rounds=ROUNDS, per=PER
             )
             answer = await transport(request)
             await transport.aclose()
@@ -68,17 +68,9 @@ async def call() -> Table:
     async def decoded() -> object:
         return decode(answer, OAuthClientRetrieveResponse)
 
-    (alone,) = (await in_turns_async({"": _repeated(decoded)}, rounds=ROUNDS, per=PER)).values()
+    (alone,) = (await in_turns_async({"": awaited(decoded, PER)}, rounds=ROUNDS, per=PER)).values()
     table.add("of which `decode` alone", microseconds(alone.cpu), ratio(alone.cpu, results[BARE].cpu))
     return table
-
-
-def _repeated(layer: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
-    async def batch() -> None:
-        for _ in range(PER):
-            await layer()
-
-    return batch
 
 
 def start() -> Table:

@@ -78,6 +78,26 @@ async def in_turns_async(sides: Mapping[str, AsyncBatch], *, rounds: int, per: i
     return results
 
 
+def repeated(call: Batch, per: int) -> Batch:
+    """One call after the other."""
+
+    def batch() -> None:
+        for _ in range(per):
+            call()
+
+    return batch
+
+
+def awaited(call: AsyncBatch, per: int) -> AsyncBatch:
+    """One awaited call after the other."""
+
+    async def batch() -> None:
+        for _ in range(per):
+            await call()
+
+    return batch
+
+
 @contextmanager
 def _measured(side: Side, per: int, *, keep: bool) -> Iterator[None]:
     # Each side pays for its own garbage, and none for that of the side before it.
