@@ -68,7 +68,10 @@ def error_from(
     everything that the exception keeps, since servers do echo what they were sent. `now` (Unix seconds) turns a
     `Retry-After` date into seconds.
     """
-    body = _decoded(response)
+    try:
+        body = _decoded(response)
+    except RecursionError:
+        response, body = _unread(response)
     code, errors, said = _read(body)
     kind = _kind(response.status_code, code, token_endpoint=token_endpoint)
     if not said and 300 <= response.status_code < 400:
@@ -109,9 +112,13 @@ def _scrubbed(response: Response, body: object, scrubber: Scrubber) -> tuple[Res
             # The body spells a secret with escapes, or in another charset.
             response = attrs.evolve(response, content=json.dumps(clean).encode())
     except RecursionError:
-        # Too deep to be looked through.
-        return attrs.evolve(response, content=b""), None
+        return _unread(response)
     return response, clean
+
+
+def _unread(response: Response) -> tuple[Response, object]:
+    """The answer without a body that is too deep to be looked through for secrets."""
+    return attrs.evolve(response, content=b""), None
 
 
 def _scrubbed_detail(error: ErrorDetail, scrubber: Scrubber) -> ErrorDetail:
@@ -124,10 +131,10 @@ def _printable(text: str) -> str:
 
 
 def _decoded(response: Response) -> object:
-    """The body as JSON where it is, else as text, else `None` when there is none."""
+    """The body as JSON where it is, else as text, else `None` when there is none. Raises `RecursionError`."""
     try:
         return response.json() if response.content else None
-    except (ValueError, RecursionError):
+    except ValueError:
         return response.text()
 
 

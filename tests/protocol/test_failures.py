@@ -276,9 +276,16 @@ def test_a_secret_across_the_end_of_the_message_is_struck_out():
     assert "planted" not in str(error)
 
 
-def test_a_body_too_deep_to_look_through_is_not_kept():
-    content = b"[" * 600 + b'"planted-\\u0073ecret-91e7"' + b"]" * 600
+@pytest.mark.parametrize("depth", [600, 900, 1500, 3000, 6000, 100_000])
+def test_no_body_is_so_deep_that_a_secret_hides_in_it(depth):
+    content = b"[" * depth + b'"planted-\\u0073ecret-91e7"' + b"]" * depth
     error = failed(content, secrets=["planted-secret-91e7"])
+    assert b"91e7" not in error.response.content
+    assert not isinstance(error.body, str)
+
+
+def test_a_body_too_deep_to_look_through_is_not_kept():
+    error = failed(b"[" * 100_000 + b"]" * 100_000)
     assert (error.body, error.response.content) == (None, b"")
 
 
