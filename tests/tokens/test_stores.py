@@ -449,7 +449,7 @@ async def test_only_records_without_a_refresh_token_expire_by_themselves(valkey,
 async def test_a_given_client_is_used_and_not_closed(valkey, tmp_path, decoded):
     import redis.asyncio
 
-    async with redis.asyncio.Redis.from_url(valkey, decode_responses=decoded, driver_info=None) as client:
+    async with redis.asyncio.Redis.from_url(valkey, decode_responses=decoded, **RedisStore(valkey)._options) as client:
         store = RedisStore(client, prefix=f"{tmp_path}:")
         await store.compare_and_swap("key", None, GRANT)
         assert await store.load("key") == GRANT
