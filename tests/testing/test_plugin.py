@@ -20,6 +20,7 @@ HERE = str(Path(telnyx_oauth.__file__).parent.parent)
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setenv("PYTHONPATH", HERE)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # each test names the plugins that it is about
+    pytester.makeini("[pytest]")  # a project of its own, wherever the temporary folder lies
     return pytester
 
 
