@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import aiohttp
 import attrs
 
-from .errors import MissingCredentialsError
+from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
 from .options import BASE_URL, ISSUER, Options, VerifyIssued, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_timeout, omit
@@ -24,14 +24,13 @@ from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
 from .resources.undocumented import AsyncUndocumented
 from .resources.well_known import AsyncWellKnown
-from .tokens.manager import TokenManager
-from .tokens.sources import ApiKey, ClientCredentials
 from .transport.connections import Connections
 from .transport.engine import Engine, Identity, Shared
 
 if TYPE_CHECKING:
     from .tokens.events import TokenHook
     from .tokens.flow import AuthorizationFlow
+    from .tokens.manager import TokenManager
     from .tokens.proof import IssuedVerifier
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
@@ -116,8 +115,12 @@ class AsyncTelnyx(AsyncUndocumented):
         same = original is not None and original._options.who == options.who
         self._tokens: TokenManager | None = original._tokens if original is not None and same else tokens
         self._borrows_tokens = self._tokens is not None
-        if self._tokens is None and (options.api_key or (options.client_id and options.client_secret)):
-            self._tokens = self._new_tokens()
+        if self._tokens is None and options.client_id and options.client_secret:
+            from .managers import of_credentials  # here, as below, because many a client never needs it
+
+            self._tokens = of_credentials(
+                options, options.client_id, options.client_secret, connections.tokens, self._issued_verifier()
+            )
         neighbours = original is not None and original.base_url == options.base_url
         shared = original._engine.shared if original is not None and neighbours else Shared()
         engine = Engine(
@@ -132,34 +135,13 @@ class AsyncTelnyx(AsyncUndocumented):
         self.oauth_clients = AsyncOAuthClients(engine)
         self.oauth_grants = AsyncOAuthGrants(engine)
 
-    def _new_tokens(self) -> TokenManager:
-        options = self._options
-        if not (options.client_id and options.client_secret):
-            return TokenManager(ApiKey(options.api_key or ""), hooks=options.token_hooks)
-        source = ClientCredentials(
-            self._connections.tokens,
-            f"{options.base_url}/oauth/token",
-            options.client_id,
-            options.client_secret,
-            scopes=options.scopes,
-            resource=options.resource,
-        )
-        return TokenManager(
-            source,
-            store=options.token_store,
-            hooks=options.token_hooks,
-            verifier=self._issued_verifier(),
-            demand_proof=options.verify_issued is True,
-        )
-
     def _issued_verifier(self) -> IssuedVerifier | None:
-        from .validation.issued import IssuedTokenVerifier
-
         scheme, host, _ = origin(self.base_url)
         # Keys that came by plain http from another machine would prove nothing.
         provable = scheme == "https" or is_loopback(host)
         if self._options.verify_issued is False or not (provable or self._options.verify_issued is True):
             return None
+        from .validation.issued import IssuedTokenVerifier
 
         return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
 
@@ -243,13 +225,24 @@ class AsyncTelnyx(AsyncUndocumented):
     @property
     def tokens(self) -> TokenManager:
         """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
-        if self._tokens is None:
-            raise MissingCredentialsError(
-                "`tokens`",
-                ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
-                ("api_key", "TELNYX_API_KEY"),
-            )
-        return self._tokens
+        if self._tokens is not None:
+            return self._tokens
+        if self._options.api_key:
+            return self._key_manager
+        raise MissingCredentialsError(
+            "`tokens`",
+            ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
+            ("api_key", "TELNYX_API_KEY"),
+        )
+
+    @cached_property
+    def _key_manager(self) -> TokenManager:
+        """A manager of the API key, for those who ask for one: calls carry the key itself."""
+        from .managers import of_key
+
+        if self._engine.closed:
+            raise ClientClosedError
+        return of_key(self._options, self._options.api_key or "")
 
     def copy(
         self,
@@ -321,6 +314,8 @@ class AsyncTelnyx(AsyncUndocumented):
                 ends.push_async_callback(self._keys.aclose)
             if "authorization" in self.__dict__:
                 ends.push_async_callback(self.authorization.aclose)
+            if "_key_manager" in self.__dict__:
+                ends.push_async_callback(self._key_manager.aclose)
             if self._tokens is not None and not self._borrows_tokens:
                 # Without a store there is nothing that a renewal under way could save for later.
                 drain = 0.0 if self._options.token_store is None else 5.0
@@ -333,6 +328,11 @@ class AsyncTelnyx(AsyncUndocumented):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A client cannot be pickled or copied: it has open connections, and secrets. See `with_options`."
+        )
 
     def __repr__(self) -> str:
         named = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")

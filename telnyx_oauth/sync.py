@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
 from .blocking.hold import Hold
-from .blocking.tokens import Tokens
 from .client import AsyncTelnyx
 from .messages import Timeout
 from .protocol.calls import HeaderValues, QueryValues
@@ -19,6 +18,7 @@ from .resources.well_known import AsyncWellKnown
 
 if TYPE_CHECKING:
     from .blocking.authorization import Authorization
+    from .blocking.tokens import Tokens
     from .blocking.validator import Validator
 
 
@@ -211,6 +211,8 @@ class Telnyx(Twin):
     @property
     def tokens(self) -> Tokens:
         """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
+        from .blocking.tokens import Tokens
+
         return Tokens(self._client.tokens, self._lease)
 
     @property

@@ -21,13 +21,26 @@ TokenEndpointAuthMethod: TypeAlias = Literal["none", "client_secret_basic", "cli
 CodeChallengeMethod: TypeAlias = Literal["S256", "plain"]
 
 
-@attrs.frozen(kw_only=True, slots=False)
-class BaseModel:
-    """What all answers have in common."""
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
+class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so no answer has a hash
+    """What all answers have in common. That includes how they compare and what they show: attrs would write both anew for
+    each class, which is half of what loading this module would cost.
+    """
 
     model_extra: dict[str, object] = attrs.field(factory=dict[str, object], repr=False)
     """Members of the answer that this package has no field for. They may hold secrets, so the repr leaves them out."""
     _absent: tuple[str, ...] = attrs.field(default=(), repr=False, eq=False, alias="_absent")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(
+            getattr(self, field.name) == getattr(other, field.name) for field in attrs.fields(type(self)) if field.eq
+        )
+
+    def __repr__(self) -> str:
+        shown = (field.name for field in attrs.fields(type(self)) if field.repr)
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def model_fields_set(self) -> set[str]:
@@ -85,7 +98,7 @@ def _plain(value: object, *, mode: Literal["python", "json"], exclude_unset: boo
     return value
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class WellKnownRetrieveAuthorizationServerMetadataResponse(BaseModel):
     """What the authorization server offers, and where (RFC 8414 section 2)."""
 
@@ -103,7 +116,7 @@ class WellKnownRetrieveAuthorizationServerMetadataResponse(BaseModel):
     protected_resources: list[str] | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class WellKnownRetrieveProtectedResourceMetadataResponse(BaseModel):
     """What the API says of itself as a protected resource (RFC 9728 section 2)."""
 
@@ -114,7 +127,7 @@ class WellKnownRetrieveProtectedResourceMetadataResponse(BaseModel):
     bearer_methods_supported: list[str] | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthTokenResponse(BaseModel):
     """An issued token (RFC 6749 section 5.1). `expires_in` is in seconds; `scope` is separated by spaces."""
 
@@ -125,7 +138,7 @@ class OAuthTokenResponse(BaseModel):
     scope: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthIntrospectResponse(BaseModel):
     """What the server says of a token (RFC 7662 section 2.2). All but `active` are absent for an inactive one."""
 
@@ -143,7 +156,7 @@ class OAuthIntrospectResponse(BaseModel):
     token_type: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Key(BaseModel):
     """One public key (RFC 7517 section 4). `n` and `e` are an RSA key's, `crv`, `x` and `y` an elliptic curve's."""
 
@@ -158,14 +171,14 @@ class Key(BaseModel):
     y: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthRetrieveJwksResponse(BaseModel):
     """The keys that access tokens are signed with (RFC 7517 section 5)."""
 
     keys: list[Key] | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthRegisterResponse(BaseModel):
     """A newly registered client (RFC 7591 section 3.2.1). The secret is in this answer and nowhere else."""
 
@@ -184,14 +197,14 @@ class OAuthRegisterResponse(BaseModel):
     tos_uri: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrantsResponse(BaseModel):
     """Where to send the person after consent or denial. The address holds the authorization code, or the error."""
 
     redirect_uri: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DataRequestedScope(BaseModel):
     """One scope that an application asks for, in words."""
 
@@ -200,7 +213,7 @@ class DataRequestedScope(BaseModel):
     description: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Data(BaseModel):
     """What a person is asked to consent to."""
 
@@ -214,14 +227,14 @@ class Data(BaseModel):
     tos_uri: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthRetrieveResponse(BaseModel):
     """A consent token's details."""
 
     data: Data | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthClient(BaseModel):
     """An OAuth client. `client_secret` is there only in the answer that made it, and for confidential clients."""
 
@@ -243,28 +256,28 @@ class OAuthClient(BaseModel):
     tos_uri: str | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthClientCreateResponse(BaseModel):
     """The client that was created, with its secret."""
 
     data: OAuthClient | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthClientRetrieveResponse(BaseModel):
     """One client."""
 
     data: OAuthClient | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthClientUpdateResponse(BaseModel):
     """The client as it is after the change."""
 
     data: OAuthClient | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrant(BaseModel):
     """What a person allowed a client to do."""
 
@@ -276,21 +289,21 @@ class OAuthGrant(BaseModel):
     last_used_at: datetime | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrantRetrieveResponse(BaseModel):
     """One grant."""
 
     data: OAuthGrant | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrantDeleteResponse(BaseModel):
     """The grant that was revoked."""
 
     data: OAuthGrant | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthOAuthPaginationMeta(BaseModel):
     """Where a page stands among all pages. Pages count from 1."""
 
@@ -300,7 +313,7 @@ class OAuthOAuthPaginationMeta(BaseModel):
     total_results: int | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthClientListResponse(BaseModel):
     """One page of clients, as the API sends it."""
 
@@ -308,7 +321,7 @@ class OAuthClientListResponse(BaseModel):
     meta: OAuthOAuthPaginationMeta | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrantListResponse(BaseModel):
     """One page of grants, as the API sends it."""
 

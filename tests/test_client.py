@@ -171,6 +171,28 @@ async def test_without_credentials_the_tokens_are_missed_by_name():
     assert {"TELNYX_API_KEY"} < set(caught.value.variables)
 
 
+async def test_a_client_with_an_api_key_makes_a_manager_for_those_who_ask():
+    client = AsyncTelnyx(api_key="KEY")
+    assert (await client.tokens.get()).access_token == "KEY"
+    assert client.tokens is client.tokens
+    assert not client.tokens.renewable
+    await client.close()
+    assert client.tokens.status().phase == "closed"
+    never_asked = AsyncTelnyx(api_key="KEY")
+    await never_asked.close()
+    with pytest.raises(ClientClosedError):
+        _ = never_asked.tokens
+
+
+def test_a_client_with_an_api_key_loads_no_token_manager():
+    script = "import sys, telnyx_oauth; telnyx_oauth.Telnyx(api_key='KEY'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = [
+        name for name in done.stdout.split() if name.startswith(("telnyx_oauth.tokens", "telnyx_oauth.validation"))
+    ]
+    assert loaded == []
+
+
 def test_a_server_that_is_not_on_this_machine_may_be_http_though_nothing_is_verified_there():
     client = AsyncTelnyx(client_id="i", client_secret="s", base_url="http://telnyx.internal/v2")
     assert client.tokens.renewable

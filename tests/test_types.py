@@ -5,6 +5,7 @@ import inspect
 import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from unittest import mock
 
 import attrs
 import pytest
@@ -54,6 +55,9 @@ def test_answers_are_equal_by_value_whatever_they_left_out():
     assert token() != token(model_extra={"id_token": "i"})
     assert token() == token(_absent=("scope",))
     assert token() != OAuthGrantsResponse(redirect_uri="https://example.com")
+    assert token() == mock.ANY
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(token())
 
 
 def test_answers_cannot_be_changed_and_a_changed_copy_is_easily_made():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterable
@@ -76,6 +75,8 @@ def _forms(secret: str) -> Iterable[str]:
     """How a server may write a text: plainly, in JSON, percent-encoded, in HTML."""
     if _SAME_IN_EVERY_FORM.fullmatch(secret):
         return (secret,)
+    import html  # with its table of entities, which nothing but this needs
+
     in_json = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     in_urls = [
         quote(secret, "", errors="replace"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
 
 import attrs
 
@@ -20,10 +20,12 @@ from ..protocol.bearer import basic_credentials, bearer, parse_challenges
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
 from ..protocol.failures import error_from
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
-from ..protocol.token import Token
 from .clock import Clock, SystemClock
 from .log import logger
 from .patience import Ask, patiently
+
+if TYPE_CHECKING:
+    from ..protocol.token import Token
 
 _T = TypeVar("_T")
 
@@ -102,6 +104,8 @@ class Engine:
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
+        self._client = _client_credentials(identity)
+        self._key = bearer(identity.api_key) if identity.api_key and not self._client else None
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
@@ -207,7 +211,7 @@ class Engine:
         """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
         if call.auth is not Auth.CLIENT:
             return call.auth is Auth.BEARER
-        return self._client_credentials() is None and not _names_a_client(call, extras)
+        return self._client is None and not _names_a_client(call, extras)
 
     def _static(self, call: Call, extras: Extras) -> str | None:
         """The `Authorization` of a call that needs no token of the manager's."""
@@ -218,21 +222,18 @@ class Engine:
             case Auth.NONE:
                 return None
             case Auth.TOKEN:
-                return self._client_credentials()
+                return self._client
             case Auth.CLIENT:
-                own = self._client_credentials() or (bearer(self.identity.api_key) if self.identity.api_key else None)
+                own = self._client or self._key
                 if own is None:
                     raise MissingCredentialsError(f"{call.method} {call.path}", _CLIENT_ID, _API_KEY)
                 return own
             case Auth.BEARER:
+                if self._key is not None:
+                    return self._key
                 raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", _API_KEY, _CLIENT_ID)
             case _:
                 assert_never(call.auth)
-
-    def _client_credentials(self) -> str | None:
-        if self.identity.client_id and self.identity.client_secret:
-            return basic_credentials(self.identity.client_id, self.identity.client_secret)
-        return None
 
     def _error(self, call: Call, extras: Extras, answer: Answer) -> APIStatusError:
         return error_from(
@@ -241,6 +242,12 @@ class Engine:
             secrets=secrets_of(call, extras, answer.request),
             now=self._clock.wall(),
         )
+
+
+def _client_credentials(identity: Identity) -> str | None:
+    if identity.client_id and identity.client_secret:
+        return basic_credentials(identity.client_id, identity.client_secret)
+    return None
 
 
 def _names_a_client(call: Call, extras: Extras) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from math import ceil
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..errors import APIConnectionError, APIStatusError, TokenBackoffError
 from ..protocol.retry import GiveUp, Outcome, decide
-from ..protocol.token import Token
 from .clock import Clock
+
+if TYPE_CHECKING:
+    from ..protocol.token import Token
 
 PATIENCE: Final = 30.0
 """Seconds, over all attempts."""
