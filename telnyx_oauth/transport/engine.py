@@ -187,9 +187,10 @@ class Engine:
 
     def _tokens_for(self, call: Call, extras: Extras) -> Tokens | None:
         """The manager whose token says who is calling, if one does."""
-        if self._brings_its_own(extras) or self.identity.tokens is None or not self._carries_token(call, extras):
+        tokens = self.identity.tokens
+        if tokens is None or self._brings_its_own(extras) or not self._carries_token(call, extras):
             return None
-        return self.identity.tokens
+        return tokens
 
     def _tokenless(self, call: Call, extras: Extras) -> Request:
         """The request of a call that carries no token of the manager's."""
