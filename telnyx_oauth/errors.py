@@ -164,8 +164,8 @@ class APIStatusError(APIError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, request=response.request)
-        self.response = response  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.status_code = response.status_code  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.response = response  # pyright: ignore[reportIncompatibleVariableOverride]  # narrower, as declared above
+        self.status_code = response.status_code  # pyright: ignore[reportIncompatibleVariableOverride]  # likewise
         self.request_id = response.request_id
         self.body = body
         self.errors = errors

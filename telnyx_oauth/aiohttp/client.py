@@ -50,7 +50,9 @@ class BearerTokenMiddleware:
         allow_insecure_loopback: bool = False,
     ) -> None:
         listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
-        self._origins = frozenset(_checked(str(each), allow_insecure_loopback) for each in listed)
+        self._origins = frozenset(
+            _checked(str(each), allow_insecure_loopback=allow_insecure_loopback) for each in listed
+        )
         self._tokens = tokens
         self._keep = on_conflict == "keep"
         self._retry = retry
@@ -78,7 +80,7 @@ class BearerTokenMiddleware:
         return await handler(request)
 
 
-def _checked(origin: str, allow_insecure_loopback: bool) -> _Origin:  # noqa: FBT001 - one call, just above
+def _checked(origin: str, *, allow_insecure_loopback: bool) -> _Origin:
     check_endpoint(origin, "origins", allow_insecure_loopback=allow_insecure_loopback)
     url = URL(origin)
     if url.raw_path not in ("", "/") or url.raw_query_string:

@@ -52,7 +52,7 @@ class StreamedTwin:
         self._lease = lease
 
 
-def _as_it_is(value: Any, lease: Lease) -> Any:  # noqa: ARG001 - the shape of all finishers
+def _as_it_is(value: Any, _lease: Lease) -> Any:
     return value
 
 

@@ -97,10 +97,10 @@ def _joined(url: str, location: str) -> str | None:
 
 
 _SPECIAL: Final[dict[object, Callable[[Response, str], object]]] = {
-    NoneType: lambda response, url: None,  # noqa: ARG005 - the shape of all entries
-    Response: lambda response, url: _whole(response),  # noqa: ARG005
-    bytes: lambda response, url: _whole(response).content,  # noqa: ARG005
-    str: lambda response, url: _whole(response).text(),  # noqa: ARG005
+    NoneType: lambda _response, _url: None,
+    Response: lambda response, _url: _whole(response),
+    bytes: lambda response, _url: _whole(response).content,
+    str: lambda response, _url: _whole(response).text(),
     OAuthRetrieveAuthorizeResponse: _authorize_response,
 }
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, Union, cast, get_args, get_origin, get
 import attrs
 from cattrs import Converter
 
-from ..types import BaseModel
+from ..model import BaseModel
 
 Hook: TypeAlias = Callable[[Any, Any], Any]
 _ABSENT: Final = object()

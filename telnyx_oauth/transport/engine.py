@@ -104,8 +104,8 @@ class Engine:
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
-        self._client = _client_credentials(identity)
-        self._key = bearer(identity.api_key) if identity.api_key and not self._client else None
+        self._basic = _client_credentials(identity)
+        self._key = bearer(identity.api_key) if identity.api_key and not self._basic else None
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
@@ -212,7 +212,7 @@ class Engine:
         """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
         if call.auth is not Auth.CLIENT:
             return call.auth is Auth.BEARER
-        return self._client is None and not _names_a_client(call, extras)
+        return self._basic is None and not _names_a_client(call, extras)
 
     def _static(self, call: Call, extras: Extras) -> str | None:
         """The `Authorization` of a call that needs no token of the manager's."""
@@ -223,9 +223,9 @@ class Engine:
             case Auth.NONE:
                 return None
             case Auth.TOKEN:
-                return self._client
+                return self._basic
             case Auth.CLIENT:
-                own = self._client or self._key
+                own = self._basic or self._key
                 if own is None:
                     raise MissingCredentialsError(f"{call.method} {call.path}", _CLIENT_ID, _API_KEY)
                 return own
