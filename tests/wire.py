@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
@@ -257,6 +258,14 @@ def served(*behaviours: Behaviour) -> Iterator[RawServer]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def waited_for(condition: Callable[[], object]) -> bool:
+    """Whether something is so before ten seconds have gone, for tests without a loop."""
+    ends = time.monotonic() + 10
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.001)
+    return bool(condition())
 
 
 async def until(condition: Callable[[], object]) -> None:

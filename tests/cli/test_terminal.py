@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
+
+from tests.wire import waited_for
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
@@ -85,8 +86,7 @@ def test_ctrl_c_at_a_hidden_prompt_ends_it(terminal, sandbox):
 def test_ctrl_c_while_the_service_is_silent_ends_it(terminal, sandbox):
     sandbox.faults.add("/oauth/clients", kind="hang", times=None)
     shown = terminal("clients", "list")
-    while not sandbox.requests.count("/oauth/token"):
-        time.sleep(0.01)
+    assert waited_for(lambda: sandbox.requests.count("/oauth/token"))
     assert shown.interrupt() == 1
     assert "Aborted!" in shown.text
     assert "Traceback" not in shown.seen

@@ -11,6 +11,7 @@ from yarl import URL
 from telnyx_oauth.aiohttp import BearerTokenMiddleware
 from telnyx_oauth.errors import TokenBackoffError
 from telnyx_oauth.protocol.token import Token
+from tests.wire import until
 
 
 class Manager:
@@ -396,9 +397,7 @@ async def test_a_cancelled_caller_leaves_the_replacement_to_the_manager(service,
     manager = Manager(gate=gate)
     session = calling(manager, url)
     first, second = (asyncio.create_task(session.get(url + "/call")) for _ in range(2))
-    async with asyncio.timeout(5):
-        while len(service.seen) < 2:
-            await asyncio.sleep(0.001)
+    await until(lambda: len(service.seen) == 2)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

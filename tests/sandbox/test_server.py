@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from telnyx_oauth.sandbox import Sandbox, server
+from tests.wire import until
 
 
 @pytest.fixture
@@ -24,12 +25,6 @@ async def served():
 async def session():
     async with aiohttp.ClientSession() as session:
         yield session
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def sandbox_threads():

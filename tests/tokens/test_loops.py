@@ -20,6 +20,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
+from tests.wire import until, waited_for
 
 from .virtual import ENDPOINT, ModelServer
 
@@ -47,8 +48,8 @@ class Source:
     async def __call__(self, key):
         self.calls += 1
         self.entered.set()
-        while self.gate is not None and not self.gate.is_set():
-            await asyncio.sleep(0.002)
+        if self.gate is not None:
+            await until(self.gate.is_set)
         return TokenGrant(f"t{self.calls}", expires_in=self.lifetime)
 
 
@@ -113,11 +114,9 @@ def test_a_caller_from_elsewhere_cancels_its_own_wait_alone():
         first = submit(home, manager.get())
         assert source.entered.wait(5)
         second = submit(other, manager.get())
-        while manager.status().waiters < 2:
-            time.sleep(0.002)
+        assert waited_for(lambda: manager.status().waiters == 2)
         second.cancel()
-        while manager.status().waiters > 1:
-            time.sleep(0.002)
+        assert waited_for(lambda: manager.status().waiters == 1)
         source.gate.set()
         assert first.result(10).generation == 1
         assert source.calls == 1
@@ -234,8 +233,7 @@ def test_a_home_that_stands_still_is_left():
 
     async def begin():
         task = asyncio.ensure_future(manager.get(timeout=None))
-        while not source.entered.is_set():
-            await asyncio.sleep(0.001)
+        await until(source.entered.is_set)
         return task
 
     stuck = loop.run_until_complete(begin())
@@ -308,7 +306,7 @@ def test_a_renewal_that_was_left_on_a_loop_that_stands_still_is_due_again():
     source.gate.set()
     assert asyncio.run(manager.get(scopes="x")).access_token == "t2"
     assert manager.peek() is None
-    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.run_until_complete(until(lambda: len(asyncio.all_tasks()) == 1))
     loop.close()
     asyncio.run(manager.aclose())
 
@@ -331,15 +329,13 @@ def test_what_was_being_saved_on_a_loop_left_behind_is_saved_on_the_next():
         await manager.replace(old)
         assert manager.status().durable is False
         store.full = False
-        async with asyncio.timeout(10):
-            while manager.status().durable is False:
-                await asyncio.sleep(0.01)
+        await until(lambda: manager.status().durable)
         await manager.aclose()
 
     asyncio.run(go_on())
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.run_until_complete(asyncio.sleep(0.01))
+    (saving,) = asyncio.all_tasks(loop)
+    saving.cancel()
+    loop.run_until_complete(asyncio.wait({saving}))
     loop.close()
 
 
@@ -348,8 +344,7 @@ def test_a_renewal_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_th
 
     async def source(key):
         if not gate.is_set():
-            while not gate.is_set():
-                await asyncio.sleep(0.001)
+            await until(gate.is_set)
             raise KeyError
         return TokenGrant("t", expires_in=100.0)
 
@@ -398,8 +393,7 @@ def test_a_home_that_is_about_to_end_is_left(caplog):
         first = submit(home, manager.warm(timeout=None))
         assert source.entered.wait(5)
         waiting = submit(other, manager.get())
-        while manager.status().waiters < 2:
-            time.sleep(0.002)
+        assert waited_for(lambda: manager.status().waiters == 2)
         source.gate = None
         home.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(home)])
         assert waiting.result(10).access_token == "t2"
