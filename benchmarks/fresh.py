@@ -90,11 +90,13 @@ def _blocking() -> dict[str, Callable[[], Awaitable[object]]]:
         request: Any = PipelineRequest(HttpRequest("GET", "https://api.example.com"), PipelineContext(None))
         found["azure-core, its blocking policy"] = _called(lambda: policy.on_request(request))
     if peers.has("google-auth"):
-        from datetime import datetime, timedelta
+        from datetime import UTC, datetime, timedelta
 
         from google.oauth2.credentials import Credentials
 
-        credentials = Credentials("token", expiry=datetime.utcnow() + timedelta(hours=1))  # noqa: DTZ003 - what it wants
+        # It compares with a time that knows no zone.
+        ends = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
+        credentials = Credentials("token", expiry=ends)
         found["google-auth, its blocking credentials"] = _called(
             lambda: credentials.before_request(None, "GET", "https://api.example.com", {})
         )

@@ -59,7 +59,7 @@ class Counter:
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)  # type: ignore[arg-type] - typeshed has None for `sys.settrace` alone
 
 
 def counted(call: Callable[[], object]) -> dict[str, int]:

@@ -6,6 +6,8 @@ import json
 
 import attrs
 
+from .measure import Ratio
+
 
 @attrs.define
 class Table:
@@ -42,4 +44,4 @@ def _text(cell: object) -> str:
 
 
 def _plain(cell: object) -> object:
-    return attrs.asdict(cell) if attrs.has(type(cell)) else cell  # type: ignore[arg-type]
+    return attrs.asdict(cell) if isinstance(cell, Ratio) else cell

@@ -79,7 +79,7 @@ class Issuer:
         self.key = RSAKey.generate_key(2048, {"kid": "1", "use": "sig", "alg": "RS256"}, private=True)
         self.jwks = answer({"keys": [self.key.as_dict(private=False)]})
 
-    @cache  # noqa: B019 - there is one
+    @cache  # noqa: B019 - what it keeps alive lives as long as the process
     def signed(self, client_id: str) -> bytes:
         """The token endpoint's answer with a signed token that lives for an hour from the first call."""
         import time
