@@ -11,14 +11,13 @@ import attrs
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so no answer has a hash
-    """What all answers have in common. That includes how they compare and what they show: attrs would write both anew for
-    each class, which is half of what loading this module would cost.
-    """
+    """What all answers have in common."""
 
     model_extra: dict[str, object] = attrs.field(factory=dict[str, object], repr=False)
     """Members of the answer that this package has no field for. They may hold secrets, so the repr leaves them out."""
     _absent: tuple[str, ...] = attrs.field(default=(), repr=False, eq=False, alias="_absent")
 
+    # Here and not by attrs, which would write both anew for each answer: that is half of what loading them all costs.
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
