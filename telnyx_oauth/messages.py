@@ -116,8 +116,15 @@ class Response:
         return _charset(self.headers.get("Content-Type", ""))
 
     def json(self) -> object:
-        """The body as JSON. Raises `ValueError` when it is not."""
-        value: object = _json.loads(self.content)
+        """The body as JSON. Raises `ValueError` when it is not.
+
+        Bytes that are no UTF-8 are read in the charset that the answer declares, and replaced where that fails too: what
+        cannot be read in one member costs no other.
+        """
+        try:
+            value: object = _json.loads(self.content)
+        except UnicodeDecodeError:
+            value = _json.loads(self.text())
         return value
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from ..errors import APIResponseValidationError
+from ..errors import APIError, APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
 from .failures import error_from
@@ -119,6 +119,8 @@ class TokenGrant:
     refresh_token: str | None = attrs.field(default=None, repr=False)
     scopes: frozenset[str] | None = None
     """`None` when the answer names none: they are the ones asked for (RFC 6749 section 5.1)."""
+    refused: APIError | None = attrs.field(default=None, repr=False, eq=False)
+    """Why the answer is not used. Its refresh token may be the only good one all the same."""
 
 
 def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
@@ -127,6 +129,28 @@ def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now
     Raises `APIStatusError` (a `TokenEndpointError` where the answer names an OAuth error, even under a 200, as some
     servers do) and `APIResponseValidationError` for anything else that is no token. Any bytes end in one of these.
     """
+    grant = read_token_response(response, secrets=secrets, now=now)
+    if grant.refused is not None:
+        raise grant.refused
+    return grant
+
+
+def read_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
+    """As `parse_token_response`, but for an answer that is refused and carries a refresh token: a grant that has only
+    that, and the error as `refused`. The refresh token that was sent for it may be used up.
+    """
+    try:
+        return _granted(response, secrets, now)
+    except APIError as exc:
+        error = exc
+    fields = _fields(response) if 200 <= response.status_code < 300 and not response.fault else None
+    refresh_token = None if fields is None else fields.get("refresh_token")
+    if not is_refresh_token(refresh_token):
+        raise error
+    return TokenGrant("", refresh_token=refresh_token, refused=error)
+
+
+def _granted(response: Response, secrets: Iterable[str], now: float) -> TokenGrant:
     if not 200 <= response.status_code < 300:
         raise error_from(response, token_endpoint=True, secrets=secrets, now=now)
     fields = _fields(response)
@@ -163,8 +187,13 @@ def _problems(fields: Mapping[str, object]) -> Iterable[str]:
     if kind is not None and (not isinstance(kind, str) or kind.lower() != "bearer"):
         yield "$.token_type must be Bearer"
     refresh = fields.get("refresh_token")
-    if refresh is not None and (not isinstance(refresh, str) or (refresh and not _PRINTABLE.fullmatch(refresh))):
+    if refresh and not is_refresh_token(refresh):
         yield "$.refresh_token must be printable ASCII characters"
+
+
+def is_refresh_token(token: object) -> TypeGuard[str]:
+    """Whether this is text that a refresh token can be (RFC 6749 appendix A.17)."""
+    return isinstance(token, str) and bool(_PRINTABLE.fullmatch(token))
 
 
 def is_bearer(token: object) -> TypeGuard[str]:

@@ -22,7 +22,7 @@ from ..protocol.grants import (
     TokenGrant,
     authorization_code_form,
     client_credentials_form,
-    parse_token_response,
+    read_token_response,
     refresh_token_form,
     token_request,
 )
@@ -79,10 +79,19 @@ class TokenEndpoint:
         if client_secret is None or isinstance(client_secret, str):
             ClientAuthentication(client_id, client_secret, auth_method)  # a mistake shows where it is made
 
-    async def exchange(self, form: Form) -> TokenGrant:
+    async def exchange(self, form: Form, *, may_be_refused: bool = False) -> TokenGrant:
         """Send one token request, and a second one only when the first proves the secret to have been replaced: never
         for a code, which is sent once, come what may (RFC 6749 section 4.1.2).
+
+        An answer that must not be used raises, or with `may_be_refused` gives a grant that is `refused`, where it has a
+        refresh token.
         """
+        grant = await self._try_secrets(form)
+        if grant.refused is not None and not may_be_refused:
+            raise grant.refused
+        return grant
+
+    async def _try_secrets(self, form: Form) -> TokenGrant:
         secret = await self._current_secret()
         try:
             return await self._exchange(form, secret)
@@ -97,7 +106,7 @@ class TokenEndpoint:
         client = ClientAuthentication(self.client_id, secret, self._method)
         request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
         response = await self._send(request)
-        return parse_token_response(response, secrets=request.secrets, now=self._clock.wall())
+        return read_token_response(response, secrets=request.secrets, now=self._clock.wall())
 
     async def _current_secret(self) -> str | None:
         if self._secret is None or isinstance(self._secret, str):
@@ -217,8 +226,12 @@ class RefreshToken:
             else:
                 grant = await self.spend(key, self._current)
             self._current = grant.refresh_token or self._current
+            if grant.refused is not None:
+                raise grant.refused
             return grant
 
     async def spend(self, key: TokenKey, refresh_token: str) -> TokenGrant:
-        """Spend this refresh token and keep nothing."""
-        return await self._endpoint.exchange(refresh_token_form(refresh_token, key.scopes, key.resource))
+        """Spend this refresh token and keep nothing. The answer may be `refused` and have a new refresh token."""
+        return await self._endpoint.exchange(
+            refresh_token_form(refresh_token, key.scopes, key.resource), may_be_refused=True
+        )

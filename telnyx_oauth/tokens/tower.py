@@ -327,7 +327,7 @@ class Tower:
             if entry.flight is not None:  # cancelled before it began
                 entry.flight.crash(_closed())
                 self._settle(entry, entry.flight)
-            await self._renewal.save(self.job(entry))
+            await self._renewal.save(self.job(entry), last=True)
             entry.snapshot = freshness.EMPTY
 
     def drop_flights(self) -> None:
