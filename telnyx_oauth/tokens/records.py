@@ -27,7 +27,7 @@ T = TypeVar("T")
 _CLOCK_SKEW = 300.0
 _ROUNDS = 4
 _STEPS = 7.5
-_AT_ONCE = 32
+_AT_ONCE = 16
 """How many renewals use one store at the same time: each takes a thread, or a connection, for each step."""
 _FOREIGN = "it belongs to another issuer or client"
 _AHEAD = "it is dated in the future"

@@ -11,6 +11,8 @@ from inspect import signature
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
 from ...transport.clock import SystemClock
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
+_CONNECTIONS: Final = 32
 _CLOCK: Final = SystemClock()
 
 # A record's version is the SHA-1 of its bytes, so both sides can tell it and nobody has to store it.
@@ -55,10 +58,10 @@ return 0
 class RedisStore:
     """Keeps grants in Redis or Valkey (6.2 or later). Needs the extra `redis`.
 
-    With a URL, each step has a connection of its own: renewals are rare, and so it works on any loop, after any fork,
-    and there is nothing to close. A given client is used as it is, on its own loop. The lock is a lease of `lock_ttl`
-    seconds, which its holder extends three times in that time, for as long as its renewal takes: should the holder die,
-    the lock ends that soon.
+    With a URL, connections (at most 32 on each loop) are open only while there is something to do: renewals are rare,
+    and so it works on any loop, after any fork, and there is nothing to close. A given client is used as it is, on its
+    own loop. The lock is a lease of `lock_ttl` seconds, which its holder extends three times in that time, for as long
+    as its renewal takes: should the holder die, the lock ends that soon.
     """
 
     shared = True
@@ -69,6 +72,7 @@ class RedisStore:
         self._server = server
         self._prefix = prefix
         self._lock_ttl = lock_ttl
+        self._open: dict[asyncio.AbstractEventLoop, _Open] = {}
         package = _package()
         # Telling the server which library this is would cost a look at the disk and a round trip per connection.
         known = signature(package.Redis.__init__).parameters
@@ -129,15 +133,38 @@ class RedisStore:
         if not isinstance(self._server, str):
             yield self._server
             return
-        client: Redis = _package().Redis.from_url(self._server, **self._options)
+        here = asyncio.get_running_loop()
+        shared = self._open.get(here)
+        if shared is None:
+            for loop in [loop for loop in list(self._open) if loop.is_closed()]:
+                self._open.pop(loop, None)
+            shared = self._open[here] = _Open(self._new_client(self._server))
+        shared.users += 1
         try:
-            yield client
+            yield shared.client
         finally:
-            await client.aclose()
+            shared.users -= 1
+            if not shared.users:
+                del self._open[here]  # before waiting, so that nobody begins with what is being closed
+                await shared.client.aclose()
+
+    def _new_client(self, url: str) -> Redis:
+        package = _package()
+        pool = package.BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=None, **self._options)
+        client: Redis = package.Redis.from_pool(pool)
+        return client
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A client that is open for as long as somebody uses it."""
+
+    client: Redis
+    users: int = 0
 
 
 class _Lock:
-    """A lock on the server, had for `ttl` seconds at a time. Each step has a connection for itself."""
+    """A lock on the server, had for `ttl` seconds at a time."""
 
     def __init__(self, client: Callable[[], AbstractAsyncContextManager[Redis]], name: str, ttl: float) -> None:
         self._client = client
