@@ -11,7 +11,6 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
@@ -19,6 +18,7 @@ from .._version import __version__
 from ..errors import Reason, TelnyxError, TokenValidationError
 from ..protocol.jose import looks_like_jwt
 from ..protocol.urls import is_loopback, origin
+from ..transport.proxies import environment_proxy
 from .command import command
 from .failures import AuthenticationNeeded, Failure, failure_of
 from .output import clean
@@ -218,8 +218,7 @@ def _verification(visit: Visit) -> Finding:
 
 
 def _proxy(visit: Visit) -> str | None:
-    scheme, host, _ = origin(visit.client.base_url)
-    return None if proxy_bypass(host) else getproxies().get(scheme)
+    return environment_proxy(visit.client.base_url)
 
 
 CHECKS: Final[dict[str, Callable[[Visit], Finding]]] = {

@@ -82,7 +82,7 @@ def test_plain_http_to_another_machine_is_a_failure(examine, monkeypatch, sandbo
         monkeypatch.delenv(name)
     monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    exit_code, found = examine("--base-url", "http://api.example/v2")
+    exit_code, found = examine("--base-url", "http://api.example/v2", "--allow-insecure")
     assert exit_code == 1
     assert found["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
     assert "https" in found["encryption"]["advice"]
