@@ -107,7 +107,10 @@ async def test_a_given_session_with_a_proxy_sends_nothing_to_this_machine_and_sa
 
 
 async def test_a_given_session_without_a_proxy_is_used_for_this_machine_as_ever(proxy):
-    async with RawServer.of(http()) as server, aiohttp.ClientSession() as session:
-        async with AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client:
-            assert await client.get("/x", cast_to=dict) == {}
+    async with (
+        RawServer.of(http()) as server,
+        aiohttp.ClientSession() as session,
+        AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client,
+    ):
+        assert await client.get("/x", cast_to=dict) == {}
     assert proxy.requests == []
