@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -37,6 +39,7 @@ from telnyx_oauth.errors import (
     PermissionDeniedError,
     RateLimitError,
     TelnyxError,
+    TokenVerificationError,
 )
 from telnyx_oauth.messages import Response, Timeout
 from telnyx_oauth.sandbox import Sandbox
@@ -278,6 +281,54 @@ async def test_signing_in_and_token_sources_need_the_word_too(telnyx):
         assert make(telnyx.send, f"{where}/oauth/token", "c", "s", allow_insecure=True)
     client = AsyncTelnyx(client_id="c", base_url=where, allow_insecure=True)
     assert client.authorization.tokens()
+
+
+# --- clocks that disagree
+
+DAY = 86400
+
+
+@pytest.mark.parametrize("ahead", [2 * DAY, 400 * DAY])
+async def test_a_clock_that_is_ahead_of_the_servers_makes_no_token_unusable(telnyx, caplog, ahead):
+    telnyx.clock.advance(-ahead)
+    told = []
+    async with telnyx.async_client(token_hooks=[told.append]) as client:
+        assert (await client.tokens.get()).remaining() > 1000
+        assert (await client.oauth_clients.list()).data
+        pending = await client.authorization.begin_authorization(redirect_uri="http://127.0.0.1/callback")
+        manager = await client.authorization.complete_authorization(telnyx.approve(pending.url))
+        assert (await manager.get()).remaining() > 1000
+    reasons = {event.reason for event in told if event.name == "unverified"}
+    assert reasons
+    for reason in reasons:
+        assert re.fullmatch(r"this machine's clock is \d+ s ahead of the server's", reason)
+        assert abs(int(re.search(r"\d+", reason)[0]) - ahead) < 60
+    assert "clock" in caplog.text
+
+
+async def test_where_proof_is_demanded_a_wrong_clock_is_named_and_not_the_token(telnyx):
+    telnyx.clock.advance(-2 * DAY)
+    async with telnyx.async_client(verify_issued=True) as client:
+        with pytest.raises(TokenVerificationError, match=r"this machine's clock is \d+ s ahead of the server's"):
+            await client.tokens.get()
+
+
+async def test_a_clock_that_is_behind_the_servers_is_nothing_to_a_fresh_token(telnyx):
+    telnyx.clock.advance(2 * DAY)
+    async with telnyx.async_client(verify_issued=True) as client:
+        assert (await client.tokens.get()).remaining() > 1000
+
+
+@pytest.mark.parametrize("offset", [-2 * DAY, 2 * DAY])
+async def test_a_token_that_the_server_says_has_expired_is_not_used_whatever_the_clock_is_here(telnyx, offset):
+    telnyx.clock.advance(offset)
+    stale = telnyx.issue_token(lifetime=60)
+    telnyx.clock.advance(DAY)
+    body = json.dumps({"access_token": stale, "token_type": "Bearer", "expires_in": 3600}).encode()
+    telnyx.faults.add("/oauth/token", kind="latency", body=body, times=None)
+    async with telnyx.async_client() as client:
+        with pytest.raises(TokenVerificationError, match="expired already, by the server's own clock"):
+            await client.tokens.get()
 
 
 # --- with the service

@@ -18,6 +18,7 @@ import attrs
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
+from .dates import http_date
 from .failures import error_from
 from .token import scope_set
 
@@ -119,6 +120,8 @@ class TokenGrant:
     refresh_token: str | None = attrs.field(default=None, repr=False)
     scopes: frozenset[str] | None = None
     """`None` when the answer names none: they are the ones asked for (RFC 6749 section 5.1)."""
+    server_time: float | None = attrs.field(default=None, eq=False)
+    """Unix seconds by the clock of the server when it answered, from the answer's `Date`."""
 
 
 def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
@@ -144,6 +147,7 @@ def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now
         lifetime(fields.get("expires_in")),
         cast("str | None", fields.get("refresh_token")) or None,
         _scopes(fields.get("scope")),
+        http_date(response.headers.get("Date", "")),
     )
 
 

@@ -33,7 +33,7 @@ from ..transport.http import HttpTransport
 from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
-from .proof import IssuedVerifier
+from .proof import IssuedVerifier, verdict
 from .sources import AuthorizationCode, RefreshToken, Secret
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore
@@ -148,7 +148,7 @@ class AuthorizationFlow:
         code = code_in(began, answer, now=self._clock.wall())
         sent_at = self._clock.boot()
         grant = await self._exchange(began, code)
-        await self._prove(grant.access_token)
+        await self._prove(grant)
         manager = self.tokens(account=account, resource=began.resource)
         if grant.scopes is None:  # then they are what was asked for (RFC 6749 section 5.1)
             grant = attrs.evolve(grant, scopes=began.scopes)
@@ -261,12 +261,12 @@ class AuthorizationFlow:
                 "again."
             ) from exc
 
-    async def _prove(self, access_token: str) -> None:
+    async def _prove(self, grant: TokenGrant) -> None:
         """Here and not only in the manager, so that a false token takes no good grant's place."""
         if self._verifier is None:
             return
         await self._verifier.prepare()
-        reason = await self._verifier(access_token)
+        reason = await verdict(self._verifier, grant)
         if reason is not None and self._demand_proof:
             raise TokenVerificationError(
                 f"The issued token cannot be verified ({reason}), and verification is demanded."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import TokenError, TokenVerificationError
 from ..protocol.grants import TokenGrant
@@ -25,6 +25,22 @@ class IssuedVerifier(Protocol):
         wrong.
         """
         ...
+
+
+@runtime_checkable
+class DatedVerifier(Protocol):
+    """A verifier that can tell an expired token from a wrong clock here: it also takes the server's time."""
+
+    async def verify_at(self, access_token: str, /, *, server_time: float | None) -> str | None:
+        """The same verdict, for a token from an answer that was sent at `server_time`: Unix seconds by the server's clock."""
+        ...
+
+
+async def verdict(verifier: IssuedVerifier, grant: TokenGrant) -> str | None:
+    """A verifier's verdict on a token that was just granted."""
+    if isinstance(verifier, DatedVerifier):
+        return await verifier.verify_at(grant.access_token, server_time=grant.server_time)
+    return await verifier(grant.access_token)
 
 
 class Proof:
@@ -53,7 +69,8 @@ class Proof:
         if grant.expires_in and self._clock.boot() - boot >= grant.expires_in:
             return TokenError("The token had expired before its answer was there.")
         try:
-            await self.judge(job, grant.access_token)
+            if self._verifier is not None:
+                self._accept(job, await verdict(self._verifier, grant))
         except TokenVerificationError as exc:
             return exc
         except Exception as exc:  # noqa: BLE001 - a verifier may be the user's own
@@ -64,7 +81,9 @@ class Proof:
         """Raise `TokenVerificationError` for a token that is proven wrong, or not proven where that is demanded."""
         if self._verifier is None:
             return
-        reason = await self._verifier(access_token)
+        self._accept(job, await self._verifier(access_token))
+
+    def _accept(self, job: Job, reason: str | None) -> None:
         if reason is None:
             return
         if self._demanded:
