@@ -110,7 +110,7 @@ def serves_options(route: web.AbstractRoute, handler: object) -> bool:
     A route for any method (`*`) is not: its handler answers OPTIONS as it answers everything else.
     """
     if isinstance(handler, type):
-        return callable(getattr(handler, "options", None))
+        return route.method in (hdrs.METH_OPTIONS, hdrs.METH_ANY) and callable(getattr(handler, "options", None))
     return route.method == hdrs.METH_OPTIONS
 
 

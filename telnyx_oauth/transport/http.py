@@ -12,10 +12,12 @@ from typing import Final
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
+from .names import LocalNames
 from .proxies import environment_proxy, given_proxy, session_has_proxy
 
 
@@ -96,7 +98,7 @@ class HttpTransport:
             if self._closed:
                 raise ClientClosedError("This transport, or the client that it belongs to,", lent=True)
             self._forget_closed_loops()
-            kept = self._sessions[loop] = _Kept(self._new_session())
+            kept = self._sessions[loop] = _Kept(*self._new_session())
             # An asynchronous generator left open is what a loop closes before it ends, `asyncio.run` included: so the
             # connections end in time on a loop whose client is never closed.
             await anext(kept.guard)
@@ -107,15 +109,17 @@ class HttpTransport:
         for loop in [loop for loop in list(self._sessions) if loop.is_closed()]:
             self._sessions.pop(loop, None)
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _new_session(self) -> tuple[aiohttp.ClientSession, AbstractResolver | None]:
+        """A session, and the resolver to close after it."""
+        resolver = LocalNames()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limit),
+            connector=aiohttp.TCPConnector(limit=self._limit, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
         # aiohttp would send idempotent requests again by itself, unseen and uncounted; here the engine decides on that.
         session._retry_connection = False
-        return session
+        return session, resolver
 
     def _proxy_for(self, request: Request) -> str | None:
         """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
@@ -176,9 +180,9 @@ class _Kept:
 
     __slots__ = ("guard", "session")
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, resolver: AbstractResolver | None) -> None:
         self.session = session
-        self.guard = self._guard(session)
+        self.guard = self._guard(session, resolver)
 
     async def end(self) -> None:
         """End the connections. Several may do so at once: the session takes that, and leaves the generator nothing to
@@ -188,11 +192,13 @@ class _Kept:
         await self.guard.aclose()
 
     @staticmethod
-    async def _guard(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    async def _guard(session: aiohttp.ClientSession, resolver: AbstractResolver | None) -> AsyncGenerator[None]:
         try:
             yield
         finally:
             await session.close()
+            if resolver is not None:
+                await resolver.close()
 
 
 class _Body:

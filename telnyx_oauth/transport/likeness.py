@@ -6,6 +6,7 @@ import ssl
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from ..errors import ClientClosedError
 from ..messages import Request, Response
@@ -56,7 +57,7 @@ class Likeness(HttpTransport):
             raise ClientClosedError("The given `http_session`")
         return await super().__call__(request)
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _new_session(self) -> tuple[aiohttp.ClientSession, AbstractResolver | None]:
         model = self._model
         connector = aiohttp.TCPConnector(
             limit=self._limit, resolver=None if model.connector._resolver_owner else model.connector._resolver
@@ -73,4 +74,4 @@ class Likeness(HttpTransport):
         # The proxy itself goes with each request that may have one.
         session._default_proxy_auth = model._default_proxy_auth
         session._retry_connection = False
-        return session
+        return session, None

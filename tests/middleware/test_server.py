@@ -380,9 +380,8 @@ async def test_a_public_view_is_not_public_in_a_method_that_a_subclass_overrides
 
 async def test_at_start_up_the_routes_that_preflights_reach_are_listed(serve, validator, caplog):
     caplog.set_level(logging.INFO, "telnyx_oauth")
-    await serve(
-        application(BearerAuth(validator), web.options("/cors", any_method), web.route("*", "/any", any_method))
-    )
+    routes = (web.options("/cors", any_method), web.route("*", "/any", any_method), web.get("/get-view", Calls))
+    await serve(application(BearerAuth(validator), *routes))
     assert "Open to CORS preflights: /cors, /view." in caplog.text
     caplog.clear()
     await serve(application(BearerAuth(validator, allow_preflight=False), web.options("/cors", any_method)))
