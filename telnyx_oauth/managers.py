@@ -20,6 +20,7 @@ def of_credentials(
         client_secret,
         scopes=options.scopes,
         resource=options.resource,
+        allow_insecure=options.allow_insecure,
     )
     return TokenManager(
         source,

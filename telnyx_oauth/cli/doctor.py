@@ -8,17 +8,17 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
 from .._version import __version__
 from ..errors import Reason, TelnyxError, TokenValidationError
+from ..protocol.dates import http_date
 from ..protocol.jose import looks_like_jwt
 from ..protocol.urls import is_loopback, origin
+from ..transport.proxies import environment_proxy
 from .command import command
 from .failures import AuthenticationNeeded, Failure, failure_of
 from .output import clean
@@ -174,10 +174,10 @@ def _metadata(visit: Visit) -> Finding:
 
 
 def _clock(visit: Visit) -> Finding:
-    try:
-        skew = time.time() - parsedate_to_datetime(visit.date or "").timestamp()
-    except ValueError:
+    date = http_date(visit.date or "")
+    if date is None:
         return Finding("skipped", "the service did not say what time it is")
+    skew = time.time() - date
     detail = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service"
     if abs(skew) > SKEW:
         return Finding("failed", detail, "Good tokens will look expired, or not yet valid: set this machine's clock.")
@@ -218,8 +218,7 @@ def _verification(visit: Visit) -> Finding:
 
 
 def _proxy(visit: Visit) -> str | None:
-    scheme, host, _ = origin(visit.client.base_url)
-    return None if proxy_bypass(host) else getproxies().get(scheme)
+    return environment_proxy(visit.client.base_url)
 
 
 CHECKS: Final[dict[str, Callable[[Visit], Finding]]] = {

@@ -18,6 +18,7 @@ import attrs
 from ..errors import APIError, APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
+from .dates import http_date
 from .failures import error_from
 from .token import scope_set
 
@@ -121,6 +122,8 @@ class TokenGrant:
     """`None` when the answer names none: they are the ones asked for (RFC 6749 section 5.1)."""
     refused: APIError | None = attrs.field(default=None, repr=False, eq=False)
     """Why the answer is not used. Its refresh token may be the only good one all the same."""
+    server_time: float | None = attrs.field(default=None, eq=False)
+    """Unix seconds by the clock of the server when it answered, from the answer's `Date`."""
 
 
 def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
@@ -168,6 +171,7 @@ def _granted(response: Response, secrets: Iterable[str], now: float) -> TokenGra
         lifetime(fields.get("expires_in")),
         cast("str | None", fields.get("refresh_token")) or None,
         _scopes(fields.get("scope")),
+        server_time=http_date(response.headers.get("Date", "")),
     )
 
 

@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..messages import Send
 from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
-from ..protocol.discovery import AuthorizationServer, metadata_request, names_itself, telnyx_server
+from ..protocol.discovery import AuthorizationServer, check_server, metadata_request, names_itself, telnyx_server
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -33,7 +33,7 @@ from ..transport.http import HttpTransport
 from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
-from .proof import IssuedVerifier
+from .proof import IssuedVerifier, verdict
 from .sources import AuthorizationCode, RefreshToken, Secret
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore
@@ -54,7 +54,8 @@ class AuthorizationFlow:
     Without `server` it is Telnyx at `base_url`, and every address derives from that. `issuer` is its name where that is
     not the root of `base_url`. For another server, give what `discover` found. `resource` is whom the tokens are for (RFC
     8707). A program without a `client_id` gets one from `register`. `verifier` proves tokens before anyone gets them.
-    `send` is the transport; without one the flow has connections of its own, which `aclose` ends.
+    `send` is the transport; without one the flow has connections of its own, which `aclose` ends. Addresses that are plain
+    http to another machine raise `ValueError` unless `allow_insecure` is given.
     """
 
     def __init__(
@@ -74,11 +75,14 @@ class AuthorizationFlow:
         hooks: Iterable[TokenHook] = (),
         verifier: IssuedVerifier | None = None,
         demand_proof: bool = False,
+        allow_insecure: bool = False,
     ) -> None:
         self.client_id = client_id
         self.resource = resource
-        self.server = server or telnyx_server(base_url, issuer)
-        self._root = None if server is not None else root_of(check_base_url(base_url))
+        self.server = server or telnyx_server(base_url, issuer, allow_insecure=allow_insecure)
+        check_server(self.server, allow_insecure=allow_insecure)
+        self._allow_insecure = allow_insecure
+        self._root = None if server is not None else root_of(check_base_url(base_url, allow_insecure=allow_insecure))
         self._advertised_until = 0.0
         self._secret = client_secret
         self._method: AuthMethod | None = auth_method
@@ -144,7 +148,7 @@ class AuthorizationFlow:
         code = code_in(began, answer, now=self._clock.wall())
         sent_at = self._clock.boot()
         grant = await self._exchange(began, code)
-        await self._prove(grant.access_token)
+        await self._prove(grant)
         manager = self.tokens(account=account, resource=began.resource)
         if grant.scopes is None:  # then they are what was asked for (RFC 6749 section 5.1)
             grant = attrs.evolve(grant, scopes=began.scopes)
@@ -241,6 +245,7 @@ class AuthorizationFlow:
             auth_method=self._method,
             resource=began.resource,
             clock=self._clock,
+            allow_insecure=self._allow_insecure,
         )
         try:
             return await source(source.key)
@@ -256,12 +261,12 @@ class AuthorizationFlow:
                 "again."
             ) from exc
 
-    async def _prove(self, access_token: str) -> None:
+    async def _prove(self, grant: TokenGrant) -> None:
         """Here and not only in the manager, so that a false token takes no good grant's place."""
         if self._verifier is None:
             return
         await self._verifier.prepare()
-        reason = await self._verifier(access_token)
+        reason = await verdict(self._verifier, grant)
         if reason is not None and self._demand_proof:
             raise TokenVerificationError(
                 f"The issued token cannot be verified ({reason}), and verification is demanded."
@@ -277,6 +282,7 @@ class AuthorizationFlow:
             auth_method=self._method,
             resource=resource,
             clock=self._clock,
+            allow_insecure=self._allow_insecure,
         )
         return TokenManager(
             source,

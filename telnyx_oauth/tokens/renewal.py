@@ -90,20 +90,26 @@ class Renewal:
         """The next token: somebody else's from the store, or a new one. Raises what the source raises, or a
         `TokenError`.
         """
-        records = self._records
-        if records is None:
-            return await self._fetch(job, None)
-        if self._spender is not None and self._inherited:
-            raise ForkedGrantError
-        async with records.in_turn():
-            lost = 0
-            while True:
-                try:
-                    return await self._through(job, records)
-                except _LockLostError:
-                    lost += 1
-                    if lost == _ROUNDS:
-                        raise
+        try:
+            if self._records is None:
+                return await self._fetch(job, None)
+            if self._spender is not None and self._inherited:
+                raise ForkedGrantError
+            async with self._records.in_turn():
+                return await self._with_lock(job, self._records)
+        finally:
+            if job.keys is not None:
+                job.keys.cancel()
+
+    async def _with_lock(self, job: Job, records: Records) -> Renewed:
+        lost = 0
+        while True:
+            try:
+                return await self._through(job, records)
+            except _LockLostError:
+                lost += 1
+                if lost == _ROUNDS:
+                    raise
 
     async def _through(self, job: Job, records: Records) -> Renewed:
         patience = self._policy.lock_timeout
@@ -160,7 +166,7 @@ class Renewal:
 
     async def _fetch(self, job: Job, stored: StoredGrant | None) -> Renewed:
         since = (self._clock.boot(), self._clock.wall())
-        grant = await self._proof.beside_keys(self._source(job.key))
+        grant = await self._proof.beside_keys(job, self._source(job.key))
         return await self._keep(job, grant, since, stored)
 
     async def _keep(
@@ -250,7 +256,7 @@ class Renewal:
             raise ReauthenticationRequiredError(record.tombstone or "no_refresh_token")
         since = (self._clock.boot(), self._clock.wall())
         async with asyncio.timeout(self._policy.flight_timeout):
-            grant = await self._proof.beside_keys(spender.first(job.key))
+            grant = await self._proof.beside_keys(job, spender.first(job.key))
             return await self._keep(job, grant, since, record, began=since[1])
 
     async def _write_back(self, job: Job, records: Records, record: StoredGrant, hold: Hold) -> StoredGrant:
@@ -301,7 +307,7 @@ class Renewal:
                 raise _LockLostError("The store's lock was lost before the refresh token was sent.")
             since = (self._clock.boot(), self._clock.wall())
             try:
-                return await self._proof.beside_keys(spender.spend(job.key, record.refresh_token)), since
+                return await self._proof.beside_keys(job, spender.spend(job.key, record.refresh_token)), since
             except (APIConnectionError, APIStatusError, APIResponseValidationError) as exc:
                 if is_unknown(exc):
                     job.resolving = True

@@ -13,6 +13,7 @@ import anyio
 
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
+from ..protocol.endpoints import check_token_endpoint
 from ..protocol.freshness import digest_of
 from ..protocol.grants import (
     TOKEN_TIMEOUT,
@@ -56,7 +57,10 @@ class ApiKey:
 
 
 class TokenEndpoint:
-    """A client at its token endpoint. `client_secret` may be an async function, asked at every token request."""
+    """A client at its token endpoint. `client_secret` may be an async function, asked at every token request.
+
+    Raises `ValueError` for a `token_endpoint` that is plain http to another machine, unless `allow_insecure` is given.
+    """
 
     def __init__(
         self,
@@ -68,8 +72,9 @@ class TokenEndpoint:
         auth_method: AuthMethod | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
-        self.token_endpoint = token_endpoint
+        self.token_endpoint = check_token_endpoint(token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
         self.client_id = client_id
         self._send = send
         self._secret = client_secret
@@ -133,10 +138,18 @@ class ClientCredentials:
         resource: str | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         self.key = TokenKey(token_endpoint, client_id, "client_credentials", scopes, resource)
         self._endpoint = TokenEndpoint(
-            send, token_endpoint, client_id, client_secret, auth_method=auth_method, timeout=timeout, clock=clock
+            send,
+            token_endpoint,
+            client_id,
+            client_secret,
+            auth_method=auth_method,
+            timeout=timeout,
+            clock=clock,
+            allow_insecure=allow_insecure,
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
@@ -164,13 +177,21 @@ class AuthorizationCode:
         resource: str | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, digest_of(code))
         self._form: Form | None = authorization_code_form(
             code, redirect_uri=redirect_uri, code_verifier=code_verifier, resource=resource
         )
         self._endpoint = TokenEndpoint(
-            send, token_endpoint, client_id, client_secret, auth_method=auth_method, timeout=timeout, clock=clock
+            send,
+            token_endpoint,
+            client_id,
+            client_secret,
+            auth_method=auth_method,
+            timeout=timeout,
+            clock=clock,
+            allow_insecure=allow_insecure,
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
@@ -204,6 +225,7 @@ class RefreshToken:
         resource: str | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         # Two people's grants must never meet in one store, so without a name the grant's own beginning parts them.
         name = account if account is not None else digest_of(refresh_token) if refresh_token else ""
@@ -213,7 +235,14 @@ class RefreshToken:
         self._current = refresh_token
         self._lock = anyio.Lock()  # guards `_current` while it is being spent, when no manager does so
         self._endpoint = TokenEndpoint(
-            send, token_endpoint, client_id, client_secret, auth_method=auth_method, timeout=timeout, clock=clock
+            send,
+            token_endpoint,
+            client_id,
+            client_secret,
+            auth_method=auth_method,
+            timeout=timeout,
+            clock=clock,
+            allow_insecure=allow_insecure,
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
