@@ -224,6 +224,9 @@ class Renewal:
     async def _refresh(
         self, job: Job, spender: RefreshToken, records: Records, stored: StoredGrant | None, hold: Hold
     ) -> Renewed:
+        # A server that lost its records, or was restarted, may have lost another process's lock as well. That process is
+        # given time to store what it has on the wire.
+        settle = hold.lease is not None and hold.lease.may_have_been_anothers()
         for _ in range(_ROUNDS):
             record = stored or self._seeded(job, spender)
             if record.refresh_token is None:
@@ -233,9 +236,15 @@ class Renewal:
             refused: InvalidGrantError | None = None
             try:
                 if records.is_ahead(record):
-                    record = await self._write_back(job, records, record, hold)
-                record = await self._intend(job, records, record)
-                return await run_to_end(self._exchange(job, spender, records, record, hold))
+                    record = await records.swap(job, record, "restore")
+                    settle = hold.lease is not None
+                if settle:
+                    settle = False
+                    await self._clock.sleep(_SETTLE)
+                    stored = await records.load(job)
+                else:
+                    record = await self._intend(job, records, record)
+                    return await run_to_end(self._exchange(job, spender, records, record, hold))
             except StoreConflictError:
                 stored = await records.load(job)
             except InvalidGrantError as exc:
@@ -258,17 +267,6 @@ class Renewal:
         async with asyncio.timeout(self._policy.flight_timeout):
             grant = await self._proof.beside_keys(job, spender.first(job.key))
             return await self._keep(job, grant, since, record, began=since[1])
-
-    async def _write_back(self, job: Job, records: Records, record: StoredGrant, hold: Hold) -> StoredGrant:
-        """Put a record back into a store that went back in time.
-
-        A server that lost the record may have lost another process's lock with it, so that one is given time to store
-        what it has on the wire.
-        """
-        record = await records.swap(job, record, "restore")
-        if hold.lease is not None:
-            await self._clock.sleep(_SETTLE)
-        return record
 
     async def _intend(self, job: Job, records: Records, record: StoredGrant) -> StoredGrant:
         """Write down that the refresh token is about to be sent, so that a crash leaves a trace."""

@@ -35,6 +35,10 @@ class Lease(Protocol):
         """Whether the lock has been this holder's without a gap, by this machine's clocks. Waits for nothing."""
         ...
 
+    def may_have_been_anothers(self) -> bool:
+        """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
+        ...
+
 
 @attrs.frozen
 class StoredGrant:

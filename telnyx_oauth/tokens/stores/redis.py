@@ -27,6 +27,8 @@ _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
 _CONNECTIONS: Final = 32
+_NEW: Final = 10
+"""Seconds for which a server counts as just started."""
 _CLOCK: Final = SystemClock()
 
 # A record's version is the SHA-1 of its bytes, so both sides can tell it and nobody has to store it.
@@ -41,6 +43,13 @@ _ASIDE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('RENAME', KEYS[1], KEYS[2])
 return redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+# With the seconds since the server started, where it tells them.
+_TAKE: Final = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return {0, -1} end
+local told = redis.pcall('INFO', 'server')
+if type(told) ~= 'string' then return {1, -1} end
+return {1, tonumber(string.match(told, 'uptime_in_seconds:(%d+)') or '-1')}
 """
 # A server that was restarted may have lost the lock: it is its holder's still, if no other has it.
 _EXTEND: Final = """
@@ -173,6 +182,7 @@ class _Lock:
         self._mine = secrets.token_hex(16)
         self._since = (-inf, -inf)
         self._lost = False
+        self._new_server = False
         self.over = asyncio.Event()
 
     async def acquire(self, timeout: float) -> None:
@@ -184,8 +194,10 @@ class _Lock:
         async with self._client() as client:
             while True:
                 since = (_CLOCK.boot(), _CLOCK.wall())
-                if await client.set(self._name, self._mine, nx=True, px=int(self._ttl * 1000)):
+                taken, uptime = await client.eval(_TAKE, 1, self._name, self._mine, int(self._ttl * 1000))
+                if taken:
                     self._since = since
+                    self._new_server = 0 <= uptime < _NEW
                     return
                 if loop.time() >= deadline:
                     raise TimeoutError
@@ -214,6 +226,10 @@ class _Lock:
         """Whether the lease has been kept without a gap. A machine that was suspended has had one."""
         boot, wall = self._since
         return not self._lost and max(_CLOCK.boot() - boot, _CLOCK.wall() - wall) < self._ttl
+
+    def may_have_been_anothers(self) -> bool:
+        """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
+        return self._new_server
 
     async def release(self) -> None:
         """Let the lock go, unless it is another's by now."""
