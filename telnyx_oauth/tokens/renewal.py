@@ -38,7 +38,6 @@ from .stores.record import Intent, StoredGrant, TokenStore, is_shared
 
 _REPLAYS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each sending of the same refresh token after one whose outcome is unknown."""
-_SETTLE: Final = 3.0
 _TICK: Final = 0.001
 _ROUNDS: Final = 4
 _FIRST_LOOK: Final = 0.5
@@ -226,7 +225,8 @@ class Renewal:
     ) -> Renewed:
         # A server that lost its records, or was restarted, may have lost another process's lock as well. That process is
         # given time to store what it has on the wire.
-        settle = hold.lease is not None and hold.lease.may_have_been_anothers()
+        lease = hold.lease
+        settle = lease is not None and lease.may_have_been_anothers()
         for _ in range(_ROUNDS):
             record = stored or self._seeded(job, spender)
             if record.refresh_token is None:
@@ -237,10 +237,10 @@ class Renewal:
             try:
                 if records.is_ahead(record):
                     record = await records.swap(job, record, "restore")
-                    settle = hold.lease is not None
-                if settle:
+                    settle = True
+                if settle and lease is not None:
                     settle = False
-                    await self._clock.sleep(_SETTLE)
+                    await self._clock.sleep(lease.seconds)
                     stored = await records.load(job)
                 else:
                     record = await self._intend(job, records, record)

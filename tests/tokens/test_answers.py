@@ -102,7 +102,9 @@ TOKEN = {
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "latin-1", "cp1252", "utf-8", "utf-16", "utf-16-le", "utf-8-sig"])
-@pytest.mark.parametrize("declared", ["", "application/json", "application/json; charset=ISO-8859-1", "text/html;charset=x"])
+@pytest.mark.parametrize(
+    "declared", ["", "application/json", "application/json; charset=ISO-8859-1", "text/html;charset=x"]
+)
 def test_tokens_are_read_whatever_charset_surrounds_them(world, charset, declared):
     async def main():
         body = json.dumps(TOKEN, ensure_ascii=False).encode(charset)

@@ -17,6 +17,7 @@ class TimeMachine(MemoryStore):
     """A store whose past can be brought back, by a server's lease or with the operating system's lock."""
 
     shared = True
+    seconds = 3.0
 
     def __init__(self, *, leased=False):
         super().__init__()

@@ -29,7 +29,12 @@ class Intent:
 
 
 class Lease(Protocol):
-    """A lock that a server gives for a few seconds at a time, and that its holder keeps renewing."""
+    """A lock that a server gives for so many `seconds` at a time, and that its holder keeps renewing."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the lock outlives its holder."""
+        ...
 
     def is_held(self) -> bool:
         """Whether the lock has been this holder's without a gap, by this machine's clocks. Waits for nothing."""

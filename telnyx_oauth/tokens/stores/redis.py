@@ -178,7 +178,7 @@ class _Lock:
     def __init__(self, client: Callable[[], AbstractAsyncContextManager[Redis]], name: str, ttl: float) -> None:
         self._client = client
         self._name = name
-        self._ttl = ttl
+        self.seconds = ttl
         self._mine = secrets.token_hex(16)
         self._since = (-inf, -inf)
         self._lost = False
@@ -194,7 +194,7 @@ class _Lock:
         async with self._client() as client:
             while True:
                 since = (_CLOCK.boot(), _CLOCK.wall())
-                taken, uptime = await client.eval(_TAKE, 1, self._name, self._mine, int(self._ttl * 1000))
+                taken, uptime = await client.eval(_TAKE, 1, self._name, self._mine, int(self.seconds * 1000))
                 if taken:
                     self._since = since
                     self._new_server = 0 <= uptime < _NEW
@@ -208,13 +208,13 @@ class _Lock:
         """Extend the lease until `over` is set. A server that cannot be reached is asked again."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.over.wait(), self._ttl / 3)
+                await asyncio.wait_for(self.over.wait(), self.seconds / 3)
             if self.over.is_set():
                 return
             since = (_CLOCK.boot(), _CLOCK.wall())
             try:
-                async with asyncio.timeout(self._ttl), self._client() as client:
-                    kept = await client.eval(_EXTEND, 1, self._name, self._mine, int(self._ttl * 1000))
+                async with asyncio.timeout(self.seconds), self._client() as client:
+                    kept = await client.eval(_EXTEND, 1, self._name, self._mine, int(self.seconds * 1000))
             except Exception:  # noqa: BLE001, S112 - whatever the server does, `is_held` tells what comes of it
                 continue
             if not kept or not self.is_held():
@@ -225,7 +225,7 @@ class _Lock:
     def is_held(self) -> bool:
         """Whether the lease has been kept without a gap. A machine that was suspended has had one."""
         boot, wall = self._since
-        return not self._lost and max(_CLOCK.boot() - boot, _CLOCK.wall() - wall) < self._ttl
+        return not self._lost and max(_CLOCK.boot() - boot, _CLOCK.wall() - wall) < self.seconds
 
     def may_have_been_anothers(self) -> bool:
         """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
