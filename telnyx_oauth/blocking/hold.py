@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ..errors import ClientClosedError
-from .loop import Lease, exiting
+from .loop import Lease, exiting, join_ending
 
 
 class Hold(Lease):
@@ -57,3 +57,4 @@ def _end_all() -> None:
     exiting.set()
     for hold in list(_open):
         hold.end()
+    join_ending()

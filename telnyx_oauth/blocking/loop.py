@@ -45,6 +45,7 @@ class LoopThread:
                 return
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
+        _ending.add(thread)
         loop.call_soon_threadsafe(loop.stop)
         if thread is not threading.current_thread():
             thread.join()
@@ -235,6 +236,13 @@ class Lease:
         self._loop = self._owner = None
 
 
+def join_ending() -> None:
+    """Wait for the loops that end by themselves, with the client that was dropped last: they may still have to store a grant."""
+    for thread in list(_ending):
+        thread.join()
+
+
+_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 exiting = threading.Event()
 """Set once the interpreter ends. Of the threads that make calls, only the main one and daemons are left by then."""
 _thread = LoopThread()
@@ -247,6 +255,7 @@ def _after_fork_in_child() -> None:
     global _thread  # noqa: PLW0603 - the one piece of state that a process has and its child must not share
     _inherited.append(_thread)
     _waiting.clear()
+    _ending.clear()
     _thread = LoopThread()
     for lease in list(_leases):
         lease.forget()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 import redis.asyncio
@@ -222,12 +222,9 @@ async def test_a_full_disk_costs_no_grant(model, small_disk):
     ballast = small_disk / "ballast"
 
     async def fill():
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 512)
-            except OSError as exc:
-                assert exc.errno == errno.ENOSPC
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 512)
 
     async def make_room():
         ballast.unlink()
