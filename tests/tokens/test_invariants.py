@@ -54,6 +54,13 @@ ASK = st.tuples(
 BUSY = st.lists(ASK, min_size=1, max_size=6)
 
 
+WAYS_TO_FAIL = (
+    *("load", "swap", "lock"),
+    *("hang-load", "hang-swap", "hang-lock"),
+    *("lost-load", "lost-swap"),  # done, and the answer does not arrive
+)
+
+
 class View:
     """One process's way to the store: it can fail, and once the process is dead nothing it does arrives."""
 
@@ -69,19 +76,25 @@ class View:
         if self.dead:
             await asyncio.get_running_loop().create_future()
         if name in self.world.broken:
-            self.world.store_failed = True
             raise OSError(name)
+        if f"hang-{name}" in self.world.broken:
+            await asyncio.get_running_loop().create_future()
         await asyncio.sleep(0.001)
         if self.dead:
             await asyncio.get_running_loop().create_future()
 
+    def answer(self, name, value):
+        if f"lost-{name}" in self.world.broken:
+            raise OSError(name)
+        return value
+
     async def load(self, key):
         await self.step("load")
-        return await self.store.load(key)
+        return self.answer("load", await self.store.load(key))
 
     async def compare_and_swap(self, key, expected, new):
         await self.step("swap")
-        return await self.store.compare_and_swap(key, expected, new)
+        return self.answer("swap", await self.store.compare_and_swap(key, expected, new))
 
     async def delete(self, key):
         await self.step("delete")
@@ -111,6 +124,7 @@ class Process:
     newest: dict = attrs.field(factory=dict)
     in_flight: list = attrs.field(factory=list)
     published: float = 0.0
+    has: int = 0  # the newest refresh token that it was given
     misled: bool = False  # it began when the wall clock had been set back, and cannot know
 
 
@@ -134,7 +148,8 @@ class Machine(RuleBasedStateMachine):
         self.clock = VirtualClock(self.loop)
         self.store = MemoryStore()
         self.broken = set()
-        self.store_failed = False
+        self.pasts = [{}]
+        self.went_back = False
         self.callers = []
         self.violations = []
         self.tokens = []
@@ -192,9 +207,14 @@ class Machine(RuleBasedStateMachine):
         if b"refresh_token=" in body:
             spent = body.partition(b"refresh_token=")[2].partition(b"&")[0]
             mine = [each for each in process.in_flight if spent in each]
-            others = [] if self.store_failed else [b for each in live for b in each.in_flight if spent in b]
+            others = [b for each in live for b in each.in_flight if spent in b]
             self.require(not mine, "two requests in flight for one refresh token")  # 1
             self.require(not others, "two processes spend one refresh token")  # 1
+            self.require(int(spent[1:]) >= process.has, "an older refresh token than the one it was given")
+            noted = any(
+                record.intent is not None and record.refresh_token == spent.decode() for record in self.records()
+            )
+            self.require(noted or self.went_back, "a refresh token sent that the store knows nothing of")
         self.check_distance(process)
         process.in_flight.append(body)
         try:
@@ -205,7 +225,11 @@ class Machine(RuleBasedStateMachine):
             fields = answer.json()
             self.scope_of[fields["access_token"]] = body.decode().partition("scope=")[2][:1] or None
             self.lifetime_of[fields["access_token"]] = fields.get("expires_in")
+            process.has = max(process.has, int(fields.get("refresh_token", "r0")[1:]))
         return answer
+
+    def records(self):
+        return [record for name, record in self.store._records.items() if ".aside-" not in name]
 
     def check_distance(self, process):
         """10. Nothing is sent during back-off."""
@@ -373,11 +397,25 @@ class Machine(RuleBasedStateMachine):
     def change_lifetime(self, lifetime):
         self.server.lifetime = lifetime
 
-    @rule(broken=st.sets(st.sampled_from(["load", "swap", "lock"])), asks=BUSY)
+    @rule(broken=st.sets(st.sampled_from(WAYS_TO_FAIL), max_size=4), asks=BUSY)
     def break_store(self, broken, asks):
         self.broken = broken
         self.be_busy(asks)
         self.broken = set()
+
+    @rule()
+    def back_up(self):
+        self.pasts.append(dict(self.store._records))
+
+    @rule(data=st.data(), asks=BUSY)
+    def go_back_in_time(self, data, asks):
+        """A backup is restored, or a replica that lags behind is promoted."""
+        past = data.draw(st.sampled_from(self.pasts))
+        self.store._records = {
+            name: attrs.evolve(record, version=f"{record.version}-again") for name, record in past.items()
+        }
+        self.went_back = True
+        self.be_busy(asks)
 
     @rule(jitter=st.sampled_from([0.0, 0.3, 1.0]))
     def change_luck(self, jitter):
@@ -418,14 +456,34 @@ class Machine(RuleBasedStateMachine):
         process = self.processes[which]
         self.bury(process)
         self.processes[which] = self.process()
-        if self.grant == "refresh" and not self.store_failed:
-            for record in [record for name, record in self.store._records.items() if ".aside-" not in name]:
+        if self.grant == "refresh" and not self.went_back and not self.broken:
+            for record in self.records():
                 assert (
                     record.intent is not None
                     or record.tombstone is not None
                     or record.refresh_token in self.server.alive
                     or not self.server.alive
                 )
+
+    @rule(which=st.integers(0, 1))
+    def end(self, which):
+        """A program ends: its loop cancels every task that it finds, and waits for them."""
+        process = self.processes[which]
+        self.broken = set()
+        had = [body for body in process.in_flight if b"refresh_token=" in body]
+        tasks = list(process.manager._tower._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks))
+        assert not process.in_flight, "still on the wire"
+        self.look()
+        self.bury(process)
+        self.processes[which] = self.process()
+        if had and not self.went_back and process.has:
+            # What the server gave it was stored, or the outcome is known to be unknown.
+            newest = max(int(record.refresh_token[1:]) for record in self.records())
+            assert newest >= process.has
 
     def bury(self, process):
         process.view.die()
