@@ -154,6 +154,16 @@ def properties(session: nox.Session) -> None:
     session.run("pytest", *long, *session.posargs, success_codes=[0, 5])
 
 
+@nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """Failures at length, on real processes and a real Valkey, as a table; fails where a figure is over its limit.
+
+    Arguments name scenarios; see `tests/chaos/__main__.py`.
+    """
+    install(session, "test")
+    session.run("python", "-m", "tests.chaos", *session.posargs)
+
+
 def mutation_scores(told: str) -> dict[str, float]:
     """The share of mutants that were found, in percent and per module, from what `mutmut results` says; printed, too."""
     counts: dict[str, Counter[str]] = {}

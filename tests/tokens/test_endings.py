@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -28,11 +29,10 @@ PROGRAM = Path(__file__).with_name("ending.py")
 class Server:
     model: ModelServer
     url: str
-    answer: asyncio.Event
 
 
-@pytest.fixture
-async def server():
+@asynccontextmanager
+async def serving():
     """A token endpoint that answers its second request half a second after the program was told that it came."""
     model = ModelServer(RealClock(), rotation="strict", latency=0.0, lifetime=1)
     model.grant_refresh("r0")
@@ -54,8 +54,14 @@ async def server():
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield Server(model, f"http://127.0.0.1:{runner.addresses[0][1]}", asyncio.Event())
+    yield Server(model, f"http://127.0.0.1:{runner.addresses[0][1]}")
     await runner.cleanup()
+
+
+@pytest.fixture
+async def server():
+    async with serving() as server:
+        yield server
 
 
 async def run(server, how, store):
@@ -75,6 +81,10 @@ async def run(server, how, store):
     )
     said, _ = await asyncio.wait_for(process.communicate(), 30)
     return process.returncode, said.decode()
+
+
+def record_name(server):
+    return RefreshToken(None, f"{server.url}/token", "client", refresh_token="r0").key.family_key
 
 
 def manager(server, store):
@@ -115,8 +125,7 @@ async def test_a_program_that_ends_amid_a_refresh_loses_no_grant(request, server
     assert "never retrieved" not in said
     assert "destroyed" not in said
     assert [seen.form["refresh_token"] for seen in server.model.seen] == ["r0", "r1"], said
-    key = RefreshToken(None, f"{server.url}/token", "client", refresh_token="r0").key.family_key
-    left = await store.load(key)
+    left = await store.load(record_name(server))
     assert (left.refresh_token, left.access_token, left.intent) == ("r2", "t2", None), said
     after = manager(server, store)
     assert (await after.get()).access_token == "t2"

@@ -97,8 +97,10 @@ class ModelServer:
     `faults` are played one per request, then all goes well: `unsent`, `lost` (not processed), `lost_after` (processed),
     `timeout`, `429`, `503` (with Retry-After), `500`, `500_after` (processed), `garbage`, `garbage_after`, or
     any OAuth error code. Rotation: `none`, `strict` (a used refresh token revokes the family), `grace` (a used one gives the
-    same answer again).
+    same answer again, for `grace` seconds; after them it revokes the family).
     """
+
+    grace = float("inf")
 
     def __init__(self, clock: VirtualClock, *, lifetime: object = 100, rotation: str = "none", latency: float = 0.05):
         self.clock = clock
@@ -114,6 +116,7 @@ class ModelServer:
         self.revoked: set[str] = set()
         self.alive: dict[str, str] = {}  # refresh token -> family
         self.used: dict[str, tuple[str, str]] = {}  # spent refresh token -> (family, what it gave)
+        self.spent_at: dict[str, float] = {}
         self.dead_families: set[str] = set()
         self.extra: dict[str, object] = {}
         self.secret: str | None = None
@@ -176,10 +179,11 @@ class ModelServer:
                     refresh = f"r{self.count + 1}"
                     self.alive[refresh] = family
                     self.used[spent] = (family, refresh)
-            elif self.rotation == "grace" and spent in self.used and self.used[spent][1] in self.alive:
+                    self.spent_at[spent] = self.clock.boot()
+            elif self._is_in_grace(spent):
                 refresh = self.used[spent][1]
             else:
-                if self.rotation == "strict" and spent in self.used:
+                if self.rotation in ("strict", "grace") and spent in self.used:
                     self._revoke_family(self.used[spent][0])
                 return 400, {"error": "invalid_grant"}
         elif form["grant_type"] == "authorization_code":
@@ -192,6 +196,10 @@ class ModelServer:
             body["refresh_token"] = refresh
         body |= self.extra
         return 200, {name: value for name, value in body.items() if value is not ...}
+
+    def _is_in_grace(self, spent: str) -> bool:
+        recent = self.clock.boot() - self.spent_at.get(spent, -float("inf")) < self.grace
+        return self.rotation == "grace" and recent and spent in self.used and self.used[spent][1] in self.alive
 
     def _revoke_family(self, family: str) -> None:
         self.dead_families.add(family)
