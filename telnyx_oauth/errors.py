@@ -466,6 +466,7 @@ class Reason(StrEnum):
     SCOPE_INVALID = "scope_invalid"
     SENDER_CONSTRAINED = "sender_constrained"
     INACTIVE = "inactive"
+    INTROSPECTION_CONTRADICTS = "introspection_contradicts"
     SCOPE_INSUFFICIENT = "scope_insufficient"
     KEYS_UNAVAILABLE = "keys_unavailable"
     INTROSPECTION_UNAVAILABLE = "introspection_unavailable"

@@ -16,7 +16,7 @@ from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Request, RequestInfo, Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
 from ..protocol.grants import ClientAuthentication
-from ..protocol.jose import parse_object
+from ..protocol.jose import parse_document
 from ..protocol.retry import retry_after
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
@@ -31,10 +31,14 @@ _SOON: Final = 1.0
 
 @attrs.frozen(eq=False)
 class IntrospectionResult:
-    """What the server said of a token. `claims` is its whole answer but for what it left null; empty when inactive."""
+    """What the server said of a token, at `answered_at` (Unix seconds).
+
+    `claims` is its whole answer but for what it left null; empty when inactive.
+    """
 
     active: bool
     claims: Mapping[str, object] = attrs.field(repr=False, factory=dict[str, object])
+    answered_at: float = 0.0
 
 
 class IntrospectionCache:
@@ -145,13 +149,12 @@ class IntrospectionCache:
     def _read(self, response: Response) -> IntrospectionResult:
         if response.status_code != 200:
             raise self._refused(response)
-        answer = parse_object(response.content)
+        answer = parse_document(response.content)
         active = None if answer is None else answer.get("active")
         if answer is None or not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
-        return IntrospectionResult(
-            active, MappingProxyType({k: v for k, v in answer.items() if active and v is not None})
-        )
+        claims = {name: value for name, value in answer.items() if active and value is not None}
+        return IntrospectionResult(active, MappingProxyType(claims), self._clock.wall())
 
     def _refused(self, response: Response) -> IntrospectionUnavailableError:
         """The error for an answer that is none, and a pause where asking again at once would only make it worse."""

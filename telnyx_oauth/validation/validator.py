@@ -13,7 +13,7 @@ import attrs
 from ..errors import InsufficientScopeError, InvalidTokenError, Reason
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
-from ..protocol.jwt import TokenPolicy, check_claims, check_expiry, read_token
+from ..protocol.jwt import TokenPolicy, check_answer, check_both, check_claims, check_expiry, dated, expiry, read_token
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, StaticKeys
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect"]
 # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class TokenValidator:
@@ -129,8 +128,8 @@ class TokenValidator:
         if self._mode == "jwt" or (self._mode == "jwt_then_introspect" and looks_like_jwt(token)):
             access, key = await self._verify(token)
         if self._introspection is not None:
-            introspected, result = await self._introspect(token, self._introspection)
-            access = access or introspected
+            result = await self._ask(token, self._introspection)
+            access = self._read(result) if access is None else self._confirmed(access, result)
         assert access is not None
         self._remember(token, access, key, result)
         return access
@@ -138,7 +137,7 @@ class TokenValidator:
     async def _verify(self, token: str) -> tuple[AccessToken, VerificationKey]:
         policy = self.policy
         unverified = read_token(policy, token)
-        check_claims(policy, unverified.claims, self._now(), required=policy.required)
+        check_claims(policy, unverified.claims, self._now())
         key = await self.keys.select(alg=unverified.algorithm, kid=unverified.key_id)
         if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
@@ -149,21 +148,46 @@ class TokenValidator:
             source="jwt",
             key_id=unverified.key_id,
             algorithm=unverified.algorithm,
+            expires_at=expiry(policy, unverified.claims),
         )
         return access, key
 
-    async def _introspect(
-        self, token: str, introspection: IntrospectionCache
-    ) -> tuple[AccessToken, IntrospectionResult]:
+    async def _ask(self, token: str, introspection: IntrospectionCache) -> IntrospectionResult:
         if len(token) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
         if not _B64TOKEN.fullmatch(token):
             raise InvalidTokenError(Reason.ENCODING_INVALID)
         result = await introspection.introspect(token)
+        if self._is_over(result):
+            result = await introspection.introspect(token, fresh=True)
         if not result.active:
             raise InvalidTokenError(Reason.INACTIVE)
-        check_claims(self.policy, result.claims, self._now(), required=_NOTHING)
-        return AccessToken.from_claims(result.claims, issuer=self.policy.issuer, source="introspection"), result
+        return result
+
+    def _is_over(self, result: IntrospectionResult) -> bool:
+        """Whether the policy, and no time in the answer, has ended the verdict, so that another must be asked for."""
+        claims = dated(self.policy, result.claims, result.answered_at)
+        if claims is result.claims or not result.active:
+            return False
+        ends = expiry(self.policy, claims)
+        return ends is None or not result.answered_at <= self._now() < ends
+
+    def _read(self, result: IntrospectionResult) -> AccessToken:
+        """The token that introspection alone speaks for."""
+        policy = self.policy
+        claims = dated(policy, result.claims, result.answered_at)
+        check_answer(policy, claims, self._now())
+        return AccessToken.from_claims(
+            result.claims, issuer=policy.issuer, source="introspection", expires_at=expiry(policy, claims)
+        )
+
+    def _confirmed(self, access: AccessToken, result: IntrospectionResult) -> AccessToken:
+        """The verified token as the live answer leaves it: with no scope and no time that the answer takes away."""
+        policy = self.policy
+        check_both(policy, access.claims, result.claims, self._now())
+        said = AccessToken.from_claims(result.claims, issuer=policy.issuer, source="introspection")
+        scopes = access.scopes & said.scopes if "scope" in result.claims else access.scopes
+        return attrs.evolve(access, scopes=scopes, expires_at=min(access.expires_at, said.expires_at))
 
     def _remember(
         self, token: str, access: AccessToken, key: VerificationKey | None, result: IntrospectionResult | None

@@ -101,6 +101,11 @@ def test_what_is_no_jwks_is_none(document):
     assert read_jwks(document) is None
 
 
+def test_a_byte_order_mark_may_stand_before_the_set():
+    assert read_jwks(b"\xef\xbb\xbf" + json.dumps(jwks()).encode()) == read(*jwks()["keys"])
+    assert read_jwks(b"\xef\xbb\xbf" * 2 + json.dumps(jwks()).encode()) is None
+
+
 def test_a_set_may_have_so_many_keys_and_no_more():
     many = json.dumps({"keys": [public(ec(), kid=str(number)) for number in range(3)]}).encode()
     assert read_jwks(many, max_keys=2) is None

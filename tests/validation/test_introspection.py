@@ -4,6 +4,7 @@ import asyncio
 import base64
 from urllib.parse import parse_qs
 
+import attrs
 import pytest
 
 from telnyx_oauth.errors import (
@@ -22,6 +23,8 @@ from tests.forge import AUDIENCE, ISSUER, NOW, MovedClock, Wire, answer, jwks, p
 
 ENDPOINT = "https://issuer.example/introspect"
 ACTIVE = {"active": True, "client_id": "client-1", "scope": "calls.read", "exp": NOW + 600, "aud": AUDIENCE}
+WHOLE = {**ACTIVE, "iss": ISSUER, "sub": "user-1", "iat": NOW - 10, "jti": "token-1"}
+"""An answer that has all that the default policy requires."""
 
 
 def cache(send, clock=None, **changes) -> IntrospectionCache:
@@ -245,18 +248,68 @@ def test_the_endpoint_must_be_safe():
 
 
 async def test_an_introspected_token_is_judged_by_the_same_policy():
-    access = await judge(Wire(answer(ACTIVE | {"sub": "user-1", "nbf": None}))).validate(
-        "opaque", scopes=["calls.read"]
-    )
+    access = await judge(Wire(answer(WHOLE | {"nbf": None}))).validate("opaque", scopes=["calls.read"])
     assert (access.subject, access.client_id, access.issuer) == ("user-1", "client-1", ISSUER)
     assert (access.source, access.algorithm, access.expires_at) == ("introspection", None, NOW + 600)
     assert "nbf" not in access.claims
 
 
-async def test_what_the_server_leaves_out_is_not_held_against_the_token():
-    access = await judge(Wire(answer({"active": True}))).validate("opaque")
-    assert access.expires_at == float("inf")
-    assert (access.scopes, access.audience, access.issuer) == (frozenset(), (), ISSUER)
+@pytest.mark.parametrize("name", ["aud", "iss", "exp", "sub", "client_id", "iat", "jti"])
+@pytest.mark.parametrize("empty", [{}, {"aud": None, "exp": None, "iss": None}])
+async def test_a_claim_that_the_policy_requires_must_be_in_the_answer(name, empty):
+    without = {claim: value for claim, value in WHOLE.items() if claim != name} | (empty if name in empty else {})
+    for given in (without, {"active": True}):
+        with pytest.raises(InvalidTokenError) as caught:
+            await judge(Wire(answer(given))).validate("opaque")
+        assert caught.value.reason == "claim_missing"
+
+
+async def test_the_claims_that_a_policy_names_are_required_of_an_answer_as_of_a_jwt():
+    clock = MovedClock()
+    for without in ({"tenant": ""}, {}):
+        validator = TokenValidator(
+            policy(required={"tenant"}),
+            introspection=cache(Wire(answer(WHOLE | without)), clock),
+            mode="introspect",
+            clock=clock,
+        )
+        with pytest.raises(InvalidTokenError) as caught:
+            await validator.validate("opaque")
+        assert caught.value.reason == "claim_missing"
+
+
+def lasting(wire, clock, **changes) -> TokenValidator:
+    made = policy(required=(), lifetime_without_exp=100, leeway=0, **changes)
+    return TokenValidator(made, introspection=cache(wire, clock, ttl=3600), mode="introspect", clock=clock)
+
+
+async def test_a_policy_may_say_how_long_a_token_without_expiry_is_good_since_its_issue():
+    given = {"active": True, "aud": AUDIENCE, "iss": ISSUER, "iat": NOW - 40}
+    clock = MovedClock()
+    validator = lasting(Wire(answer(given)), clock)
+    assert (await validator.validate("opaque")).expires_at == NOW + 60
+    clock.now += 60
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate("opaque")
+    assert caught.value.reason == "expired"
+
+
+async def test_an_answer_that_names_no_time_is_asked_for_again_when_the_policy_ends_it():
+    wire, clock = Wire(answer({"active": True, "aud": AUDIENCE, "iss": ISSUER})), MovedClock()
+    validator = lasting(wire, clock)
+    assert (await validator.validate("opaque")).expires_at == NOW + 100
+    clock.now += 99
+    validator.revoke_cached()
+    assert (await validator.validate("opaque")).expires_at == NOW + 100
+    assert len(wire.requests) == 1
+    clock.now += 1
+    assert (await validator.validate("opaque")).expires_at == NOW + 200
+    assert len(wire.requests) == 2
+
+
+async def test_a_byte_order_mark_may_stand_before_the_answer():
+    given = answer(b"\xef\xbb\xbf" + answer(WHOLE).content)
+    assert (await judge(Wire(given)).validate("opaque")).subject == "user-1"
 
 
 @pytest.mark.parametrize(
@@ -271,16 +324,35 @@ async def test_what_the_server_leaves_out_is_not_held_against_the_token():
         ({"cnf": {"jkt": "x"}}, "sender_constrained"),
         ({"scope": ["admin"]}, "scope_invalid"),
         ({"sub": 7}, "claim_invalid"),
+        ({"token_type": "refresh_token"}, "not_an_access_token"),
+        ({"token_use": "id"}, "not_an_access_token"),
+        ({"typ": "Offline"}, "not_an_access_token"),
+        ({"token_type": "DPoP"}, "sender_constrained"),
+        ({"nonce": "n"}, "not_an_access_token"),
+        ({"sid": "s", "sub": None}, "not_an_access_token"),
     ],
 )
 async def test_what_the_server_says_can_be_reason_to_refuse(changes, reason):
     with pytest.raises(InvalidTokenError) as caught:
-        await judge(Wire(answer(ACTIVE | changes))).validate("opaque")
+        await judge(Wire(answer(WHOLE | changes))).validate("opaque")
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_type": "Bearer"},
+        {"token_type": "bearer", "nonce": "n"},
+        {"token_use": "access_token"},
+        {"scope": " calls.read  calls.write "},
+    ],
+)
+async def test_an_answer_for_a_bearer_access_token_passes(changes):
+    assert (await judge(Wire(answer(WHOLE | changes))).validate("opaque")).has("calls.read")
+
+
 async def test_a_verdict_rests_on_the_answer_that_it_was_made_of():
-    wire, clock = Wire(answer(ACTIVE)), MovedClock()
+    wire, clock = Wire(answer(WHOLE)), MovedClock()
     validator = judge(wire, clock)
     first = await validator.validate("opaque")
     assert await validator.validate("opaque") is first
@@ -320,8 +392,82 @@ async def test_with_both_a_jwt_must_pass_both():
     assert len(wire.requests) == 2, "a forged one costs no question"
 
 
+@pytest.mark.parametrize(
+    ("changes", "scopes"),
+    [
+        ({"scope": "calls.read admin"}, {"calls.read"}),
+        ({"scope": ""}, set()),
+        ({"scope": None}, {"calls.read", "calls.write"}),
+    ],
+)
+async def test_with_both_only_the_scopes_that_both_name_count(changes, scopes):
+    validator, good = judge(Wire(answer(WHOLE | changes)), mode="jwt_then_introspect"), token()
+    assert (await validator.validate(good)).scopes == scopes
+    assert validator.cached(good).scopes == scopes
+
+
+@pytest.mark.parametrize(("exp", "until"), [(NOW + 100, NOW + 100), (NOW + 9999, NOW + 600), (None, NOW + 600)])
+async def test_with_both_the_earlier_expiry_counts(exp, until):
+    clock = MovedClock()
+    validator = judge(Wire(answer(WHOLE | {"exp": exp})), clock, mode="jwt_then_introspect", ttl=3600)
+    good = token()
+    assert (await validator.validate(good)).expires_at == until
+    clock.now = until + 30
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(good)
+    assert caught.value.reason == "expired"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"client_id": "client-2"}, "introspection_contradicts"),
+        ({"sub": "user-2"}, "introspection_contradicts"),
+        ({"jti": "token-2"}, "introspection_contradicts"),
+        ({"iss": "https://other.example"}, "iss_mismatch"),
+        ({"aud": "https://other.example"}, "aud_mismatch"),
+        ({"token_type": "refresh_token"}, "not_an_access_token"),
+        ({"cnf": {"jkt": "x"}}, "sender_constrained"),
+        ({"nbf": NOW + 60}, "not_yet_valid"),
+        ({"sub": 7}, "claim_invalid"),
+    ],
+)
+async def test_with_both_an_answer_that_contradicts_the_token_refuses_it(changes, reason):
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(Wire(answer(WHOLE | changes)), mode="jwt_then_introspect").validate(token())
+    assert caught.value.reason == reason
+
+
+async def test_with_both_the_audiences_must_have_one_of_ours_in_common():
+    clock, other = MovedClock(), "https://other.example"
+    made = attrs.evolve(policy(), audience={AUDIENCE, other})
+    for aud, good in ((other, False), ([other, AUDIENCE], True)):
+        asked = cache(Wire(answer(WHOLE | {"aud": aud})), clock)
+        validator = TokenValidator(
+            made, StaticKeys(jwks()), introspection=asked, mode="jwt_then_introspect", clock=clock
+        )
+        if good:
+            assert await validator.validate(token())
+            continue
+        with pytest.raises(InvalidTokenError) as caught:
+            await validator.validate(token())
+        assert caught.value.reason == "aud_mismatch"
+
+
+async def test_with_both_what_the_answer_leaves_out_the_token_has_said():
+    clock = MovedClock()
+    validator = TokenValidator(
+        policy(max_lifetime=610, max_age=600),
+        StaticKeys(jwks()),
+        introspection=cache(Wire(answer({"active": True})), clock),
+        mode="jwt_then_introspect",
+        clock=clock,
+    )
+    assert (await validator.validate(token())).has("calls.read", "calls.write")
+
+
 async def test_with_both_an_opaque_token_has_its_introspection():
-    assert (await judge(Wire(answer(ACTIVE)), mode="jwt_then_introspect").validate("opaque")).source == "introspection"
+    assert (await judge(Wire(answer(WHOLE)), mode="jwt_then_introspect").validate("opaque")).source == "introspection"
 
 
 def test_a_mode_without_what_it_needs_is_an_error():
