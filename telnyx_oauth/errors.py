@@ -558,7 +558,7 @@ class ValidationUnavailableError(TokenValidationError):
 
 
 class KeysUnavailableError(ValidationUnavailableError):
-    """The issuer's keys cannot be fetched and none in hand may still be used. Look at `JWKSCache.health`."""
+    """The token's key cannot be had now: the issuer does not answer, or was asked too often. See `JWKSCache.health`."""
 
     code = "keys_unavailable"
 

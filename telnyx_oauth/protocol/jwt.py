@@ -13,6 +13,7 @@ import attrs
 
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
 from .jose import parse_object, split_compact
+from .kinds import check_kind, is_for_something_else, names_kind
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -25,19 +26,8 @@ MAX_KID_LENGTH = 256
 _MAX_TIME = 2**53  # beyond it a JSON number is not the same integer everywhere
 
 _ALWAYS_REQUIRED = frozenset({"iss", "exp", "aud"})
-# Members that say what kind of token it is, and the kinds that are bearer access tokens; both without case and marks, as
-# servers write `token_type`, `tokenType`, `Refresh` and `refresh_token`. A bare `JWT` says nothing of the purpose.
-_KINDS = frozenset({"tokentype", "tokenuse", "typ"})
-_BEARER = frozenset(
-    {"bearer", "bearertoken", "access", "accesstoken", "atjwt", "applicationatjwt", "jwt"}
-    | {"urnietfparamsoauthtokentypeaccesstoken"}
-)
-_KEY_BOUND = frozenset({"dpop", "pop", "mac"})
-_MARKS = re.compile(r"[^a-z0-9]")
 # RFC 7515 section 4.1.11: an extension that is not understood makes the token invalid, and we understand none.
 _EXTENSIONS = frozenset({"crit", "b64", "zip", "enc"})
-# A bare "JWT" says nothing about its purpose; these claims say that it is an ID token or a logout token.
-_NOT_ACCESS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
 # https://www.rfc-editor.org/rfc/rfc6749#section-3.3, but for the number of spaces: some servers write two, or one at an end.
 _SCOPE = re.compile(r"[ !#-\[\]-~]*")
 
@@ -181,7 +171,7 @@ def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
     claims = parse_object(payload)
     if claims is None:
         raise InvalidTokenError(Reason.PAYLOAD_INVALID)
-    if typ == "jwt" and _is_for_something_else(claims):
+    if typ == "jwt" and is_for_something_else(claims):
         raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
     return UnverifiedToken(algorithm, key_id, claims, signing_input, signature)
 
@@ -207,10 +197,6 @@ def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str
     return algorithm, key_id, media_type
 
 
-def _is_for_something_else(claims: Mapping[str, object]) -> bool:
-    return not _NOT_ACCESS.isdisjoint(claims) or ("sid" in claims and "sub" not in claims)
-
-
 def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
     """Refuse the claims unless the policy accepts them at `now` (RFC 7519 section 4.1, RFC 9068 section 4).
 
@@ -229,7 +215,7 @@ def check_answer(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
     There is no header with a `typ`: where the answer does not name the kind either, the claims that only ID tokens and
     logout tokens have tell. Raises `InvalidTokenError`.
     """
-    if _is_for_something_else(claims) and _KINDS.isdisjoint(map(_plain, claims)):
+    if is_for_something_else(claims) and not names_kind(claims):
         raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
     check_claims(policy, claims, now)
 
@@ -263,7 +249,7 @@ def check_named(policy: TokenPolicy, claims: Mapping[str, object], now: float) -
 
     Raises `InvalidTokenError`.
     """
-    _check_kind(claims)
+    check_kind(claims)
     if "iss" in claims:
         _check_issuer(policy, claims["iss"])
     if "aud" in claims:
@@ -275,21 +261,6 @@ def check_named(policy: TokenPolicy, claims: Mapping[str, object], now: float) -
     if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
         raise InvalidTokenError(Reason.SCOPE_INVALID)
     _check_times(policy, claims, now)
-
-
-def _check_kind(claims: Mapping[str, object]) -> None:
-    if "cnf" in claims:  # RFC 7800: good only together with a key that its bearer proves, so it is no bearer token
-        raise InvalidTokenError(Reason.SENDER_CONSTRAINED)
-    for name, value in claims.items():
-        if _plain(name) not in _KINDS:
-            continue
-        kind = _plain(value) if isinstance(value, str) else ""
-        if kind not in _BEARER:
-            raise InvalidTokenError(Reason.SENDER_CONSTRAINED if kind in _KEY_BOUND else Reason.NOT_AN_ACCESS_TOKEN)
-
-
-def _plain(name: str) -> str:
-    return _MARKS.sub("", name.lower())
 
 
 def _check_issuer(policy: TokenPolicy, issuer: object) -> None:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
 from ..protocol.jose import parse_object, split_compact
-from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import numeric_date
 from ..transport.clock import Clock, SystemClock
-from .jwks import JWKSCache
-from .keys import KeySource
+from .keys import KeySource, signing_key
 
 _LEEWAY = 60.0
 
@@ -26,7 +23,6 @@ class IssuedTokenVerifier:
 
     def __init__(self, keys: KeySource, *, issuer: str | None = None, clock: Clock | None = None) -> None:
         self._keys = keys
-        self._select = partial(keys.select, issued=True) if isinstance(keys, JWKSCache) else keys.select
         self._issuer = issuer
         self._wall = (clock or SystemClock()).wall
 
@@ -45,10 +41,13 @@ class IssuedTokenVerifier:
         algorithm, kid = head.get("alg"), head.get("kid")
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
             return "its header is unusual"
-        key = await self._key(algorithm, kid)
-        if isinstance(key, str):
-            return key
-        if not key.verify(algorithm, signing_input, signature):
+        try:
+            key = await signing_key(self._keys, algorithm, kid, signing_input, signature, issued=True)
+        except InvalidTokenError as error:
+            return f"its key is not among the published ones ({error.reason})"
+        except ValidationUnavailableError:
+            return "the keys could not be fetched"
+        if key is None:
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
         if self._has_expired(claims):
             raise TokenVerificationError("The issued token has expired already. Check this machine's clock.")
@@ -62,11 +61,3 @@ class IssuedTokenVerifier:
         except InvalidTokenError:
             return True
         return expiry is not None and expiry + _LEEWAY < self._wall()
-
-    async def _key(self, algorithm: str, kid: str | None) -> VerificationKey | str:
-        try:
-            return await self._select(alg=algorithm, kid=kid)
-        except InvalidTokenError as error:
-            return f"its key is not among the published ones ({error.reason})"
-        except ValidationUnavailableError:
-            return "the keys could not be fetched"

@@ -16,7 +16,7 @@ from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import TokenPolicy, check_answer, check_both, check_claims, check_expiry, dated, expiry, read_token
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
-from .keys import KeySource, StaticKeys
+from .keys import KeySource, StaticKeys, signing_key
 
 if TYPE_CHECKING:
     from .introspection import IntrospectionCache, IntrospectionResult
@@ -138,8 +138,10 @@ class TokenValidator:
         policy = self.policy
         unverified = read_token(policy, token)
         check_claims(policy, unverified.claims, self._now())
-        key = await self.keys.select(alg=unverified.algorithm, kid=unverified.key_id)
-        if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
+        key = await signing_key(
+            self.keys, unverified.algorithm, unverified.key_id, unverified.signing_input, unverified.signature
+        )
+        if key is None:
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
         check_expiry(policy, unverified.claims, self._now())  # again, since the keys may have kept us waiting
         access = AccessToken.from_claims(
