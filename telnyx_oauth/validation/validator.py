@@ -13,15 +13,28 @@ import attrs
 from ..errors import InsufficientScopeError, InvalidTokenError, Reason
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
-from ..protocol.jwt import TokenPolicy, check_answer, check_both, check_claims, check_expiry, dated, expiry, read_token
+from ..protocol.jwt import (
+    TokenPolicy,
+    check_answer,
+    check_both,
+    check_claims,
+    check_expiry,
+    dated,
+    expiry,
+    read_token,
+    refuse_expired,
+)
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, StaticKeys, signing_key
 
 if TYPE_CHECKING:
-    from .introspection import IntrospectionCache, IntrospectionResult
+    from .introspection import IntrospectionCache
+    from .verdicts import IntrospectionResult
 
-Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect"]
+Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
+_ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")
+_SIGNED: Final = (*_ALWAYS_SIGNED, "jwt_or_opaque_then_introspect")
 # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
@@ -29,11 +42,15 @@ _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 class TokenValidator:
     """Judges access tokens by a policy. Safe for any number of tasks, loops and threads.
 
-    `mode` says what counts: `jwt`, the signature by one of `keys` and the claims; `introspect`, what `introspection`
-    answers; `jwt_then_introspect`, both, so that a revoked token is refused within the introspection's `ttl` while
-    forged ones cost no question (an opaque token has nothing but its introspection). What was found good is remembered
-    for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's hash; a verdict dies with its token,
-    and with its key as soon as that is no longer published. Raises `ValueError` when the mode lacks what it needs.
+    `mode` says what counts. `jwt`: the signature by one of `keys`, and the claims. `introspect`: what `introspection`
+    answers, for tokens of any form. `jwt_then_introspect`: both; a revoked token is refused as soon as the
+    introspection's `ttl` and `stale` allow, forged and opaque ones cost no question, only the scopes that both name
+    count, and so does the earlier expiry. `jwt_or_opaque_then_introspect`: the same, but an opaque token is accepted on
+    its introspection alone.
+
+    What was found good is remembered for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's hash;
+    a verdict dies with its token, and with its key as soon as that is no longer published. Raises `ValueError` when the
+    mode lacks what it needs.
     """
 
     def __init__(
@@ -125,10 +142,10 @@ class TokenValidator:
 
     async def _judge(self, token: str) -> AccessToken:
         access, key, result = None, None, None
-        if self._mode == "jwt" or (self._mode == "jwt_then_introspect" and looks_like_jwt(token)):
+        if self._mode in _ALWAYS_SIGNED or (self._mode in _SIGNED and looks_like_jwt(token)):
             access, key = await self._verify(token)
         if self._introspection is not None:
-            result = await self._ask(token, self._introspection)
+            result = await self._ask(token, self._introspection, proven=access is not None)
             access = self._read(result) if access is None else self._confirmed(access, result)
         assert access is not None
         self._remember(token, access, key, result)
@@ -154,12 +171,14 @@ class TokenValidator:
         )
         return access, key
 
-    async def _ask(self, token: str, introspection: IntrospectionCache) -> IntrospectionResult:
+    async def _ask(self, token: str, introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
         if len(token) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
         if not _B64TOKEN.fullmatch(token):
             raise InvalidTokenError(Reason.ENCODING_INVALID)
-        result = await introspection.introspect(token)
+        if not proven:
+            refuse_expired(self.policy, token, self._now())
+        result = await introspection.introspect(token, proven=proven, max_wait=introspection.max_wait)
         if self._is_over(result):
             result = await introspection.introspect(token, fresh=True)
         if not result.active:

@@ -368,7 +368,7 @@ async def test_a_verdict_rests_on_the_answer_that_it_was_made_of():
 @pytest.mark.parametrize(
     ("text", "reason"), [("x" * 8193, "too_long"), ("a b", "encoding_invalid"), ("", "encoding_invalid")]
 )
-@pytest.mark.parametrize("mode", ["introspect", "jwt_then_introspect"])
+@pytest.mark.parametrize("mode", ["introspect", "jwt_or_opaque_then_introspect"])
 async def test_what_cannot_be_a_token_is_not_asked_about(text, reason, mode):
     wire = Wire(answer(ACTIVE))
     with pytest.raises(InvalidTokenError) as caught:
@@ -466,8 +466,193 @@ async def test_with_both_what_the_answer_leaves_out_the_token_has_said():
     assert (await validator.validate(token())).has("calls.read", "calls.write")
 
 
-async def test_with_both_an_opaque_token_has_its_introspection():
-    assert (await judge(Wire(answer(WHOLE)), mode="jwt_then_introspect").validate("opaque")).source == "introspection"
+@pytest.mark.parametrize("text", ["opaque", "a.b", "", "a b"])
+async def test_with_keys_at_hand_an_opaque_token_costs_no_question(text):
+    wire = Wire(answer(WHOLE))
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(wire, mode="jwt_then_introspect").validate(text)
+    assert caught.value.reason == "not_a_jwt"
+    assert not wire.requests
+
+
+async def test_a_mode_of_its_own_takes_opaque_tokens_on_their_introspection_and_jwts_on_both():
+    wire = Wire(answer(WHOLE))
+    validator = judge(wire, mode="jwt_or_opaque_then_introspect")
+    assert (await validator.validate("opaque")).source == "introspection"
+    assert (await validator.validate(token())).source == "jwt"
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(token(signature=bytes(256)))
+    assert caught.value.reason == "signature_invalid"
+    assert len(wire.requests) == 2
+
+
+async def test_a_jwt_that_has_expired_by_its_own_words_costs_no_question():
+    wire = Wire(answer(WHOLE))
+    validator = judge(wire)
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(token(exp=NOW - 30))
+    assert caught.value.reason == "expired"
+    assert not wire.requests
+    for odd in (token(exp="soon"), token(payload=b"[]"), token(exp=NOW - 29), "a.b.c"):
+        assert (await validator.validate(odd)).source == "introspection", "the server says what it is"
+
+
+# --- at the server's limit
+
+
+class Limited:
+    """A server that answers `limit` questions in any minute, by the clock's time. What is `good` is active."""
+
+    def __init__(self, clock, limit=5) -> None:
+        self.clock, self.limit = clock, limit
+        self.asked, self.times, self.refusals = [], [], 0
+        self.inactive = set()
+
+    async def __call__(self, request):
+        (name,) = parse_qs(request.content.decode())["token"]
+        now = self.clock.now
+        recent = [at for at in self.times if at > now - 60]
+        if len(recent) >= self.limit:
+            self.refusals += 1
+            return answer({}, 429, Retry_After=str(recent[0] + 60 - now))
+        self.times.append(now)
+        self.asked.append(name)
+        good = name.startswith(("good", "ey")) and name not in self.inactive
+        return answer(WHOLE | {"exp": NOW + 9999} if good else {"active": False})
+
+
+def at_limit(mode="introspect", **changes):
+    """A validator whose server has just been asked five times for verdicts on good tokens."""
+    clock = MovedClock()
+    server = Limited(clock)
+    return judge(server, clock, mode=mode, **changes), server, clock
+
+
+async def reached(validator) -> None:
+    """Ask until the limit is reached."""
+    for number in range(5):
+        await validator.validate(f"good-{number}")
+    with pytest.raises(IntrospectionUnavailableError):
+        await validator._introspection.introspect("good-6")
+
+
+async def test_at_the_limit_a_verdict_serves_beyond_its_time_and_no_longer_than_is_stated():
+    validator, server, clock = at_limit(stale=100, max_wait=0)
+    await validator.validate("good-x")
+    clock.now += 30
+    server.limit = 1
+    server.times = [clock.now + 10_000]  # all others use the limit up
+    with pytest.raises(IntrospectionUnavailableError):
+        await validator.validate("other")
+    for _ in range(13):
+        assert await validator.validate("good-x")
+        assert validator._introspection.cached("good-x")
+        clock.now += 9.99
+    clock.now = NOW + 159.9
+    assert await validator.validate("good-x")
+    clock.now = NOW + 160
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await validator.validate("good-x")
+    assert caught.value.reason == "introspection_rate_limited"
+
+
+async def test_no_verdict_serves_beyond_its_time_in_an_outage_or_beyond_its_expiry():
+    clock = MovedClock()
+    known = cache(Wire(answer(ACTIVE), answer({}, 500)), clock)
+    await known.introspect("t")
+    clock.now += 60
+    with pytest.raises(IntrospectionUnavailableError):
+        await known.introspect("t")
+    known = cache(Wire(answer(ACTIVE | {"exp": clock.now + 70}), answer({}, 429, Retry_After="60")), clock)
+    await known.introspect("t")
+    clock.now += 65
+    assert (await known.introspect("t")).active
+    clock.now += 5
+    with pytest.raises(IntrospectionUnavailableError):
+        await known.introspect("t")
+
+
+async def test_a_revoked_token_is_refused_within_the_stated_bound_at_the_limit_too():
+    validator, server, clock = at_limit()
+    for number in range(5):
+        await validator.validate(f"good-{number}")
+    server.inactive.add("good-0")
+    refused_at = None
+    while refused_at is None and clock.now < NOW + 1000:
+        for number in range(5):
+            try:
+                await validator.validate(f"good-{number}")
+            except InvalidTokenError:
+                refused_at = clock.now - NOW
+        with pytest.raises((InvalidTokenError, IntrospectionUnavailableError)):
+            await validator.validate(f"garbage-{clock.now}")
+        clock.now += 1
+    assert refused_at <= 360
+
+
+async def test_a_token_whose_signature_is_good_waits_for_its_turn():
+    validator, server, clock = at_limit("jwt_or_opaque_then_introspect")
+    await reached(validator)
+    assert await validator.validate(token(exp=NOW + 9999))
+    assert clock.now == NOW + 60
+    assert server.refusals == 1
+
+
+async def test_no_caller_waits_where_none_shall():
+    validator, _, clock = at_limit("jwt_or_opaque_then_introspect", max_wait=0)
+    await reached(validator)
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await validator.validate(token())
+    assert (caught.value.retry_after, clock.now) == (60, NOW)
+
+
+async def test_no_caller_waits_at_a_server_that_answers_nothing():
+    clock = MovedClock()
+    for given in (answer({}, 429), answer({}, 503, Retry_After="5"), answer({}, 401), APITimeoutError()):
+        with pytest.raises(IntrospectionUnavailableError):
+            await judge(Wire(given), clock, mode="jwt_then_introspect").validate(token())
+    assert clock.now == NOW
+
+
+async def test_garbage_does_not_wait_and_takes_no_turn_from_who_comes_again():
+    validator, server, clock = at_limit(stale=0)
+    for number in range(5):
+        with pytest.raises(InvalidTokenError):
+            await validator.validate(f"garbage-{number}")
+    for name in ("good-first", *(f"garbage-{number}" for number in range(100, 200))):
+        with pytest.raises(IntrospectionUnavailableError):
+            await validator.validate(name)
+    assert clock.now == NOW
+    assert (await validator.validate("good-first")).source == "introspection"
+    assert clock.now == NOW + 60
+    for number in range(300, 400):
+        with pytest.raises((InvalidTokenError, IntrospectionUnavailableError)):
+            await validator.validate(f"garbage-{number}")
+    assert server.asked.count("good-first") == 1
+    assert len(server.asked) == 5 + 1 + 1, "the rest of the limit is for those that come again"
+
+
+async def test_as_many_wait_as_the_server_answers_at_once():
+    slept, gate = [], asyncio.Event()
+
+    class Gated(MovedClock):
+        async def sleep(self, seconds):
+            slept.append(seconds)
+            await gate.wait()
+
+    clock = Gated()
+    validator = judge(Limited(clock), clock, mode="jwt_or_opaque_then_introspect")
+    await reached(validator)
+    good = [token(jti=str(number), exp=NOW + 9999) for number in range(7)]
+    callers = [asyncio.create_task(validator.validate(each)) for each in good]
+    async with asyncio.timeout(5):
+        while sum(caller.done() for caller in callers) < 2:
+            await asyncio.sleep(0)
+    assert slept == [60.0] * 5
+    clock.now += 60
+    gate.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert sum(isinstance(outcome, IntrospectionUnavailableError) for outcome in outcomes) == 2
 
 
 def test_a_mode_without_what_it_needs_is_an_error():
