@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from ..errors import InvalidTokenError, Reason
 
-# Members that say what kind of token it is, and the kinds that are bearer access tokens; both without case and marks, as
+# Members that say what kind of token it is, and the kinds that are bearer access tokens, whatever their case and marks:
 # servers write `token_type`, `tokenType`, `Refresh` and `refresh_token`. A bare `JWT` says nothing of the purpose.
-_KINDS = frozenset({"tokentype", "tokenuse", "typ"})
+_KIND = re.compile(r"[\W_]*(?:token[\W_]*(?:type|use)|typ)[\W_]*", re.ASCII | re.IGNORECASE)
 _BEARER = frozenset(
     {"bearer", "bearertoken", "access", "accesstoken", "atjwt", "applicationatjwt", "jwt"}
     | {"urnietfparamsoauthtokentypeaccesstoken"}
@@ -25,7 +25,7 @@ def check_kind(claims: Mapping[str, object]) -> None:
     if "cnf" in claims:  # RFC 7800: good only together with a key that its bearer proves, so it is no bearer token
         raise InvalidTokenError(Reason.SENDER_CONSTRAINED)
     for name, value in claims.items():
-        if _plain(name) not in _KINDS:
+        if _KIND.fullmatch(name) is None:
             continue
         kind = _plain(value) if isinstance(value, str) else ""
         if kind not in _BEARER:
@@ -34,7 +34,7 @@ def check_kind(claims: Mapping[str, object]) -> None:
 
 def names_kind(claims: Mapping[str, object]) -> bool:
     """Whether a claim says what kind of token it is."""
-    return not _KINDS.isdisjoint(map(_plain, claims))
+    return any(map(_KIND.fullmatch, claims))
 
 
 def is_for_something_else(claims: Mapping[str, object]) -> bool:

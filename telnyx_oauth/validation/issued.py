@@ -13,7 +13,7 @@ from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavai
 from ..protocol.jose import parse_object, split_compact
 from ..protocol.jwt import numeric_date
 from ..transport.clock import Clock, SystemClock
-from .keys import KeySource, signing_key
+from .keys import KeySource, SigningKeys
 
 _LEEWAY = 60.0
 
@@ -23,6 +23,7 @@ class IssuedTokenVerifier:
 
     def __init__(self, keys: KeySource, *, issuer: str | None = None, clock: Clock | None = None) -> None:
         self._keys = keys
+        self._signing = SigningKeys(keys, issued=True)
         self._issuer = issuer
         self._wall = (clock or SystemClock()).wall
 
@@ -42,7 +43,7 @@ class IssuedTokenVerifier:
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
             return "its header is unusual"
         try:
-            key = await signing_key(self._keys, algorithm, kid, signing_input, signature, issued=True)
+            key = await self._signing.find(algorithm, kid, signing_input, signature)
         except InvalidTokenError as error:
             return f"its key is not among the published ones ({error.reason})"
         except ValidationUnavailableError:

@@ -55,24 +55,31 @@ class ChangingKeys(KeySource, Protocol):
         ...
 
 
-async def signing_key(
-    keys: KeySource, algorithm: str, kid: str | None, signing_input: bytes, signature: bytes, *, issued: bool = False
-) -> VerificationKey | None:
-    """The key that made the signature; None if the key that the header means did not, not even one that replaced it.
+class SigningKeys:
+    """Finds the key that made a signature. `issued`: the tokens are those that the issuer has just given us."""
 
-    Raises what the source's `select` raises.
-    """
-    changing = keys if isinstance(keys, ChangingKeys) else None
-    asked = 0 if changing is None else changing.fetches
-    select = keys.select if changing is None else partial(changing.select, issued=issued)
-    key = await select(alg=algorithm, kid=kid)
-    if key.verify(algorithm, signing_input, signature):
-        return key
-    if changing is None:
-        return None
-    await changing.fetch_again(asked, issued=issued)
-    now = await select(alg=algorithm, kid=kid)
-    return now if now != key and now.verify(algorithm, signing_input, signature) else None
+    def __init__(self, keys: KeySource, *, issued: bool = False) -> None:
+        self._issued = issued
+        self._changing = keys if isinstance(keys, ChangingKeys) else None  # once: it is slow
+        self._select = partial(keys.select, issued=issued) if isinstance(keys, ChangingKeys) else keys.select
+
+    async def find(
+        self, algorithm: str, kid: str | None, signing_input: bytes, signature: bytes
+    ) -> VerificationKey | None:
+        """The key; None if the one that the header means did not make it, nor one that has replaced it.
+
+        Raises what the source's `select` raises.
+        """
+        changing = self._changing
+        asked = 0 if changing is None else changing.fetches
+        key = await self._select(alg=algorithm, kid=kid)
+        if key.verify(algorithm, signing_input, signature):
+            return key
+        if changing is None:
+            return None
+        await changing.fetch_again(asked, issued=self._issued)
+        other = await self._select(alg=algorithm, kid=kid)
+        return other if other != key and other.verify(algorithm, signing_input, signature) else None
 
 
 class StaticKeys:

@@ -26,7 +26,7 @@ from ..protocol.jwt import (
 )
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
-from .keys import KeySource, StaticKeys, signing_key
+from .keys import KeySource, SigningKeys, StaticKeys
 
 if TYPE_CHECKING:
     from .introspection import IntrospectionCache
@@ -70,6 +70,7 @@ class TokenValidator:
             raise ValueError(f"mode {mode!r} needs introspection, an IntrospectionCache.")
         self.policy = policy
         self.keys = keys or StaticKeys({"keys": []})
+        self._signing = SigningKeys(self.keys)
         self._mode = mode
         self._introspection = introspection if mode != "jwt" else None
         self._longest = policy.max_token_bytes
@@ -155,8 +156,8 @@ class TokenValidator:
         policy = self.policy
         unverified = read_token(policy, token)
         check_claims(policy, unverified.claims, self._now())
-        key = await signing_key(
-            self.keys, unverified.algorithm, unverified.key_id, unverified.signing_input, unverified.signature
+        key = await self._signing.find(
+            unverified.algorithm, unverified.key_id, unverified.signing_input, unverified.signature
         )
         if key is None:
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)

@@ -17,6 +17,7 @@ from telnyx_oauth.protocol.grants import ClientAuthentication
 from telnyx_oauth.protocol.jwt import TokenPolicy
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.validation.introspection import IntrospectionCache
+from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import TokenValidator
 from tests.forge import AUDIENCE, ISSUER, NOW, MovedClock, Wire, answer, jwks, policy, token
@@ -572,6 +573,18 @@ async def test_no_verdict_serves_beyond_its_time_in_an_outage_or_beyond_its_expi
         await known.introspect("t")
 
 
+@pytest.mark.parametrize("never", [{"ttl": 0}, {"stale": 0}])
+async def test_no_verdict_serves_beyond_its_time_where_none_shall(never):
+    clock = MovedClock()
+    known = cache(Wire(answer(ACTIVE), answer({}, 429)), clock, **never)
+    await known.introspect("t")
+    clock.now += 60
+    for _ in range(2):
+        with pytest.raises(IntrospectionUnavailableError):
+            await known.introspect("t")
+        assert known.cached("t") is None
+
+
 async def test_a_revoked_token_is_refused_within_the_stated_bound_at_the_limit_too():
     validator, server, clock = at_limit()
     for number in range(5):
@@ -681,4 +694,35 @@ async def test_the_sandbox_is_asked_and_closing_ends_the_connections():
         introspection.forget(opaque)
         with pytest.raises(InvalidTokenError):
             await validator.validate(opaque)
+        await validator.aclose()
+
+
+async def test_at_the_sandboxs_limit_the_known_pass_and_the_unknown_are_told_when_to_come_again():
+    """Over real connections, with all that the live service sends: no `Retry-After`, and the window in a header."""
+    async with Sandbox(introspection_limit=5) as telnyx:
+        keys = JWKSCache(f"{telnyx.base_url}/oauth/jwks", allow_insecure_loopback=True)
+        introspection = IntrospectionCache(
+            f"{telnyx.base_url}/oauth/introspect",
+            ClientAuthentication(telnyx.client_id, telnyx.client_secret),
+            allow_insecure_loopback=True,
+            ttl=0.001,
+            max_wait=0,
+        )
+        made = TokenPolicy.telnyx(issuer=telnyx.root_url, audience=telnyx.root_url)
+        validator = TokenValidator(made, keys, introspection=introspection, mode="jwt_then_introspect")
+        tokens = [telnyx.issue_token() for _ in range(6)]
+        for each in tokens[:5]:
+            await validator.validate(each)
+        for _ in range(20):
+            for forged in (telnyx.issue_token(opaque=True), telnyx.issue_token(forged=True)):
+                with pytest.raises(InvalidTokenError):
+                    await validator.validate(forged)
+        for _ in range(2):
+            with pytest.raises(IntrospectionUnavailableError) as caught:
+                await validator.validate(tokens[5])
+            for each in tokens[:5]:
+                assert await validator.validate(each)
+        assert caught.value.reason == "introspection_rate_limited"
+        assert 50 < caught.value.retry_after <= 60
+        assert len([request for request in telnyx.requests if request.path.endswith("/introspect")]) == 6
         await validator.aclose()
