@@ -98,7 +98,7 @@ class IntrospectionCache:
         for its turn for up to `max_wait` seconds. Raises `IntrospectionUnavailableError` when the server does not say:
         that is no verdict, and is not remembered as one.
         """
-        digest, until = sha256(token.encode()).digest(), self._clock.boot() + max_wait
+        digest = sha256(token.encode()).digest()
         while True:
             now = self._clock.boot()
             known = None if fresh else self._fresh(digest, now)
@@ -110,8 +110,10 @@ class IntrospectionCache:
                 return problem
             if problem.reason in _LIMITS and stale is not None:
                 return stale
-            if not await self._turn(digest, problem, until, proven=proven):
+            waited = await self._turn(digest, problem, max_wait, proven=proven)
+            if waited is None:
                 raise problem
+            max_wait -= waited
 
     def cached(self, token: str, /) -> IntrospectionResult | None:
         """The verdict at hand, if one is: a fresh one, or a stale one while the server's limit is reached. Never waits."""
@@ -200,29 +202,31 @@ class IntrospectionCache:
             self._ending = (now, count)
         return count
 
-    async def _turn(self, digest: bytes, problem: IntrospectionUnavailableError, until: float, *, proven: bool) -> bool:
-        """Wait for the turn of a token that met the limit. False if it may not come before `until`."""
-        now, limit = self._clock.boot(), self._quota.allowed(self._clock.boot())
+    async def _turn(
+        self, digest: bytes, problem: IntrospectionUnavailableError, max_wait: float, *, proven: bool
+    ) -> float | None:
+        """Wait for the turn of a token that met the limit; for how long, or None if it does not come within `max_wait`."""
         if problem.reason is not Reason.INTROSPECTION_RATE_LIMITED:
-            return False
-        stranger = not proven and self._is_stranger(digest)
+            return None
+        now, first = self._clock.boot(), proven or digest in self._active
+        limit, places = self._quota.allowed(now), self._waiting[first]
+        garbage = not proven and self._is_stranger(digest) and self._sees_garbage(now)
         self._returning[digest] = None
         while len(self._returning) > self._most_returning:
             self._returning.popitem(last=False)
-        first = proven or digest in self._active
         # As many as the server answers at once may wait; and for a limit that has let none through, none.
-        if limit is None or len(self._waiting[first]) >= limit or (stranger and self._sees_garbage(now)):
-            return False
+        if garbage or limit is None or len(places) >= limit:
+            return None
         wait = max(self._quota.wait(now, keep=self._others(digest, now, proven=proven, stale=False)), _SHORTEST)
-        if now + wait > until:
-            return False
+        if wait > max_wait:
+            return None
         place = object()
-        self._waiting[first].add(place)
+        places.add(place)
         try:
             await self._clock.sleep(wait)
         finally:
-            self._waiting[first].discard(place)
-        return True
+            places.discard(place)
+        return wait
 
     async def _ask(self, token: str, sent_at: float) -> IntrospectionResult:
         headers, fields = self._auth.apply()

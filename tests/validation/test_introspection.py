@@ -585,6 +585,18 @@ async def test_no_verdict_serves_beyond_its_time_where_none_shall(never):
         assert known.cached("t") is None
 
 
+async def test_an_outage_with_an_end_is_no_limit():
+    clock = MovedClock()
+    known = cache(Wire(answer(ACTIVE), answer({}, 503, Retry_After="7"), answer(ACTIVE)), clock)
+    await known.introspect("t")
+    clock.now += 60
+    for wait in (7, 5):
+        with pytest.raises(IntrospectionUnavailableError) as caught:
+            await known.introspect("t", max_wait=60, proven=True)
+        assert (caught.value.reason, caught.value.retry_after) == ("introspection_unavailable", wait)
+        clock.now += 2
+
+
 async def test_a_revoked_token_is_refused_within_the_stated_bound_at_the_limit_too():
     validator, server, clock = at_limit()
     for number in range(5):
@@ -609,6 +621,18 @@ async def test_a_token_whose_signature_is_good_waits_for_its_turn():
     assert await validator.validate(token(exp=NOW + 9999))
     assert clock.now == NOW + 60
     assert server.refusals == 1
+
+
+async def test_a_clock_that_stands_still_holds_no_caller_for_ever():
+    class Still(MovedClock):
+        async def sleep(self, seconds):
+            await asyncio.sleep(0)
+
+    clock = Still()
+    validator = judge(Limited(clock), clock, mode="jwt_or_opaque_then_introspect")
+    await reached(validator)
+    with pytest.raises(IntrospectionUnavailableError):
+        await validator.validate(token())
 
 
 async def test_no_caller_waits_where_none_shall():

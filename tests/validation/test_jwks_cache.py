@@ -216,6 +216,24 @@ async def test_bad_signatures_cost_a_fetch_in_half_a_minute_and_callers_join_it(
     assert len(gate.wire.requests) == 3
 
 
+async def test_a_replaced_key_is_asked_for_after_a_fetch_that_had_begun_before_its_token_came():
+    gate, clock = Gate(answer(jwks())), MovedClock()
+    keys = cache(gate, clock)
+    judge = TokenValidator(policy(), keys, clock=clock)
+    gate.gate.set()
+    await judge.warm()
+    gate.gate.clear()
+    early = asyncio.create_task(keys.refresh(force=True))
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(judge.validate(token(key("second"), header={"kid": "rsa"})))
+    await asyncio.sleep(0)
+    gate.wire.answers = [answer(jwks()), answer(REPLACED)]
+    gate.gate.set()
+    await early
+    assert (await caller).key_id == "rsa"
+    assert len(gate.wire.requests) == 3
+
+
 async def test_while_the_endpoint_is_down_a_flood_costs_little_and_known_keys_serve():
     """Attack 54."""
     wire, clock = Wire(answer(jwks()), APIConnectionError()), MovedClock()
@@ -511,3 +529,25 @@ async def test_one_cache_serves_many_threads_with_one_fetch(issuer, keys):
         await asyncio.to_thread(thread.join)
     assert found == ["rsa"] * 4
     assert issuer["hits"] == 1
+
+
+async def test_ten_tokens_that_come_with_a_rotation_share_one_fetch_over_the_wire(issuer, keys):
+    judge = TokenValidator(policy(), keys)
+    await keys.warm()
+    with pytest.raises(InvalidTokenError):
+        await select(keys, "nobody")
+    new = [token(key("second"), exp=2**40, iat=1, jti=str(number)) for number in range(10)]
+    arrived = asyncio.Event()
+
+    async def rotated(_request):
+        await arrived.wait()
+        return web.json_response(NEW)
+
+    issuer["handler"] = rotated
+    callers = [asyncio.create_task(judge.validate(each)) for each in new]
+    async with asyncio.timeout(5):
+        while issuer["hits"] < 3:
+            await asyncio.sleep(0)
+    arrived.set()
+    assert [access.key_id for access in await asyncio.gather(*callers)] == ["second"] * 10
+    assert issuer["hits"] == 3
