@@ -237,6 +237,7 @@ def check_both(policy: TokenPolicy, claims: Mapping[str, object], answer: Mappin
 
     What the answer leaves out, the token has said. Raises `InvalidTokenError`.
     """
+    check_expiry(policy, claims, now)  # again, since the answer may have kept us waiting
     check_named(policy, {**claims, **answer}, now)
     for name in ("iss", "sub", "client_id", "jti"):
         if name in answer and name in claims and answer[name] != claims[name]:

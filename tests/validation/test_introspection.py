@@ -419,6 +419,18 @@ async def test_with_both_the_earlier_expiry_counts(exp, until):
     assert caught.value.reason == "expired"
 
 
+async def test_with_both_a_token_that_expires_while_its_answer_is_waited_for_is_refused():
+    clock = MovedClock()
+
+    async def send(_request):
+        clock.now += 60
+        return answer(WHOLE | {"exp": NOW + 9999})
+
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(send, clock, mode="jwt_then_introspect").validate(token(exp=NOW + 10))
+    assert caught.value.reason == "expired"
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
