@@ -466,6 +466,7 @@ class Reason(StrEnum):
     SCOPE_INVALID = "scope_invalid"
     SENDER_CONSTRAINED = "sender_constrained"
     INACTIVE = "inactive"
+    INTROSPECTION_CONTRADICTS = "introspection_contradicts"
     SCOPE_INSUFFICIENT = "scope_insufficient"
     KEYS_UNAVAILABLE = "keys_unavailable"
     INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
@@ -557,7 +558,7 @@ class ValidationUnavailableError(TokenValidationError):
 
 
 class KeysUnavailableError(ValidationUnavailableError):
-    """The issuer's keys cannot be fetched and none in hand may still be used. Look at `JWKSCache.health`."""
+    """The token's key cannot be had now: the issuer does not answer, or was asked too often. See `JWKSCache.health`."""
 
     code = "keys_unavailable"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
@@ -71,6 +72,14 @@ def parse_object(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[st
         return None
     value = _parse(data)
     return cast("Mapping[str, object]", value) if isinstance(value, MappingProxyType) else None
+
+
+def parse_document(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[str, object] | None:
+    """The object of a JSON document from a server: as `parse_object`, but a byte order mark may stand before it.
+
+    RFC 8259 section 8.1 lets readers ignore the mark. In a token it would be part of what is signed.
+    """
+    return parse_object(data.removeprefix(BOM_UTF8), max_brackets=max_brackets)
 
 
 def _parse(data: bytes) -> object | None:

@@ -16,6 +16,11 @@ _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"P-256": ("ES256", 32), "P-384": ("ES384", 48), "P-521": ("ES512", 66)}
 _EDWARDS = frozenset({"EdDSA", "Ed25519"})  # RFC 9864 gave the one curve of RFC 8037 that we take its own name
 _RSA_BITS = range(2048, 8193)
+_P = 2**255 - 19
+# The y of the points whose order divides 8 (RFC 8032 section 5.1): 0, 1, -1, and those of order 8, whose y is ±_Y8. For
+# such a key one signature fits many texts. The sign of x makes no difference.
+_Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_LOW_ORDER = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
 # Some smart cards made moduli that can be factored; modulo these primes they are all powers of 65537 (CVE-2017-15361).
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -108,6 +113,11 @@ def _ec(jwk: Mapping[str, object]) -> VerificationKey:
 def _okp(jwk: Mapping[str, object]) -> VerificationKey:
     if jwk.get("crv") != "Ed25519" or len(_member(jwk, "x")) != 32:
         raise UnusableKeyError("it is no Ed25519 key")
+    y = int.from_bytes(_member(jwk, "x"), "little") % 2**255
+    if y >= _P:
+        raise UnusableKeyError("x is not in canonical form")
+    if y in _LOW_ORDER:
+        raise UnusableKeyError("x is a point of low order")
     return _key(jwk, _EDWARDS, 64, ("crv", "kty", "x"))
 
 

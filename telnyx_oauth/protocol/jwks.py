@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 import attrs
 
 from ..errors import Reason
-from .jose import parse_object
+from .jose import parse_document
 from .jwk import UnusableKeyError, VerificationKey, import_key
 
 _MAX_BRACKETS = 2048
@@ -50,7 +50,7 @@ def read_jwks(data: bytes, *, max_keys: int = 64) -> KeySet | None:
 
     A key that is malformed or not for verifying is left out and takes no other with it.
     """
-    document = parse_object(data, max_brackets=_MAX_BRACKETS)
+    document = parse_document(data, max_brackets=_MAX_BRACKETS)
     listed = None if document is None else document.get("keys")
     if not isinstance(listed, tuple):
         return None

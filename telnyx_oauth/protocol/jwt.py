@@ -13,6 +13,7 @@ import attrs
 
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
 from .jose import parse_object, split_compact
+from .kinds import check_kind, is_for_something_else, names_kind
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -27,10 +28,8 @@ _MAX_TIME = 2**53  # beyond it a JSON number is not the same integer everywhere
 _ALWAYS_REQUIRED = frozenset({"iss", "exp", "aud"})
 # RFC 7515 section 4.1.11: an extension that is not understood makes the token invalid, and we understand none.
 _EXTENSIONS = frozenset({"crit", "b64", "zip", "enc"})
-# A bare "JWT" says nothing about its purpose; these claims say that it is an ID token or a logout token.
-_NOT_ACCESS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
-# https://www.rfc-editor.org/rfc/rfc6749#section-3.3
-_SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+# https://www.rfc-editor.org/rfc/rfc6749#section-3.3, but for the number of spaces: some servers write two, or one at an end.
+_SCOPE = re.compile(r"[ !#-\[\]-~]*")
 
 
 def _names(value: str | Iterable[str]) -> frozenset[str]:
@@ -55,7 +54,12 @@ class TokenPolicy:
 
     `issuer` is compared exactly; one of `audience` must be in the token's `aud`. `leeway` is how far the clocks may
     differ, 0 to 300 seconds. `max_lifetime` bounds `exp - iat` and `max_age` bounds `now - iat`, in seconds. `iss`,
-    `exp` and `aud` are required whatever `required` says. Raises `ValueError` for a policy that could not be meant.
+    `exp` and `aud` are required whatever `required` says. The policy means the same for a JWT and for an introspection
+    answer, which must have the required claims, too.
+
+    `lifetime_without_exp` accepts tokens without `exp`: such a token ends so many seconds after its `iat`, without which
+    it is refused. For an introspection answer that has no `iat` either, the moment of the answer stands for it: the
+    verdict ends then, and the server is asked again. Raises `ValueError` for a policy that could not be meant.
     """
 
     issuer: str
@@ -71,6 +75,7 @@ class TokenPolicy:
     max_token_bytes: int = 8192
     max_lifetime: float | None = None
     max_age: float | None = None
+    lifetime_without_exp: float | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.issuer:
@@ -83,6 +88,8 @@ class TokenPolicy:
             raise ValueError("typ must name at least one type.")
         if not 0 <= self.leeway <= 300:
             raise ValueError("leeway must be between 0 and 300 seconds.")
+        if self.lifetime_without_exp is not None and not 0 < self.lifetime_without_exp < _MAX_TIME:
+            raise ValueError("lifetime_without_exp must be a number of seconds above 0, or None: `exp` is required.")
 
     @classmethod
     def rfc9068(
@@ -94,6 +101,7 @@ class TokenPolicy:
         leeway: float = 30.0,
         max_lifetime: float | None = None,
         max_age: float | None = None,
+        lifetime_without_exp: float | None = None,
     ) -> Self:
         """The policy of RFC 9068 section 4: `typ` is `at+jwt`, and all claims of section 2.2 are there."""
         return cls(
@@ -103,6 +111,7 @@ class TokenPolicy:
             leeway=leeway,
             max_lifetime=max_lifetime,
             max_age=max_age,
+            lifetime_without_exp=lifetime_without_exp,
         )
 
     @classmethod
@@ -115,6 +124,7 @@ class TokenPolicy:
         leeway: float = 30.0,
         max_lifetime: float | None = None,
         max_age: float | None = None,
+        lifetime_without_exp: float | None = None,
     ) -> Self:
         """A policy that makes do with what a Telnyx token can be expected to say; its format is not documented.
 
@@ -129,6 +139,7 @@ class TokenPolicy:
             leeway=leeway,
             max_lifetime=max_lifetime,
             max_age=max_age,
+            lifetime_without_exp=lifetime_without_exp,
         )
 
 
@@ -160,9 +171,21 @@ def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
     claims = parse_object(payload)
     if claims is None:
         raise InvalidTokenError(Reason.PAYLOAD_INVALID)
-    if typ == "jwt" and _is_for_something_else(claims):
+    if typ == "jwt" and is_for_something_else(claims):
         raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
     return UnverifiedToken(algorithm, key_id, claims, signing_input, signature)
+
+
+def refuse_expired(policy: TokenPolicy, token: str, now: float) -> None:
+    """Refuse a token that says of itself that it has expired, if it is a JWT. Raises `ExpiredTokenError`.
+
+    It need not be proven for that, and costs no question to the server then.
+    """
+    parts = split_compact(token)
+    claims = parse_object(parts[1]) if parts is not None and parts[1] is not None else None
+    expires_at = None if claims is None else claims.get("exp")
+    if isinstance(expires_at, int | float) and now >= expires_at + policy.leeway:
+        raise ExpiredTokenError
 
 
 def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None, str]:
@@ -186,32 +209,70 @@ def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str
     return algorithm, key_id, media_type
 
 
-def _is_for_something_else(claims: Mapping[str, object]) -> bool:
-    return not _NOT_ACCESS.isdisjoint(claims) or ("sid" in claims and "sub" not in claims)
-
-
-def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float, *, required: frozenset[str]) -> None:
+def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
     """Refuse the claims unless the policy accepts them at `now` (RFC 7519 section 4.1, RFC 9068 section 4).
 
     It only ever refuses, so it may run before anything is proven: a token for someone else, or one that has expired, then
-    costs neither a fetch nor a signature. Claims that are not `required` may be absent, but never of the wrong type.
+    costs neither a fetch nor a signature. Raises `InvalidTokenError`.
+    """
+    for name in policy.required:
+        if claims.get(name) in (None, "") and not (name == "exp" and _ends_without(policy, claims)):
+            raise InvalidTokenError(Reason.CLAIM_MISSING)
+    check_named(policy, claims, now)
+
+
+def check_answer(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
+    """Refuse what introspection says of an active token (RFC 7662 section 2.2), as `check_claims` does.
+
+    There is no header with a `typ`: where the answer does not name the kind either, the claims that only ID tokens and
+    logout tokens have tell. Raises `InvalidTokenError`.
+    """
+    if is_for_something_else(claims) and not names_kind(claims):
+        raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
+    check_claims(policy, claims, now)
+
+
+def check_both(policy: TokenPolicy, claims: Mapping[str, object], answer: Mapping[str, object], now: float) -> None:
+    """Refuse what introspection says of a token whose own `claims` have been verified, or if the two contradict.
+
+    What the answer leaves out, the token has said. Raises `InvalidTokenError`.
+    """
+    check_expiry(policy, claims, now)  # again, since the answer may have kept us waiting
+    check_named(policy, {**claims, **answer}, now)
+    for name in ("iss", "sub", "client_id", "jti"):
+        if name in answer and name in claims and answer[name] != claims[name]:
+            raise InvalidTokenError(Reason.INTROSPECTION_CONTRADICTS)
+    if "aud" in answer and policy.audience.isdisjoint(_audience(answer) & _audience(claims)):
+        raise InvalidTokenError(Reason.AUD_MISMATCH)
+
+
+def _ends_without(policy: TokenPolicy, claims: Mapping[str, object]) -> bool:
+    return policy.lifetime_without_exp is not None and "exp" not in claims and expiry(policy, claims) is not None
+
+
+def dated(policy: TokenPolicy, answer: Mapping[str, object], answered_at: float) -> Mapping[str, object]:
+    """The claims of an introspection answer, with the `exp` that the policy gives one that names no time at all."""
+    if policy.lifetime_without_exp is None or "exp" in answer or "iat" in answer:
+        return answer
+    return {**answer, "exp": answered_at + policy.lifetime_without_exp}
+
+
+def check_named(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
+    """Refuse claims that the policy does not accept. One may be absent, but never of the wrong type or value.
+
     Raises `InvalidTokenError`.
     """
-    for name in required:
-        if claims.get(name) in (None, ""):
-            raise InvalidTokenError(Reason.CLAIM_MISSING)
+    check_kind(claims)
     if "iss" in claims:
         _check_issuer(policy, claims["iss"])
     if "aud" in claims:
-        _check_audience(policy, claims["aud"])
+        _check_audience(policy, claims)
     for name in ("sub", "client_id", "jti"):
         if not isinstance(claims.get(name, ""), str):
             raise InvalidTokenError(Reason.CLAIM_INVALID)
     scope = claims.get("scope", "")
     if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
         raise InvalidTokenError(Reason.SCOPE_INVALID)
-    if "cnf" in claims:  # RFC 7800: good only together with a key that its bearer proves, so it is no bearer token
-        raise InvalidTokenError(Reason.SENDER_CONSTRAINED)
     _check_times(policy, claims, now)
 
 
@@ -220,20 +281,34 @@ def _check_issuer(policy: TokenPolicy, issuer: object) -> None:
         raise InvalidTokenError(Reason.ISS_MISMATCH)
 
 
-def _check_audience(policy: TokenPolicy, audience: object) -> None:
-    values = cast("tuple[object, ...]", audience) if isinstance(audience, tuple) else (audience,)
-    for value in values:
-        if not isinstance(value, str):
-            raise InvalidTokenError(Reason.CLAIM_INVALID)
-    if policy.audience.isdisjoint(values):
+def _check_audience(policy: TokenPolicy, claims: Mapping[str, object]) -> None:
+    if policy.audience.isdisjoint(_audience(claims)):
         raise InvalidTokenError(Reason.AUD_MISMATCH)
 
 
+def _audience(claims: Mapping[str, object]) -> frozenset[str]:
+    named = claims.get("aud", ())
+    values = cast("tuple[object, ...]", named) if isinstance(named, tuple) else (named,)
+    texts = frozenset(value for value in values if isinstance(value, str))
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidTokenError(Reason.CLAIM_INVALID)
+    return texts
+
+
 def check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> float | None:
-    """When the token expires, None where it does not say. Raises `ExpiredTokenError` if it has."""
-    expires_at = numeric_date(claims, "exp")
+    """When the token expires, None where nothing says. Raises `ExpiredTokenError` if it has."""
+    expires_at = expiry(policy, claims)
     if expires_at is not None and now >= expires_at + policy.leeway:
         raise ExpiredTokenError
+    return expires_at
+
+
+def expiry(policy: TokenPolicy, claims: Mapping[str, object]) -> float | None:
+    """When the token expires: its `exp`, or what the policy says instead. Raises `InvalidTokenError` for an odd time."""
+    expires_at = numeric_date(claims, "exp")
+    if expires_at is None and policy.lifetime_without_exp is not None:
+        issued_at = numeric_date(claims, "iat")
+        return None if issued_at is None else issued_at + policy.lifetime_without_exp
     return expires_at
 
 

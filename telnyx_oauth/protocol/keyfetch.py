@@ -20,6 +20,7 @@ from .jwks import KeySet, read_jwks
 NEVER: Final = float("-inf")
 LONGEST_RETRY_AFTER: Final = 60.0
 _SECOND_LOOK: Final = 1.0
+_KEPT: Final = 3  # times `negative_ttl` for which an id that nobody asks for stays in memory
 
 
 @attrs.frozen(kw_only=True)
@@ -29,9 +30,12 @@ class FetchPolicy:
     `ttl` is how long keys are fresh when the answer does not say; what it says is held between `min_ttl` and `max_ttl`.
     From `refresh_ahead` before the end on, the next caller has them fetched in the background. After a failure the old
     keys serve until `stale_if_error` after their fetch; attempts are `backoff` apart, the first wait to the longest.
-    An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run. As it may be
-    published late, it is looked for again after a second, and then whenever it has been unknown for as long again, up to
-    `negative_ttl`; at most `negative_kids` are remembered. A set of more than `max_keys` is refused.
+    An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run; whether one
+    beyond that exists cannot be known for now. As a key may be published late, its id is looked for again after a second,
+    and then whenever it has been unknown for as long again, up to `negative_ttl`. That is also how long after each look
+    the id is refused, and so what an attacker gains who asks for an id before it is published. At most `negative_kids`
+    are remembered. As a key may be replaced under its id, a signature that it did not make costs a fetch, too, at most
+    one per `replaced_interval`. A set of more than `max_keys` is refused.
     """
 
     ttl: float = 300.0
@@ -42,17 +46,18 @@ class FetchPolicy:
     miss_burst: int = 2
     miss_interval: float = 10.0
     negative_kids: int = 128
-    negative_ttl: float = 300.0
+    negative_ttl: float = 10.0
+    replaced_interval: float = 30.0
     backoff: tuple[float, float] = (1.0, 30.0)
     max_keys: int = 64
 
 
 @attrs.frozen
 class Missed:
-    """A key id that was not there at `since`, and is not looked for again before `until`."""
+    """A key id that was not there at `since`, nor at `looked_at`, when it was last looked for."""
 
     since: float
-    until: float
+    looked_at: float
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +77,7 @@ class FetchState:
     retry_at: float = NEVER
     last_error: str | None = None
     next_miss_at: float = NEVER
+    next_replaced_at: float = NEVER
     unknown: Mapping[str, Missed] = attrs.field(factory=dict[str, Missed])
 
 
@@ -114,15 +120,16 @@ def decide(
     algorithm: str,
     kid: str | None,
     now: float,
-    asked_at: float,
+    asked: int,
     issued: bool = False,
 ) -> Decision:
-    """What a caller does that asked for a key at `asked_at`.
+    """What a caller does that asked for a key when `asked` attempts had begun.
 
-    It waits for at most one attempt: whatever was tried since it asked is as good an answer as another attempt's. A token
-    that the issuer itself has just `issued` is no attacker's, so an unknown key id of its always costs a fetch.
+    An attempt that has begun since and ended is as good as another; the answer to an older one may have been made before
+    the token was. A token that the issuer itself has just `issued` is no attacker's, so an unknown key id of its always
+    costs a fetch.
     """
-    may_fetch = state.tried_at < asked_at and now >= state.retry_at
+    may_fetch = state.sequence <= asked and now >= state.retry_at
     unavailable = Unavailable(max(state.retry_at - now, 1.0))
     if now >= state.usable_until:
         return Fetch() if may_fetch else unavailable
@@ -134,20 +141,46 @@ def decide(
     # A kid that another key bears, or a token without one, is not the sign of a rotation that a new kid is.
     if found is Reason.KID_AMBIGUOUS or kid is None or state.keys.knows(kid):
         return Refuse(found)
-    if state.failures:
-        return Fetch() if may_fetch else unavailable
-    may_fetch = may_fetch and (issued or _may_miss(policy, state, kid, now))
-    return Fetch(None if issued else kid) if may_fetch else Refuse(found)
+    if state.failures or issued or not may_fetch:
+        refusal = unavailable if state.failures else Refuse(found)
+        return Fetch() if may_fetch else refusal
+    return _missing(policy, state, kid, now)
 
 
-def _may_miss(policy: FetchPolicy, state: FetchState, kid: str, now: float) -> bool:
-    bucket_is_empty = state.next_miss_at - (policy.miss_burst - 1) * policy.miss_interval > now
-    return not bucket_is_empty and (kid not in state.unknown or state.unknown[kid].until <= now)
+def _missing(policy: FetchPolicy, state: FetchState, kid: str, now: float) -> Decision:
+    """What a caller does whose key id is not among the keys, when it may fetch but for what others have fetched."""
+    known = state.unknown.get(kid)
+    if known is not None and now < known.looked_at + _pause(policy, known):
+        return Refuse(Reason.KID_UNKNOWN)
+    wait = state.next_miss_at - (policy.miss_burst - 1) * policy.miss_interval - now
+    if wait <= 0:
+        return Fetch(kid)
+    if known is not None and now < known.looked_at + policy.negative_ttl:
+        return Refuse(Reason.KID_UNKNOWN)
+    return Unavailable(max(wait, 1.0))
+
+
+def _pause(policy: FetchPolicy, missing: Missed) -> float:
+    return min(max(missing.looked_at - missing.since, _SECOND_LOOK), policy.negative_ttl)
 
 
 def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
     """The state once a fetch for an unknown key id has begun: it took one of the few that may begin."""
     return attrs.evolve(state, next_miss_at=max(state.next_miss_at, now) + policy.miss_interval)
+
+
+def may_be_replaced(state: FetchState, now: float, *, asked: int, issued: bool = False) -> bool:
+    """Whether a signature that its key did not make costs a fetch, in case the key was replaced under its id.
+
+    Not if the keys were fetched since the caller asked, when `asked` attempts had begun; nor in a back-off, nor too soon
+    after another such fetch, except for an `issued` token.
+    """
+    return state.sequence <= asked and now >= state.retry_at and (issued or now >= state.next_replaced_at)
+
+
+def replaced(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
+    """The state once such a fetch has begun."""
+    return attrs.evolve(state, next_replaced_at=now + policy.replaced_interval)
 
 
 @attrs.frozen
@@ -195,14 +228,16 @@ def succeeded(
         return state
     changed = frozenset(answer.keys.keys) != frozenset(state.keys.keys)
     unknown = {
-        kid: each for kid, each in state.unknown.items() if not changed and now < each.until + policy.negative_ttl
+        kid: each
+        for kid, each in state.unknown.items()
+        if not changed and now < each.looked_at + _KEPT * policy.negative_ttl
     }
     if miss is not None and not answer.keys.knows(miss):
-        since = unknown[miss].since if miss in unknown else now
+        since = unknown[miss].since if miss in unknown else sent_at
         if miss not in unknown and len(unknown) >= policy.negative_kids:
             # Not the oldest: whoever could foretell which goes could have one's own asked for again.
             del unknown[list(unknown)[int(jitter * len(unknown)) % len(unknown)]]
-        unknown[miss] = Missed(since, now + min(max(now - since, _SECOND_LOOK), policy.negative_ttl))
+        unknown[miss] = Missed(since, sent_at)
     return attrs.evolve(
         state,
         keys=answer.keys,

@@ -17,8 +17,9 @@ _CLOCK = SystemClock()
 class AccessToken:
     """A verified access token. It cannot be changed, `claims` included, so one value serves many requests.
 
-    Times are Unix seconds; `expires_at` is infinite where introspection named none. `claims` is all that the token, or
-    the introspection answer, says: arrays are tuples. The repr shows who, what for and until when.
+    Times are Unix seconds. `expires_at` is the earliest end that the token, an introspection answer or the policy names.
+    `claims` is all that the token says, or the introspection answer for one that is judged by that alone; arrays are
+    tuples. The repr shows who, what for and until when.
     """
 
     subject: str | None
@@ -43,8 +44,12 @@ class AccessToken:
         source: Literal["jwt", "introspection"],
         key_id: str | None = None,
         algorithm: str | None = None,
+        expires_at: float | None = None,
     ) -> Self:
-        """The token with these claims, whose types must have been checked. `issuer` is for answers that name none."""
+        """The token with these claims, whose types must have been checked.
+
+        `issuer` and `expires_at` are for claims that name none; without either the token has no end.
+        """
         said: Mapping[str, Any] = claims
         audience = said.get("aud", ())
         return cls(
@@ -53,7 +58,7 @@ class AccessToken:
             issuer=said.get("iss", issuer),
             audience=(audience,) if isinstance(audience, str) else audience,
             scopes=frozenset(said.get("scope", "").split()),
-            expires_at=said.get("exp", inf),
+            expires_at=said.get("exp", inf if expires_at is None else expires_at),
             issued_at=said.get("iat"),
             token_id=said.get("jti"),
             key_id=key_id,

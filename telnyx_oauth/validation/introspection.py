@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode
 
-import attrs
-
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Request, RequestInfo, Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
 from ..protocol.grants import ClientAuthentication
-from ..protocol.jose import parse_object
+from ..protocol.jose import parse_document
+from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.retry import retry_after
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
 from ..transport.log import logger
+from .verdicts import IntrospectionResult, Verdicts
 
 _LARGEST_ANSWER: Final = 65536
 _LONGEST_HOLD: Final = 60.0
 _DEFAULT_HOLD: Final = 10.0
 _SOON: Final = 1.0
-
-
-@attrs.frozen(eq=False)
-class IntrospectionResult:
-    """What the server said of a token. `claims` is its whole answer but for what it left null; empty when inactive."""
-
-    active: bool
-    claims: Mapping[str, object] = attrs.field(repr=False, factory=dict[str, object])
+_SHORTEST: Final = 0.05
+_LIMITS: Final = (Reason.INTROSPECTION_RATE_LIMITED, Reason.INTROSPECTION_SATURATED)
+# Of ten questions that the server answers, this many are left to others by tokens that may be garbage and by verdicts
+# that have time; and this many by any unknown token, if there are so many verdicts that end within two windows.
+_LAST_SHARE: Final = 6
+_RESERVE: Final = 4
+_URGENT: Final = 2.0
 
 
 class IntrospectionCache:
@@ -42,8 +40,14 @@ class IntrospectionCache:
 
     A verdict on an active token is kept for `ttl` seconds (0: always ask) or until its `exp`, one on an inactive token
     for `negative_ttl`, each kind in bounds of its own, so that a flood of garbage drives out nothing good. One question
-    per token is under way at a time and `max_concurrency` in all; Telnyx answers 5 a minute to each client. `endpoint`
-    is https, or http to this machine with `allow_insecure_loopback`.
+    per token is under way at a time and `max_concurrency` in all. `endpoint` is https, or http to this machine with
+    `allow_insecure_loopback`.
+
+    Telnyx answers 5 questions a minute to each client. The limit is learned from the server's 429. Once it is reached, a
+    verdict serves for up to `stale` seconds beyond its `ttl`, so that a revoked token is refused after `ttl + stale`
+    seconds at the latest (`stale=0` or `ttl=0`: never beyond). Verdicts that are about to end, and tokens whose signature
+    is good, are asked about first; a validator's callers wait up to `max_wait` seconds for their turn rather than be told
+    to come again.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class IntrospectionCache:
         send: Send | None = None,
         ttl: float = 60.0,
         negative_ttl: float = 15.0,
+        stale: float = 300.0,
+        max_wait: float = 65.0,
         max_positive: int = 4096,
         max_negative: int = 1024,
         max_concurrency: int = 32,
@@ -70,29 +76,56 @@ class IntrospectionCache:
         self._send = send
         self._clock = clock or SystemClock()
         self._max_concurrency = max_concurrency
-        self._active = _Verdicts(ttl, max_positive)
-        self._inactive = _Verdicts(negative_ttl, max_negative)
+        self.max_wait = max_wait
+        self._active = Verdicts(ttl, max_positive, stale if ttl > 0 else 0.0)
+        self._inactive = Verdicts(negative_ttl, max_negative)
         self._flights: Flights[IntrospectionResult] = Flights()
-        self._hold = (float("-inf"), Reason.INTROSPECTION_UNAVAILABLE)
+        self._hold = (NEVER, Reason.INTROSPECTION_UNAVAILABLE)
+        self._quota = Quota()
+        # Tokens whose callers were told to come again, by hash: garbage that is new each time never does.
+        self._returning: OrderedDict[bytes, None] = OrderedDict()
+        self._most_returning = max_positive
+        self._garbage_at = NEVER
+        self._ending = (NEVER, 0)
+        self._waiting: dict[bool, set[object]] = {True: set(), False: set()}
 
-    async def introspect(self, token: str, /, *, fresh: bool = False) -> IntrospectionResult:
+    async def introspect(
+        self, token: str, /, *, fresh: bool = False, proven: bool = False, max_wait: float = 0.0
+    ) -> IntrospectionResult:
         """What the server says of the token, or said lately unless `fresh`.
 
-        Raises `IntrospectionUnavailableError` when it does not say: that is no verdict, and is not remembered as one.
+        `proven`: its signature is good, so it goes before others when the server's limit is reached. Then the call waits
+        for its turn for up to `max_wait` seconds. Raises `IntrospectionUnavailableError` when the server does not say:
+        that is no verdict, and is not remembered as one.
         """
-        known = None if fresh else self.cached(token)
-        if known is not None:
-            return known
-        # A fresh answer is one that was asked for after the call: it shares nobody's flight.
-        key: object = object() if fresh else sha256(token.encode()).digest()
-        if key not in self._flights:
-            self._check_limits()
-        return await self._flights.join(key, partial(self._ask, token))
+        digest = sha256(token.encode()).digest()
+        while True:
+            now = self._clock.boot()
+            known = None if fresh else self._fresh(digest, now)
+            if known is not None:
+                return known
+            stale = None if fresh else self._active.get(digest, now, self._clock.wall(), stale=True)
+            problem = await self._tried(token, digest, now, fresh=fresh, proven=proven, stale=stale is not None)
+            if isinstance(problem, IntrospectionResult):
+                return problem
+            if problem.reason in _LIMITS and stale is not None:
+                return stale
+            waited = await self._turn(digest, problem, max_wait, proven=proven)
+            if waited is None:
+                raise problem
+            max_wait -= waited
 
     def cached(self, token: str, /) -> IntrospectionResult | None:
-        """The verdict at hand, if one is. Never waits."""
-        digest, boot, wall = sha256(token.encode()).digest(), self._clock.boot(), self._clock.wall()
-        return self._active.get(digest, boot, wall) or self._inactive.get(digest, boot, wall)
+        """The verdict at hand, if one is: a fresh one, or a stale one while the server's limit is reached. Never waits."""
+        digest, now, wall = sha256(token.encode()).digest(), self._clock.boot(), self._clock.wall()
+        # Not by way of `_fresh`: a call more is felt here.
+        known = self._active.get(digest, now, wall) or self._inactive.get(digest, now, wall)
+        if known is not None or self._quota.limit is None:
+            return known
+        stale = self._active.get(digest, now, wall, stale=True)
+        if stale is None or self._quota.wait(now, keep=self._others(digest, now, proven=False, stale=True)) <= 0:
+            return None
+        return stale
 
     def forget(self, token: str, /) -> None:
         """Ask anew next time: the token has been revoked, or given more scopes."""
@@ -108,15 +141,94 @@ class IntrospectionCache:
         if self._own is not None:
             await self._own.aclose()
 
-    def _check_limits(self) -> None:
-        held_until, reason = self._hold
-        wait = held_until - self._clock.boot()
-        if wait > 0:
-            raise IntrospectionUnavailableError(reason, retry_after=wait)
-        if len(self._flights) >= self._max_concurrency:
-            raise IntrospectionUnavailableError(Reason.INTROSPECTION_SATURATED, retry_after=_SOON)
+    def _fresh(self, digest: bytes, now: float) -> IntrospectionResult | None:
+        wall = self._clock.wall()
+        return self._active.get(digest, now, wall) or self._inactive.get(digest, now, wall)
 
-    async def _ask(self, token: str) -> IntrospectionResult:
+    async def _tried(
+        self, token: str, digest: bytes, now: float, *, fresh: bool, proven: bool, stale: bool
+    ) -> IntrospectionResult | IntrospectionUnavailableError:
+        """The answer, or why there is none now."""
+        # A fresh answer is one that was asked for after the call: it shares nobody's flight.
+        key: object = object() if fresh else digest
+        if key not in self._flights:
+            keep = self._others(digest, now, proven=proven or fresh, stale=stale)
+            problem = self._limited(now, keep)
+            if problem is not None:
+                return problem
+            # Counted here, as the flight begins later, and others may ask before it does.
+            self._quota = asked(self._quota, now)
+        try:
+            return await self._flights.join(key, partial(self._ask, token, now))
+        except IntrospectionUnavailableError as error:
+            return error
+
+    def _limited(self, now: float, keep: int) -> IntrospectionUnavailableError | None:
+        """Why no question may go out that leaves `keep` to others, if none may."""
+        held_until, reason = self._hold
+        if held_until > now:
+            return IntrospectionUnavailableError(reason, retry_after=held_until - now)
+        wait = self._quota.wait(now, keep=keep)
+        if wait > 0:
+            return IntrospectionUnavailableError(Reason.INTROSPECTION_RATE_LIMITED, retry_after=wait)
+        if len(self._flights) >= self._max_concurrency:
+            return IntrospectionUnavailableError(Reason.INTROSPECTION_SATURATED, retry_after=_SOON)
+        return None
+
+    def _others(self, digest: bytes, now: float, *, proven: bool, stale: bool) -> int:
+        """How many questions one for this token must leave to others that go before it."""
+        limit = self._quota.allowed(now)
+        if limit is None:
+            return 0
+        most = _LAST_SHARE * limit // 10
+        if stale:
+            return 0 if self._active.ends_within(_URGENT * self._quota.window, digest, now) else most
+        if not proven and self._is_stranger(digest) and self._sees_garbage(now):
+            return most
+        return min(self._urgent(now), _RESERVE * limit // 10)
+
+    def _is_stranger(self, digest: bytes) -> bool:
+        """Whether the token has neither been active lately nor come again after it was not asked about."""
+        return digest not in self._active and (digest not in self._returning or digest in self._inactive)
+
+    def _sees_garbage(self, now: float) -> bool:
+        return now < self._garbage_at + _URGENT * self._quota.window
+
+    def _urgent(self, now: float) -> int:
+        """How many verdicts that are in use end soon. Counted once a second at most: a flood asks for it."""
+        at, count = self._ending
+        if not at <= now < at + 1.0:
+            count = self._active.wanted(_URGENT * self._quota.window, now)
+            self._ending = (now, count)
+        return count
+
+    async def _turn(
+        self, digest: bytes, problem: IntrospectionUnavailableError, max_wait: float, *, proven: bool
+    ) -> float | None:
+        """Wait for the turn of a token that met the limit; for how long, or None if it does not come within `max_wait`."""
+        if problem.reason is not Reason.INTROSPECTION_RATE_LIMITED:
+            return None
+        now, first = self._clock.boot(), proven or digest in self._active
+        limit, places = self._quota.allowed(now), self._waiting[first]
+        garbage = not proven and self._is_stranger(digest) and self._sees_garbage(now)
+        self._returning[digest] = None
+        while len(self._returning) > self._most_returning:
+            self._returning.popitem(last=False)
+        # As many as the server answers at once may wait; and for a limit that has let none through, none.
+        if garbage or limit is None or len(places) >= limit:
+            return None
+        wait = max(self._quota.wait(now, keep=self._others(digest, now, proven=proven, stale=False)), _SHORTEST)
+        if wait > max_wait:
+            return None
+        place = object()
+        places.add(place)
+        try:
+            await self._clock.sleep(wait)
+        finally:
+            places.discard(place)
+        return wait
+
+    async def _ask(self, token: str, sent_at: float) -> IntrospectionResult:
         headers, fields = self._auth.apply()
         request = Request(
             "POST",
@@ -134,73 +246,46 @@ class IntrospectionCache:
             logger.warning("Introspection: %s", error.message)
         except Exception as error:  # noqa: BLE001 - a transport of someone's own may raise anything; it is an outage
             logger.warning("Introspection: the transport raised %s", type(error).__name__)
+        if response is None or response.status_code != 429:
+            self._quota = answered(self._quota, self._clock.boot(), sent_at=sent_at)
         if response is None:
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_UNAVAILABLE, retry_after=_SOON)
-        result = self._read(response)
-        verdicts = self._active if result.active else self._inactive
+        result = self._read(response, sent_at)
+        digest, now = sha256(token.encode()).digest(), self._clock.boot()
         self.forget(token)
-        verdicts.put(sha256(token.encode()).digest(), result, self._clock.boot())
+        self._returning.pop(digest, None)
+        (self._active if result.active else self._inactive).put(digest, result, now)
+        if not result.active:
+            self._garbage_at = now
         return result
 
-    def _read(self, response: Response) -> IntrospectionResult:
+    def _read(self, response: Response, sent_at: float) -> IntrospectionResult:
         if response.status_code != 200:
-            raise self._refused(response)
-        answer = parse_object(response.content)
+            raise self._refused(response, sent_at)
+        answer = parse_document(response.content)
         active = None if answer is None else answer.get("active")
         if answer is None or not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
-        return IntrospectionResult(
-            active, MappingProxyType({k: v for k, v in answer.items() if active and v is not None})
-        )
+        claims = {name: value for name, value in answer.items() if active and value is not None}
+        return IntrospectionResult(active, MappingProxyType(claims), self._clock.wall())
 
-    def _refused(self, response: Response) -> IntrospectionUnavailableError:
+    def _refused(self, response: Response, sent_at: float) -> IntrospectionUnavailableError:
         """The error for an answer that is none, and a pause where asking again at once would only make it worse."""
         status = response.status_code
-        asked = retry_after(response.headers, self._clock.wall())
-        wait = min(_DEFAULT_HOLD if asked is None else asked, _LONGEST_HOLD)
-        reason = Reason.INTROSPECTION_UNAVAILABLE
+        asked_for = retry_after(response.headers, self._clock.wall())
+        wait = min(_DEFAULT_HOLD if asked_for is None else asked_for, _LONGEST_HOLD)
+        reason, now = Reason.INTROSPECTION_UNAVAILABLE, self._clock.boot()
+        if status == 429:
+            self._quota = refused(
+                self._quota, now, sent_at=sent_at, wait=wait, stated=asked_for is not None, headers=response.headers
+            )
+            return IntrospectionUnavailableError(Reason.INTROSPECTION_RATE_LIMITED, retry_after=wait)
         if status in (401, 403):
             # Our own credentials are wrong: that says nothing about the token, which may be perfectly good.
             reason = Reason.INTROSPECTION_REFUSED_US
             logger.error("Introspection: %s refused this service's own credentials (%d).", self._endpoint, status)
-        elif status == 429:
-            reason = Reason.INTROSPECTION_RATE_LIMITED
-        elif asked is None:
+        elif asked_for is None:
             wait = _SOON
-        if reason is not Reason.INTROSPECTION_UNAVAILABLE or asked is not None:
-            self._hold = (self._clock.boot() + wait, reason)
+        if reason is not Reason.INTROSPECTION_UNAVAILABLE or asked_for is not None:
+            self._hold = (now + wait, reason)
         return IntrospectionUnavailableError(reason, retry_after=wait)
-
-
-class _Verdicts:
-    """Results by the token's hash, the least recently used going first. `ttl` is in seconds."""
-
-    def __init__(self, ttl: float, most: int) -> None:
-        self._ttl = ttl
-        self._most = most
-        self._kept: OrderedDict[bytes, tuple[IntrospectionResult, float]] = OrderedDict()
-
-    def get(self, digest: bytes, boot: float, wall: float) -> IntrospectionResult | None:
-        result, until = self._kept.get(digest, (None, 0.0))
-        if result is None:
-            return None
-        expires_at = result.claims.get("exp")
-        if boot >= until or (isinstance(expires_at, int | float) and wall >= expires_at):
-            self._kept.pop(digest, None)
-            return None
-        try:
-            self._kept.move_to_end(digest)
-        except KeyError:  # another thread has dropped it meanwhile
-            return None
-        return result
-
-    def put(self, digest: bytes, result: IntrospectionResult, boot: float) -> None:
-        self._kept[digest] = (result, boot + self._ttl)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-
-    def pop(self, digest: bytes) -> None:
-        self._kept.pop(digest, None)
-
-    def clear(self) -> None:
-        self._kept.clear()

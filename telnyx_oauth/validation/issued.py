@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
 from ..protocol.jose import parse_object, split_compact
-from ..protocol.jwk import VerificationKey
 from ..transport.clock import Clock, SystemClock
 from ..transport.log import logger
-from .jwks import JWKSCache
-from .keys import KeySource
+from .keys import KeySource, SigningKeys
 
 _LEEWAY = 60.0
 _FAR_AWAY = 2**53
@@ -28,7 +25,7 @@ class IssuedTokenVerifier:
 
     def __init__(self, keys: KeySource, *, issuer: str | None = None, clock: Clock | None = None) -> None:
         self._keys = keys
-        self._select = partial(keys.select, issued=True) if isinstance(keys, JWKSCache) else keys.select
+        self._signing = SigningKeys(keys, issued=True)
         self._issuer = issuer
         self._wall = (clock or SystemClock()).wall
         self._warned = False
@@ -56,10 +53,13 @@ class IssuedTokenVerifier:
         algorithm, kid = head.get("alg"), head.get("kid")
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
             return "its header is unusual"
-        key = await self._key(algorithm, kid)
-        if isinstance(key, str):
-            return key
-        if not key.verify(algorithm, signing_input, signature):
+        try:
+            key = await self._signing.find(algorithm, kid, signing_input, signature)
+        except InvalidTokenError as error:
+            return f"its key is not among the published ones ({error.reason})"
+        except ValidationUnavailableError:
+            return "the keys could not be fetched"
+        if key is None:
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
         if self._issuer is not None and claims.get("iss") != self._issuer:
             raise TokenVerificationError("The issued token names another issuer than the one configured.")
@@ -82,14 +82,6 @@ class IssuedTokenVerifier:
             self._warned = True
             logger.warning("%s: set it, or good tokens will look expired.", wrong[0].upper() + wrong[1:])
         return wrong
-
-    async def _key(self, algorithm: str, kid: str | None) -> VerificationKey | str:
-        try:
-            return await self._select(alg=algorithm, kid=kid)
-        except InvalidTokenError as error:
-            return f"its key is not among the published ones ({error.reason})"
-        except ValidationUnavailableError:
-            return "the keys could not be fetched"
 
 
 def _expiry(claims: Mapping[str, object]) -> float:

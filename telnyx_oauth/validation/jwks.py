@@ -24,8 +24,10 @@ from ..protocol.keyfetch import (
     Use,
     decide,
     failed,
+    may_be_replaced,
     missed,
     read_answer,
+    replaced,
     succeeded,
 )
 from ..protocol.retry import retry_after
@@ -107,19 +109,22 @@ class JWKSCache:
         self._jitter = jitter
         self._state = FetchState()  # replaced by one assignment, and by the flight alone
         self._flights: Flights[None] = Flights()
-        self._fetches = 0
         self.generation = 0
+        self.fetches = 0
 
     async def select(self, *, alg: str, kid: str | None, issued: bool = False) -> VerificationKey:
         """The one key for this header, fetched if it must be. `issued`: for a token that the issuer has just given us.
 
         Raises `InvalidTokenError` if there is none, and `KeysUnavailableError` if that cannot be known.
         """
-        asked_at = now = self._clock.boot()
+        asked, joined = self.fetches, False
         while True:
-            decision = decide(
-                self._policy, self._state, algorithm=alg, kid=kid, now=now, asked_at=asked_at, issued=issued
-            )
+            now = self._clock.boot()
+            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, asked=asked, issued=issued)
+            if isinstance(decision, Refuse | Unavailable) and not joined and _FLIGHT in self._flights:
+                joined = True  # what is under way may bring the key
+                await self._flights.join(_FLIGHT, self._fetch)
+                continue
             match decision:
                 case Use(key, refresh):
                     if refresh:
@@ -127,13 +132,27 @@ class JWKSCache:
                     return key
                 case Fetch(miss):
                     await self._flights.join(_FLIGHT, partial(self._fetch, miss))
-                    now = self._clock.boot()
                 case Refuse(reason):
                     raise InvalidTokenError(reason)
                 case Unavailable(seconds):
                     raise KeysUnavailableError(retry_after=seconds)
                 case _:
                     assert_never(decision)
+
+    async def fetch_again(self, asked: int, *, issued: bool = False) -> None:
+        """Fetch the keys once more, for a signature that its key did not make, unless the policy forbids it.
+
+        `asked` is what `fetches` was when that key was asked for; `issued` is as for `select`. A failing fetch is no
+        error: the signature is then as bad as it was.
+        """
+        for _ in range(2):  # the first may join a fetch that began before the token came
+            if _FLIGHT not in self._flights:
+                now = self._clock.boot()
+                if not may_be_replaced(self._state, now, asked=asked, issued=issued):
+                    break
+                if not issued:
+                    self._state = replaced(self._policy, self._state, now)
+            await self._flights.join(_FLIGHT, self._fetch)
 
     def contains(self, key: VerificationKey) -> bool:
         """Whether the key is still published, as far as is known."""
@@ -160,7 +179,7 @@ class JWKSCache:
             keys=len(state.keys.keys),
             skipped=state.keys.skipped,
             generation=state.generation,
-            fetches=self._fetches,
+            fetches=self.fetches,
             last_error=state.last_error,
             next_attempt=max(0.0, max(state.ahead_at, state.retry_at) - now),
         )
@@ -173,7 +192,7 @@ class JWKSCache:
 
     async def _fetch(self, miss: str | None = None) -> None:
         """One attempt. Whatever comes of it goes into the state; it raises nothing."""
-        self._fetches = sequence = self._fetches + 1
+        self.fetches = sequence = self.fetches + 1
         sent_at = self._clock.boot()
         if miss is not None:
             self._state = missed(self._policy, self._state, sent_at)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Protocol
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 from ..errors import InvalidTokenError, Reason
 from ..protocol.jwk import VerificationKey
@@ -34,6 +35,51 @@ class KeySource(Protocol):
     async def aclose(self) -> None:
         """Give back what the source holds open."""
         ...
+
+
+@runtime_checkable
+class ChangingKeys(KeySource, Protocol):
+    """A source of keys that change, so that a key may have been replaced under its id."""
+
+    @property
+    def fetches(self) -> int:
+        """How many times the keys have been asked for."""
+        ...
+
+    async def select(self, *, alg: str, kid: str | None, issued: bool = False) -> VerificationKey:
+        """As for any source; `issued`: the token is one that the issuer has just given us."""
+        ...
+
+    async def fetch_again(self, asked: int, *, issued: bool = False) -> None:
+        """Ask for the keys once more if they have not been since `fetches` was `asked` and the source's rules allow it."""
+        ...
+
+
+class SigningKeys:
+    """Finds the key that made a signature. `issued`: the tokens are those that the issuer has just given us."""
+
+    def __init__(self, keys: KeySource, *, issued: bool = False) -> None:
+        self._issued = issued
+        self._changing = keys if isinstance(keys, ChangingKeys) else None  # once: it is slow
+        self._select = partial(keys.select, issued=issued) if isinstance(keys, ChangingKeys) else keys.select
+
+    async def find(
+        self, algorithm: str, kid: str | None, signing_input: bytes, signature: bytes
+    ) -> VerificationKey | None:
+        """The key; None if the one that the header means did not make it, nor one that has replaced it.
+
+        Raises what the source's `select` raises.
+        """
+        changing = self._changing
+        asked = 0 if changing is None else changing.fetches
+        key = await self._select(alg=algorithm, kid=kid)
+        if key.verify(algorithm, signing_input, signature):
+            return key
+        if changing is None:
+            return None
+        await changing.fetch_again(asked, issued=self._issued)
+        other = await self._select(alg=algorithm, kid=kid)
+        return other if other != key and other.verify(algorithm, signing_input, signature) else None
 
 
 class StaticKeys:

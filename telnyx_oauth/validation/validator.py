@@ -13,28 +13,44 @@ import attrs
 from ..errors import InsufficientScopeError, InvalidTokenError, Reason
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
-from ..protocol.jwt import TokenPolicy, check_claims, check_expiry, read_token
+from ..protocol.jwt import (
+    TokenPolicy,
+    check_answer,
+    check_both,
+    check_claims,
+    check_expiry,
+    dated,
+    expiry,
+    read_token,
+    refuse_expired,
+)
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
-from .keys import KeySource, StaticKeys
+from .keys import KeySource, SigningKeys, StaticKeys
 
 if TYPE_CHECKING:
-    from .introspection import IntrospectionCache, IntrospectionResult
+    from .introspection import IntrospectionCache
+    from .verdicts import IntrospectionResult
 
-Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect"]
+Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
+_ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")
+_SIGNED: Final = (*_ALWAYS_SIGNED, "jwt_or_opaque_then_introspect")
 # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class TokenValidator:
     """Judges access tokens by a policy. Safe for any number of tasks, loops and threads.
 
-    `mode` says what counts: `jwt`, the signature by one of `keys` and the claims; `introspect`, what `introspection`
-    answers; `jwt_then_introspect`, both, so that a revoked token is refused within the introspection's `ttl` while
-    forged ones cost no question (an opaque token has nothing but its introspection). What was found good is remembered
-    for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's hash; a verdict dies with its token,
-    and with its key as soon as that is no longer published. Raises `ValueError` when the mode lacks what it needs.
+    `mode` says what counts. `jwt`: the signature by one of `keys`, and the claims. `introspect`: what `introspection`
+    answers, for tokens of any form. `jwt_then_introspect`: both; a revoked token is refused as soon as the
+    introspection's `ttl` and `stale` allow, forged and opaque ones cost no question, only the scopes that both name
+    count, and so does the earlier expiry. `jwt_or_opaque_then_introspect`: the same, but an opaque token is accepted on
+    its introspection alone.
+
+    What was found good is remembered for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's hash;
+    a verdict dies with its token, and with its key as soon as that is no longer published. Raises `ValueError` when the
+    mode lacks what it needs.
     """
 
     def __init__(
@@ -54,6 +70,7 @@ class TokenValidator:
             raise ValueError(f"mode {mode!r} needs introspection, an IntrospectionCache.")
         self.policy = policy
         self.keys = keys or StaticKeys({"keys": []})
+        self._signing = SigningKeys(self.keys)
         self._mode = mode
         self._introspection = introspection if mode != "jwt" else None
         self._longest = policy.max_token_bytes
@@ -126,11 +143,11 @@ class TokenValidator:
 
     async def _judge(self, token: str) -> AccessToken:
         access, key, result = None, None, None
-        if self._mode == "jwt" or (self._mode == "jwt_then_introspect" and looks_like_jwt(token)):
+        if self._mode in _ALWAYS_SIGNED or (self._mode in _SIGNED and looks_like_jwt(token)):
             access, key = await self._verify(token)
         if self._introspection is not None:
-            introspected, result = await self._introspect(token, self._introspection)
-            access = access or introspected
+            result = await self._ask(token, self._introspection, proven=access is not None)
+            access = self._read(result) if access is None else self._confirmed(access, result)
         assert access is not None
         self._remember(token, access, key, result)
         return access
@@ -138,9 +155,11 @@ class TokenValidator:
     async def _verify(self, token: str) -> tuple[AccessToken, VerificationKey]:
         policy = self.policy
         unverified = read_token(policy, token)
-        check_claims(policy, unverified.claims, self._now(), required=policy.required)
-        key = await self.keys.select(alg=unverified.algorithm, kid=unverified.key_id)
-        if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
+        check_claims(policy, unverified.claims, self._now())
+        key = await self._signing.find(
+            unverified.algorithm, unverified.key_id, unverified.signing_input, unverified.signature
+        )
+        if key is None:
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
         check_expiry(policy, unverified.claims, self._now())  # again, since the keys may have kept us waiting
         access = AccessToken.from_claims(
@@ -149,21 +168,48 @@ class TokenValidator:
             source="jwt",
             key_id=unverified.key_id,
             algorithm=unverified.algorithm,
+            expires_at=expiry(policy, unverified.claims),
         )
         return access, key
 
-    async def _introspect(
-        self, token: str, introspection: IntrospectionCache
-    ) -> tuple[AccessToken, IntrospectionResult]:
+    async def _ask(self, token: str, introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
         if len(token) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
         if not _B64TOKEN.fullmatch(token):
             raise InvalidTokenError(Reason.ENCODING_INVALID)
-        result = await introspection.introspect(token)
+        if not proven:
+            refuse_expired(self.policy, token, self._now())
+        result = await introspection.introspect(token, proven=proven, max_wait=introspection.max_wait)
+        if self._is_over(result):
+            result = await introspection.introspect(token, fresh=True)
         if not result.active:
             raise InvalidTokenError(Reason.INACTIVE)
-        check_claims(self.policy, result.claims, self._now(), required=_NOTHING)
-        return AccessToken.from_claims(result.claims, issuer=self.policy.issuer, source="introspection"), result
+        return result
+
+    def _is_over(self, result: IntrospectionResult) -> bool:
+        """Whether the policy, and no time in the answer, has ended the verdict, so that another must be asked for."""
+        claims = dated(self.policy, result.claims, result.answered_at)
+        if claims is result.claims or not result.active:
+            return False
+        ends = expiry(self.policy, claims)
+        return ends is None or not result.answered_at <= self._now() < ends
+
+    def _read(self, result: IntrospectionResult) -> AccessToken:
+        """The token that introspection alone speaks for."""
+        policy = self.policy
+        claims = dated(policy, result.claims, result.answered_at)
+        check_answer(policy, claims, self._now())
+        return AccessToken.from_claims(
+            result.claims, issuer=policy.issuer, source="introspection", expires_at=expiry(policy, claims)
+        )
+
+    def _confirmed(self, access: AccessToken, result: IntrospectionResult) -> AccessToken:
+        """The verified token as the live answer leaves it: with no scope and no time that the answer takes away."""
+        policy = self.policy
+        check_both(policy, access.claims, result.claims, self._now())
+        said = AccessToken.from_claims(result.claims, issuer=policy.issuer, source="introspection")
+        scopes = access.scopes & said.scopes if "scope" in result.claims else access.scopes
+        return attrs.evolve(access, scopes=scopes, expires_at=min(access.expires_at, said.expires_at))
 
     def _remember(
         self, token: str, access: AccessToken, key: VerificationKey | None, result: IntrospectionResult | None

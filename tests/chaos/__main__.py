@@ -29,10 +29,10 @@ async def main(names: list[str]) -> int:
             rows.append((name, *row))
             print("  ", *row, flush=True)
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
-    print(f"\n| {'scenario':8} | {'what':66} | {'figure':>10} | {'limit':>8} |\n|---|---|---|---|")
+    print(f"\n| {'scenario':8} | {'what':88} | {'figure':>10} | {'limit':>8} |\n|---|---|---|---|")
     for name, what, figure, limit in rows:
         mark = "" if figure <= limit else "  <-- over"
-        print(f"| {name:8} | {what:66} | {figure:10.4g} | {limit:8g} |{mark}")
+        print(f"| {name:8} | {what:88} | {figure:10.4g} | {limit:8g} |{mark}")
     return sum(figure > limit for _, _, figure, limit in rows)
 
 

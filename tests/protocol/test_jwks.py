@@ -73,6 +73,61 @@ def test_a_modulus_of_a_known_weak_generator_is_refused():
         imported({"kty": "RSA", "e": "AQAB", "n": b64(weak.to_bytes((weak.bit_length() + 7) // 8))})
 
 
+P = 2**255 - 19
+D = -121665 * pow(121666, -1, P) % P
+ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def point(y):
+    """A point of edwards25519 with this y, if there is one (RFC 8032 section 5.1.3)."""
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    root = pow(square, (P + 3) // 8, P)
+    return next(((x, y) for x in (root, root * pow(2, (P - 1) // 4, P) % P) if x * x % P == square), None)
+
+
+def added(one, other):
+    (x1, y1), (x2, y2) = one, other
+    k = D * x1 * x2 * y1 * y2 % P
+    return (x1 * y2 + x2 * y1) * pow(1 + k, -1, P) % P, (y1 * y2 + x1 * x2) * pow(1 - k, -1, P) % P
+
+
+def times(factor, summand):
+    total = (0, 1)
+    for bit in f"{factor:b}":
+        total = added(total, total)
+        total = added(total, summand) if bit == "1" else total
+    return total
+
+
+def low_order():
+    """Every text of 32 bytes that a decoder may take for one of the eight points that vanish eightfold."""
+    found = [times(ORDER, point(y)) for y in range(2, 40) if point(y)]
+    assert all(times(8, each) == (0, 1) for each in found)
+    whole = {times(factor, each) for each in found for factor in range(8)}
+    assert len(whole) == 8
+    ys = {y for _, y in whole} | {y + P for _, y in whole if y + P < 2**255}
+    return [(y + sign * 2**255).to_bytes(32, "little") for y in ys for sign in (0, 1)]
+
+
+def test_a_key_of_low_order_is_refused_however_it_is_written():
+    texts = low_order()
+    assert len(texts) == 14
+    for text in texts:
+        with pytest.raises(UnusableKeyError, match=r"low order|canonical"):
+            imported({"kty": "OKP", "crv": "Ed25519", "x": b64(text)})
+
+
+@pytest.mark.parametrize("y", range(P, 2**255))
+def test_an_edwards_key_has_one_form(y):
+    with pytest.raises(UnusableKeyError, match="canonical"):
+        imported({"kty": "OKP", "crv": "Ed25519", "x": b64(y.to_bytes(32, "little"))})
+
+
+def test_edwards448_is_not_taken_at_all():
+    with pytest.raises(UnusableKeyError, match="Ed25519"):
+        imported(public(key("ed448", "OKP", "Ed448")))
+
+
 def test_the_key_that_a_header_means_is_found():
     keys = read(public(rsa()), public(key("second")), public(ec()), public(ed(), kid=DROP))
     assert keys.select("RS256", "rsa") == imported(public(rsa()))
@@ -99,6 +154,11 @@ def test_two_keys_of_one_id_are_both_unusable_and_the_same_key_twice_is_one():
 )
 def test_what_is_no_jwks_is_none(document):
     assert read_jwks(document) is None
+
+
+def test_a_byte_order_mark_may_stand_before_the_set():
+    assert read_jwks(b"\xef\xbb\xbf" + json.dumps(jwks()).encode()) == read(*jwks()["keys"])
+    assert read_jwks(b"\xef\xbb\xbf" * 2 + json.dumps(jwks()).encode()) is None
 
 
 def test_a_set_may_have_so_many_keys_and_no_more():

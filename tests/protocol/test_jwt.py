@@ -10,6 +10,7 @@ from telnyx_oauth.protocol.jwt import (
     check_claims,
     check_expiry,
     check_header,
+    check_named,
     numeric_date,
     read_token,
 )
@@ -52,6 +53,9 @@ def test_the_three_claims_without_which_nothing_can_be_judged_are_always_require
         {"leeway": 301},
         {"leeway": float("nan")},
         {"typ": ()},
+        {"lifetime_without_exp": 0},
+        {"lifetime_without_exp": float("nan")},
+        {"lifetime_without_exp": float("inf")},
     ],
 )
 def test_a_policy_that_cannot_be_meant_is_an_error(changes):
@@ -97,12 +101,15 @@ def test_a_token_is_taken_apart():
         ({"iat": DROP}, {"max_age": 60}, Reason.TOO_OLD),
         ({"tenant": ""}, {"required": {"tenant"}}, Reason.CLAIM_MISSING),
         ({}, {"required": {"tenant"}}, Reason.CLAIM_MISSING),
+        ({"exp": DROP}, {"required": ()}, Reason.CLAIM_MISSING),
+        ({"exp": DROP, "iat": DROP}, {"required": (), "lifetime_without_exp": 600}, Reason.CLAIM_MISSING),
+        ({"exp": None}, {"required": (), "lifetime_without_exp": 600}, Reason.CLAIM_MISSING),
+        ({"exp": DROP, "iat": NOW - 630}, {"required": (), "lifetime_without_exp": 600}, Reason.EXPIRED),
     ],
 )
 def test_the_claims_are_held_to_the_policy(changes, limits, reason):
-    made = policy(**limits)
-    required = made.required if "required" in limits else frozenset()
-    assert refused(check_claims, made, claims(**changes), NOW, required=required) is reason
+    check = check_claims if "required" in limits else check_named
+    assert refused(check, policy(**limits), claims(**changes), NOW) is reason
 
 
 @pytest.mark.parametrize(
@@ -114,11 +121,15 @@ def test_the_claims_are_held_to_the_policy(changes, limits, reason):
         ({"nbf": NOW + 30, "iat": NOW + 30}, {}),
         ({"iss": DROP, "aud": DROP, "exp": DROP, "sub": DROP, "scope": DROP}, {}),
         ({"tenant": "t"}, {"required": {"tenant"}}),
+        ({"exp": DROP, "iat": NOW - 629}, {"required": {"exp"}, "lifetime_without_exp": 600}),
+        ({"token_type": "Bearer", "token_use": "access", "typ": "at+JWT"}, {}),
+        ({"tokenType": "access-token", "Typ": "JWT"}, {}),
+        ({"scope": "  a   b "}, {}),
     ],
 )
 def test_what_the_policy_allows_passes(changes, limits):
-    made = policy(**limits)
-    check_claims(made, claims(**changes), NOW, required=made.required if "required" in limits else frozenset())
+    check = check_claims if "required" in limits else check_named
+    check(policy(**limits), claims(**changes), NOW)
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.5, 2**53 - 1])
@@ -137,3 +148,30 @@ def test_a_token_that_was_good_says_that_it_expired():
         check_expiry(policy(leeway=0), claims(exp=NOW), NOW)
     assert check_expiry(policy(leeway=0), claims(exp=NOW + 0.5), NOW) == NOW + 0.5
     assert check_expiry(policy(), claims(exp=DROP), NOW) is None
+
+
+@pytest.mark.parametrize("name", ["token_type", "token_use", "typ", "tokenType", "Token-Use", "TYP"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "refresh_token",
+        "Refresh",
+        "RefreshToken",
+        "id",
+        "ID",
+        "id_token",
+        "Offline",
+        "logout+jwt",
+        "N_A",
+        "",
+        7,
+        ("Bearer",),
+    ],
+)
+def test_a_token_that_is_said_to_be_something_else_is_no_access_token(name, kind):
+    assert refused(check_named, policy(), claims(**{name: kind}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
+
+
+@pytest.mark.parametrize("kind", ["DPoP", "dpop", "PoP", "MAC"])
+def test_a_token_that_is_said_to_be_bound_to_a_key_is_no_bearer_token(kind):
+    assert refused(check_named, policy(), claims(token_type=kind), NOW) is Reason.SENDER_CONSTRAINED

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -20,8 +21,10 @@ from telnyx_oauth.protocol.keyfetch import (
     decide,
     failed,
     lifetime,
+    may_be_replaced,
     missed,
     read_answer,
+    replaced,
     succeeded,
 )
 from tests.forge import answer, ec, jwks, key, public, rsa
@@ -46,9 +49,9 @@ def broken(state, *, at, retry_after=None, jitter=0.5) -> FetchState:
     )
 
 
-def ask(state, now, kid="rsa", algorithm="RS256", asked_at=None, **more):
-    asked_at = now if asked_at is None else asked_at
-    return decide(POLICY, state, algorithm=algorithm, kid=kid, now=now, asked_at=asked_at, **more)
+def ask(state, now, kid="rsa", algorithm="RS256", since=0, **more):
+    """What a caller does who asked when all but the last `since` attempts had begun."""
+    return decide(POLICY, state, algorithm=algorithm, kid=kid, now=now, asked=state.sequence - since, **more)
 
 
 def used(decision) -> bool:
@@ -78,7 +81,7 @@ def test_keys_past_their_life_are_waited_for_and_after_a_failure_the_old_ones_se
     state = fetched()
     assert ask(state, 300) == Fetch()
     state = broken(state, at=305)
-    assert not used(ask(state, 305.5, asked_at=300)), "one attempt is all that a caller waits for"
+    assert not used(ask(state, 305.5, since=1)), "one attempt is all that a caller waits for"
     assert used(ask(state, 310)), "the next attempt is in the background"
     state = fetched(state, at=320)
     assert state.failures == 0
@@ -101,8 +104,13 @@ def test_an_unknown_key_id_costs_a_fetch_while_the_bucket_lasts():
     assert ask(state, 1.9, "new") == Refuse(Reason.KID_UNKNOWN), "it is remembered"
     assert ask(state, 2, "other") == Fetch("other"), "the bucket holds two"
     state = fetched(missed(POLICY, state, 2), at=2, miss="other")
-    assert ask(state, 3, "third") == Refuse(Reason.KID_UNKNOWN), "the bucket is empty"
+    assert ask(state, 3, "third") == Unavailable(8), "the bucket is empty: what was not looked for may be there"
+    assert ask(state, 10.5, "third") == Unavailable(1)
+    assert ask(state, 3, "new") == Refuse(Reason.KID_UNKNOWN), "it was looked for two seconds ago"
+    assert ask(state, 10.9, "new") == Refuse(Reason.KID_UNKNOWN)
     assert ask(state, 11, "third") == Fetch("third"), "it fills again"
+    spent = missed(POLICY, state, 11)
+    assert ask(spent, 12, "new") == Unavailable(9), "its last look is too old to refuse it"
     assert ask(fetched(state, at=290), 302, "new") == Fetch("new"), "nothing is remembered for ever"
 
 
@@ -113,23 +121,24 @@ def test_a_key_id_that_stays_unknown_is_looked_for_ever_less_often():
         if ask(state, now, "new") == Fetch("new"):
             looks.append(now - 1)
             state = fetched(missed(POLICY, state, now), at=now, miss="new", seconds=3600)
-    assert looks == [0, 1, 10, 20, 40, 80, 160, 320, 620, 920], "the bucket sets the third"
+    assert looks[:5] == [0, 1, 10, 20, 30], "the bucket sets the third"
+    assert {later - look for look, later in itertools.pairwise(looks[2:])} == {10}
 
 
 def test_a_key_id_that_nobody_asks_for_any_more_is_forgotten():
     state = fetched(missed(POLICY, fetched(), 1), at=1, miss="new")
-    assert fetched(state, at=301).unknown
-    assert not fetched(state, at=303).unknown
+    assert fetched(state, at=30).unknown
+    assert not fetched(state, at=32).unknown
 
 
 def test_an_unknown_key_id_of_an_issued_token_costs_a_fetch_of_its_own_whatever_has_been_missed():
     state = fetched()
     for kid in ("new", "other"):
         state = fetched(missed(POLICY, state, 1), at=1, miss=kid)
-    for kid in ("new", "third"):
-        assert ask(state, 1.5, kid) == Refuse(Reason.KID_UNKNOWN)
+    for kid, refused in (("new", Refuse(Reason.KID_UNKNOWN)), ("third", Unavailable(9.5))):
+        assert ask(state, 1.5, kid) == refused
         assert ask(state, 1.5, kid, issued=True) == Fetch(), "and takes nothing of what others may miss"
-        assert ask(fetched(state, at=1.6), 1.6, kid, asked_at=1.5, issued=True) == Refuse(Reason.KID_UNKNOWN)
+        assert ask(fetched(state, at=1.6), 1.6, kid, since=1, issued=True) == Refuse(Reason.KID_UNKNOWN)
     assert ask(broken(state, at=2), 2.5, "new", issued=True) == Unavailable(1.0), "a back-off counts all the same"
     assert ask(state, 1.5, "rsa", "ES256", issued=True) == Refuse(Reason.KID_UNKNOWN)
 
@@ -144,7 +153,7 @@ def test_an_unknown_key_id_is_forgotten_when_the_keys_change():
 def test_the_key_id_that_a_fetch_brought_is_not_remembered_as_unknown():
     state = fetched(missed(POLICY, fetched(), 1), at=1, miss="second", keys=key_set(public(key("second"))))
     assert not state.unknown
-    assert not used(ask(state, 1, "second", asked_at=1))
+    assert not used(ask(state, 1, "second", since=1))
 
 
 def test_so_many_unknown_key_ids_are_remembered_and_no_more():
@@ -165,8 +174,23 @@ def test_so_many_unknown_key_ids_are_remembered_and_no_more():
 
 
 def test_a_fetch_that_ended_since_the_caller_asked_is_as_good_as_its_own():
-    assert ask(fetched(at=5), 5.1, "new", asked_at=4) == Refuse(Reason.KID_UNKNOWN)
-    assert ask(broken(FetchState(), at=5), 5.1, asked_at=4) == Unavailable(1.0)
+    assert ask(fetched(at=5), 5.1, "new", since=1) == Refuse(Reason.KID_UNKNOWN)
+    assert ask(broken(FetchState(), at=5), 5.1, since=1) == Unavailable(1.0)
+
+
+def test_a_fetch_that_had_begun_before_the_caller_asked_may_have_been_answered_too_early():
+    assert ask(fetched(at=5), 5.1, "new") == Fetch("new")
+
+
+def test_a_signature_that_its_key_did_not_make_costs_a_fetch_now_and_then():
+    state = fetched()
+    assert may_be_replaced(state, 1, asked=1)
+    assert not may_be_replaced(state, 1, asked=0), "the keys have come since"
+    state = fetched(replaced(POLICY, state, 1), at=1)
+    assert not may_be_replaced(state, 30.9, asked=2)
+    assert may_be_replaced(state, 30.9, asked=2, issued=True)
+    assert may_be_replaced(state, 31, asked=2)
+    assert not may_be_replaced(broken(state, at=40), 40.5, asked=3, issued=True), "a back-off counts all the same"
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), [("rsa", "ES256"), (None, "ES256")])
@@ -286,7 +310,7 @@ class World:
     fetches: int = 0
     lands_at: float | None = None
     for_kid: str | None = None
-    waiting: list[tuple[float, str, bool]] = attrs.field(factory=list)
+    waiting: list[tuple[int, str, bool]] = attrs.field(factory=list)
     refused: int = 0
     unavailable: int = 0
     passed: int = 0
@@ -300,8 +324,11 @@ class World:
         newest = int(self.kid(now, 0)[1:])
         return SETS[newest]
 
-    def request(self, now: float, kid: str, good: bool, asked_at: float) -> None:
-        decision = ask(self.state, now, kid, "ES256", asked_at)
+    def request(self, now: float, kid: str, good: bool, asked: int) -> None:
+        decision = decide(POLICY, self.state, algorithm="ES256", kid=kid, now=now, asked=asked)
+        if isinstance(decision, Refuse | Unavailable) and self.lands_at is not None:
+            self.waiting.append((asked, kid, good))
+            return
         match decision:
             case Use(_, refresh):
                 self.passed += good
@@ -309,7 +336,7 @@ class World:
                     self.begin(now, None)
             case Fetch(miss):
                 self.begin(now, miss)
-                self.waiting.append((asked_at, kid, good))
+                self.waiting.append((asked, kid, good))
             case Refuse(_):
                 self.refused += good
             case Unavailable(_):
@@ -331,8 +358,8 @@ class World:
             given = Answer(self.published(now), None, 300)
             self.state = succeeded(POLICY, self.state, given, sent_at=now - self.latency, miss=self.for_kid, **numbers)
         waiting, self.waiting = self.waiting, []
-        for asked_at, kid, good in waiting:
-            self.request(now, kid, good, asked_at)
+        for asked, kid, good in waiting:
+            self.request(now, kid, good, asked)
 
     def run(self) -> None:
         for tick in range(36_000):
@@ -341,8 +368,8 @@ class World:
                 self.land(now)
             for number in range(self.flood):
                 which = number if self.repeats == 0 else self.chance.randrange(self.repeats)
-                self.request(now, f"nobody-{which}" if self.repeats else f"nobody-{tick}-{number}", False, now)
-            self.request(now, self.kid(now, 1), True, now)
+                self.request(now, f"nobody-{which}" if self.repeats else f"nobody-{tick}-{number}", False, self.fetches)
+            self.request(now, self.kid(now, 1), True, self.fetches)
 
 
 _NAMES = [public(key(f"k{number}", "EC")) for number in range(4)]

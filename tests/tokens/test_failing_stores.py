@@ -127,8 +127,8 @@ async def of_another_type(server):
 
 async def of_its_type(server):
     for name in await server.names():
-        if not name.startswith(b"kept:"):
-            await server.ask("RENAME", b"kept:" + name, name)
+        if name.startswith(b"kept:"):
+            await server.ask("RENAME", name, name.removeprefix(b"kept:"))
 
 
 async def locked_out(server):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from urllib.parse import parse_qs
 
+import attrs
 import pytest
 
 from telnyx_oauth.errors import (
@@ -16,12 +17,15 @@ from telnyx_oauth.protocol.grants import ClientAuthentication
 from telnyx_oauth.protocol.jwt import TokenPolicy
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.validation.introspection import IntrospectionCache
+from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import TokenValidator
 from tests.forge import AUDIENCE, ISSUER, NOW, MovedClock, Wire, answer, jwks, policy, token
 
 ENDPOINT = "https://issuer.example/introspect"
 ACTIVE = {"active": True, "client_id": "client-1", "scope": "calls.read", "exp": NOW + 600, "aud": AUDIENCE}
+WHOLE = {**ACTIVE, "iss": ISSUER, "sub": "user-1", "iat": NOW - 10, "jti": "token-1"}
+"""An answer that has all that the default policy requires."""
 
 
 def cache(send, clock=None, **changes) -> IntrospectionCache:
@@ -245,18 +249,68 @@ def test_the_endpoint_must_be_safe():
 
 
 async def test_an_introspected_token_is_judged_by_the_same_policy():
-    access = await judge(Wire(answer(ACTIVE | {"sub": "user-1", "nbf": None}))).validate(
-        "opaque", scopes=["calls.read"]
-    )
+    access = await judge(Wire(answer(WHOLE | {"nbf": None}))).validate("opaque", scopes=["calls.read"])
     assert (access.subject, access.client_id, access.issuer) == ("user-1", "client-1", ISSUER)
     assert (access.source, access.algorithm, access.expires_at) == ("introspection", None, NOW + 600)
     assert "nbf" not in access.claims
 
 
-async def test_what_the_server_leaves_out_is_not_held_against_the_token():
-    access = await judge(Wire(answer({"active": True}))).validate("opaque")
-    assert access.expires_at == float("inf")
-    assert (access.scopes, access.audience, access.issuer) == (frozenset(), (), ISSUER)
+@pytest.mark.parametrize("name", ["aud", "iss", "exp", "sub", "client_id", "iat", "jti"])
+@pytest.mark.parametrize("empty", [{}, {"aud": None, "exp": None, "iss": None}])
+async def test_a_claim_that_the_policy_requires_must_be_in_the_answer(name, empty):
+    without = {claim: value for claim, value in WHOLE.items() if claim != name} | (empty if name in empty else {})
+    for given in (without, {"active": True}):
+        with pytest.raises(InvalidTokenError) as caught:
+            await judge(Wire(answer(given))).validate("opaque")
+        assert caught.value.reason == "claim_missing"
+
+
+async def test_the_claims_that_a_policy_names_are_required_of_an_answer_as_of_a_jwt():
+    clock = MovedClock()
+    for without in ({"tenant": ""}, {}):
+        validator = TokenValidator(
+            policy(required={"tenant"}),
+            introspection=cache(Wire(answer(WHOLE | without)), clock),
+            mode="introspect",
+            clock=clock,
+        )
+        with pytest.raises(InvalidTokenError) as caught:
+            await validator.validate("opaque")
+        assert caught.value.reason == "claim_missing"
+
+
+def lasting(wire, clock, **changes) -> TokenValidator:
+    made = policy(required=(), lifetime_without_exp=100, leeway=0, **changes)
+    return TokenValidator(made, introspection=cache(wire, clock, ttl=3600), mode="introspect", clock=clock)
+
+
+async def test_a_policy_may_say_how_long_a_token_without_expiry_is_good_since_its_issue():
+    given = {"active": True, "aud": AUDIENCE, "iss": ISSUER, "iat": NOW - 40}
+    clock = MovedClock()
+    validator = lasting(Wire(answer(given)), clock)
+    assert (await validator.validate("opaque")).expires_at == NOW + 60
+    clock.now += 60
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate("opaque")
+    assert caught.value.reason == "expired"
+
+
+async def test_an_answer_that_names_no_time_is_asked_for_again_when_the_policy_ends_it():
+    wire, clock = Wire(answer({"active": True, "aud": AUDIENCE, "iss": ISSUER})), MovedClock()
+    validator = lasting(wire, clock)
+    assert (await validator.validate("opaque")).expires_at == NOW + 100
+    clock.now += 99
+    validator.revoke_cached()
+    assert (await validator.validate("opaque")).expires_at == NOW + 100
+    assert len(wire.requests) == 1
+    clock.now += 1
+    assert (await validator.validate("opaque")).expires_at == NOW + 200
+    assert len(wire.requests) == 2
+
+
+async def test_a_byte_order_mark_may_stand_before_the_answer():
+    given = answer(b"\xef\xbb\xbf" + answer(WHOLE).content)
+    assert (await judge(Wire(given)).validate("opaque")).subject == "user-1"
 
 
 @pytest.mark.parametrize(
@@ -271,16 +325,35 @@ async def test_what_the_server_leaves_out_is_not_held_against_the_token():
         ({"cnf": {"jkt": "x"}}, "sender_constrained"),
         ({"scope": ["admin"]}, "scope_invalid"),
         ({"sub": 7}, "claim_invalid"),
+        ({"token_type": "refresh_token"}, "not_an_access_token"),
+        ({"token_use": "id"}, "not_an_access_token"),
+        ({"typ": "Offline"}, "not_an_access_token"),
+        ({"token_type": "DPoP"}, "sender_constrained"),
+        ({"nonce": "n"}, "not_an_access_token"),
+        ({"sid": "s", "sub": None}, "not_an_access_token"),
     ],
 )
 async def test_what_the_server_says_can_be_reason_to_refuse(changes, reason):
     with pytest.raises(InvalidTokenError) as caught:
-        await judge(Wire(answer(ACTIVE | changes))).validate("opaque")
+        await judge(Wire(answer(WHOLE | changes))).validate("opaque")
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_type": "Bearer"},
+        {"token_type": "bearer", "nonce": "n"},
+        {"token_use": "access_token"},
+        {"scope": " calls.read  calls.write "},
+    ],
+)
+async def test_an_answer_for_a_bearer_access_token_passes(changes):
+    assert (await judge(Wire(answer(WHOLE | changes))).validate("opaque")).has("calls.read")
+
+
 async def test_a_verdict_rests_on_the_answer_that_it_was_made_of():
-    wire, clock = Wire(answer(ACTIVE)), MovedClock()
+    wire, clock = Wire(answer(WHOLE)), MovedClock()
     validator = judge(wire, clock)
     first = await validator.validate("opaque")
     assert await validator.validate("opaque") is first
@@ -296,7 +369,7 @@ async def test_a_verdict_rests_on_the_answer_that_it_was_made_of():
 @pytest.mark.parametrize(
     ("text", "reason"), [("x" * 8193, "too_long"), ("a b", "encoding_invalid"), ("", "encoding_invalid")]
 )
-@pytest.mark.parametrize("mode", ["introspect", "jwt_then_introspect"])
+@pytest.mark.parametrize("mode", ["introspect", "jwt_or_opaque_then_introspect"])
 async def test_what_cannot_be_a_token_is_not_asked_about(text, reason, mode):
     wire = Wire(answer(ACTIVE))
     with pytest.raises(InvalidTokenError) as caught:
@@ -320,8 +393,315 @@ async def test_with_both_a_jwt_must_pass_both():
     assert len(wire.requests) == 2, "a forged one costs no question"
 
 
-async def test_with_both_an_opaque_token_has_its_introspection():
-    assert (await judge(Wire(answer(ACTIVE)), mode="jwt_then_introspect").validate("opaque")).source == "introspection"
+@pytest.mark.parametrize(
+    ("changes", "scopes"),
+    [
+        ({"scope": "calls.read admin"}, {"calls.read"}),
+        ({"scope": ""}, set()),
+        ({"scope": None}, {"calls.read", "calls.write"}),
+    ],
+)
+async def test_with_both_only_the_scopes_that_both_name_count(changes, scopes):
+    validator, good = judge(Wire(answer(WHOLE | changes)), mode="jwt_then_introspect"), token()
+    assert (await validator.validate(good)).scopes == scopes
+    assert validator.cached(good).scopes == scopes
+
+
+@pytest.mark.parametrize(("exp", "until"), [(NOW + 100, NOW + 100), (NOW + 9999, NOW + 600), (None, NOW + 600)])
+async def test_with_both_the_earlier_expiry_counts(exp, until):
+    clock = MovedClock()
+    validator = judge(Wire(answer(WHOLE | {"exp": exp})), clock, mode="jwt_then_introspect", ttl=3600)
+    good = token()
+    assert (await validator.validate(good)).expires_at == until
+    clock.now = until + 30
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(good)
+    assert caught.value.reason == "expired"
+
+
+async def test_with_both_a_token_that_expires_while_its_answer_is_waited_for_is_refused():
+    clock = MovedClock()
+
+    async def send(_request):
+        clock.now += 60
+        return answer(WHOLE | {"exp": NOW + 9999})
+
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(send, clock, mode="jwt_then_introspect").validate(token(exp=NOW + 10))
+    assert caught.value.reason == "expired"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"client_id": "client-2"}, "introspection_contradicts"),
+        ({"sub": "user-2"}, "introspection_contradicts"),
+        ({"jti": "token-2"}, "introspection_contradicts"),
+        ({"iss": "https://other.example"}, "iss_mismatch"),
+        ({"aud": "https://other.example"}, "aud_mismatch"),
+        ({"token_type": "refresh_token"}, "not_an_access_token"),
+        ({"cnf": {"jkt": "x"}}, "sender_constrained"),
+        ({"nbf": NOW + 60}, "not_yet_valid"),
+        ({"sub": 7}, "claim_invalid"),
+    ],
+)
+async def test_with_both_an_answer_that_contradicts_the_token_refuses_it(changes, reason):
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(Wire(answer(WHOLE | changes)), mode="jwt_then_introspect").validate(token())
+    assert caught.value.reason == reason
+
+
+async def test_with_both_the_audiences_must_have_one_of_ours_in_common():
+    clock, other = MovedClock(), "https://other.example"
+    made = attrs.evolve(policy(), audience={AUDIENCE, other})
+    for aud, good in ((other, False), ([other, AUDIENCE], True)):
+        asked = cache(Wire(answer(WHOLE | {"aud": aud})), clock)
+        validator = TokenValidator(
+            made, StaticKeys(jwks()), introspection=asked, mode="jwt_then_introspect", clock=clock
+        )
+        if good:
+            assert await validator.validate(token())
+            continue
+        with pytest.raises(InvalidTokenError) as caught:
+            await validator.validate(token())
+        assert caught.value.reason == "aud_mismatch"
+
+
+async def test_with_both_what_the_answer_leaves_out_the_token_has_said():
+    clock = MovedClock()
+    validator = TokenValidator(
+        policy(max_lifetime=610, max_age=600),
+        StaticKeys(jwks()),
+        introspection=cache(Wire(answer({"active": True})), clock),
+        mode="jwt_then_introspect",
+        clock=clock,
+    )
+    assert (await validator.validate(token())).has("calls.read", "calls.write")
+
+
+@pytest.mark.parametrize("text", ["opaque", "a.b", "", "a b"])
+async def test_with_keys_at_hand_an_opaque_token_costs_no_question(text):
+    wire = Wire(answer(WHOLE))
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(wire, mode="jwt_then_introspect").validate(text)
+    assert caught.value.reason == "not_a_jwt"
+    assert not wire.requests
+
+
+async def test_a_mode_of_its_own_takes_opaque_tokens_on_their_introspection_and_jwts_on_both():
+    wire = Wire(answer(WHOLE))
+    validator = judge(wire, mode="jwt_or_opaque_then_introspect")
+    assert (await validator.validate("opaque")).source == "introspection"
+    assert (await validator.validate(token())).source == "jwt"
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(token(signature=bytes(256)))
+    assert caught.value.reason == "signature_invalid"
+    assert len(wire.requests) == 2
+
+
+async def test_a_jwt_that_has_expired_by_its_own_words_costs_no_question():
+    wire = Wire(answer(WHOLE))
+    validator = judge(wire)
+    with pytest.raises(InvalidTokenError) as caught:
+        await validator.validate(token(exp=NOW - 30))
+    assert caught.value.reason == "expired"
+    assert not wire.requests
+    for odd in (token(exp="soon"), token(payload=b"[]"), token(exp=NOW - 29), "a.b.c"):
+        assert (await validator.validate(odd)).source == "introspection", "the server says what it is"
+
+
+# --- at the server's limit
+
+
+class Limited:
+    """A server that answers `limit` questions in any minute, by the clock's time. What is `good` is active."""
+
+    def __init__(self, clock, limit=5) -> None:
+        self.clock, self.limit = clock, limit
+        self.asked, self.times, self.refusals = [], [], 0
+        self.inactive = set()
+
+    async def __call__(self, request):
+        (name,) = parse_qs(request.content.decode())["token"]
+        now = self.clock.now
+        recent = [at for at in self.times if at > now - 60]
+        if len(recent) >= self.limit:
+            self.refusals += 1
+            return answer({}, 429, Retry_After=str(recent[0] + 60 - now))
+        self.times.append(now)
+        self.asked.append(name)
+        good = name.startswith(("good", "ey")) and name not in self.inactive
+        return answer(WHOLE | {"exp": NOW + 9999} if good else {"active": False})
+
+
+def at_limit(mode="introspect", **changes):
+    """A validator whose server has just been asked five times for verdicts on good tokens."""
+    clock = MovedClock()
+    server = Limited(clock)
+    return judge(server, clock, mode=mode, **changes), server, clock
+
+
+async def reached(validator) -> None:
+    """Ask until the limit is reached."""
+    for number in range(5):
+        await validator.validate(f"good-{number}")
+    with pytest.raises(IntrospectionUnavailableError):
+        await validator._introspection.introspect("good-6")
+
+
+async def test_at_the_limit_a_verdict_serves_beyond_its_time_and_no_longer_than_is_stated():
+    validator, server, clock = at_limit(stale=100, max_wait=0)
+    await validator.validate("good-x")
+    clock.now += 30
+    server.limit = 1
+    server.times = [clock.now + 10_000]  # all others use the limit up
+    with pytest.raises(IntrospectionUnavailableError):
+        await validator.validate("other")
+    for _ in range(13):
+        assert await validator.validate("good-x")
+        assert validator._introspection.cached("good-x")
+        clock.now += 9.99
+    clock.now = NOW + 159.9
+    assert await validator.validate("good-x")
+    clock.now = NOW + 160
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await validator.validate("good-x")
+    assert caught.value.reason == "introspection_rate_limited"
+
+
+async def test_no_verdict_serves_beyond_its_time_in_an_outage_or_beyond_its_expiry():
+    clock = MovedClock()
+    known = cache(Wire(answer(ACTIVE), answer({}, 500)), clock)
+    await known.introspect("t")
+    clock.now += 60
+    with pytest.raises(IntrospectionUnavailableError):
+        await known.introspect("t")
+    known = cache(Wire(answer(ACTIVE | {"exp": clock.now + 70}), answer({}, 429, Retry_After="60")), clock)
+    await known.introspect("t")
+    clock.now += 65
+    assert (await known.introspect("t")).active
+    clock.now += 5
+    with pytest.raises(IntrospectionUnavailableError):
+        await known.introspect("t")
+
+
+@pytest.mark.parametrize("never", [{"ttl": 0}, {"stale": 0}])
+async def test_no_verdict_serves_beyond_its_time_where_none_shall(never):
+    clock = MovedClock()
+    known = cache(Wire(answer(ACTIVE), answer({}, 429)), clock, **never)
+    await known.introspect("t")
+    clock.now += 60
+    for _ in range(2):
+        with pytest.raises(IntrospectionUnavailableError):
+            await known.introspect("t")
+        assert known.cached("t") is None
+
+
+async def test_an_outage_with_an_end_is_no_limit():
+    clock = MovedClock()
+    known = cache(Wire(answer(ACTIVE), answer({}, 503, Retry_After="7"), answer(ACTIVE)), clock)
+    await known.introspect("t")
+    clock.now += 60
+    for wait in (7, 5):
+        with pytest.raises(IntrospectionUnavailableError) as caught:
+            await known.introspect("t", max_wait=60, proven=True)
+        assert (caught.value.reason, caught.value.retry_after) == ("introspection_unavailable", wait)
+        clock.now += 2
+
+
+async def test_a_revoked_token_is_refused_within_the_stated_bound_at_the_limit_too():
+    validator, server, clock = at_limit()
+    for number in range(5):
+        await validator.validate(f"good-{number}")
+    server.inactive.add("good-0")
+    refused_at = None
+    while refused_at is None and clock.now < NOW + 1000:
+        for number in range(5):
+            try:
+                await validator.validate(f"good-{number}")
+            except InvalidTokenError:
+                refused_at = clock.now - NOW
+        with pytest.raises((InvalidTokenError, IntrospectionUnavailableError)):
+            await validator.validate(f"garbage-{clock.now}")
+        clock.now += 1
+    assert refused_at <= 360
+
+
+async def test_a_token_whose_signature_is_good_waits_for_its_turn():
+    validator, server, clock = at_limit("jwt_or_opaque_then_introspect")
+    await reached(validator)
+    assert await validator.validate(token(exp=NOW + 9999))
+    assert clock.now == NOW + 60
+    assert server.refusals == 1
+
+
+async def test_a_clock_that_stands_still_holds_no_caller_for_ever():
+    class Still(MovedClock):
+        async def sleep(self, seconds):
+            await asyncio.sleep(0)
+
+    clock = Still()
+    validator = judge(Limited(clock), clock, mode="jwt_or_opaque_then_introspect")
+    await reached(validator)
+    with pytest.raises(IntrospectionUnavailableError):
+        await validator.validate(token())
+
+
+async def test_no_caller_waits_where_none_shall():
+    validator, _, clock = at_limit("jwt_or_opaque_then_introspect", max_wait=0)
+    await reached(validator)
+    with pytest.raises(IntrospectionUnavailableError) as caught:
+        await validator.validate(token())
+    assert (caught.value.retry_after, clock.now) == (60, NOW)
+
+
+async def test_no_caller_waits_at_a_server_that_answers_nothing():
+    clock = MovedClock()
+    for given in (answer({}, 429), answer({}, 503, Retry_After="5"), answer({}, 401), APITimeoutError()):
+        with pytest.raises(IntrospectionUnavailableError):
+            await judge(Wire(given), clock, mode="jwt_then_introspect").validate(token())
+    assert clock.now == NOW
+
+
+async def test_garbage_does_not_wait_and_takes_no_turn_from_who_comes_again():
+    validator, server, clock = at_limit(stale=0)
+    for number in range(5):
+        with pytest.raises(InvalidTokenError):
+            await validator.validate(f"garbage-{number}")
+    for name in ("good-first", *(f"garbage-{number}" for number in range(100, 200))):
+        with pytest.raises(IntrospectionUnavailableError):
+            await validator.validate(name)
+    assert clock.now == NOW
+    assert (await validator.validate("good-first")).source == "introspection"
+    assert clock.now == NOW + 60
+    for number in range(300, 400):
+        with pytest.raises((InvalidTokenError, IntrospectionUnavailableError)):
+            await validator.validate(f"garbage-{number}")
+    assert server.asked.count("good-first") == 1
+    assert len(server.asked) == 5 + 1 + 1, "the rest of the limit is for those that come again"
+
+
+async def test_as_many_wait_as_the_server_answers_at_once():
+    slept, gate = [], asyncio.Event()
+
+    class Gated(MovedClock):
+        async def sleep(self, seconds):
+            slept.append(seconds)
+            await gate.wait()
+
+    clock = Gated()
+    validator = judge(Limited(clock), clock, mode="jwt_or_opaque_then_introspect")
+    await reached(validator)
+    good = [token(jti=str(number), exp=NOW + 9999) for number in range(7)]
+    callers = [asyncio.create_task(validator.validate(each)) for each in good]
+    async with asyncio.timeout(5):
+        while sum(caller.done() for caller in callers) < 2:
+            await asyncio.sleep(0)
+    assert slept == [60.0] * 5
+    clock.now += 60
+    gate.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert sum(isinstance(outcome, IntrospectionUnavailableError) for outcome in outcomes) == 2
 
 
 def test_a_mode_without_what_it_needs_is_an_error():
@@ -350,4 +730,35 @@ async def test_the_sandbox_is_asked_and_closing_ends_the_connections():
         introspection.forget(opaque)
         with pytest.raises(InvalidTokenError):
             await validator.validate(opaque)
+        await validator.aclose()
+
+
+async def test_at_the_sandboxs_limit_the_known_pass_and_the_unknown_are_told_when_to_come_again():
+    """Over real connections, with all that the live service sends: no `Retry-After`, and the window in a header."""
+    async with Sandbox(introspection_limit=5) as telnyx:
+        keys = JWKSCache(f"{telnyx.base_url}/oauth/jwks", allow_insecure_loopback=True)
+        introspection = IntrospectionCache(
+            f"{telnyx.base_url}/oauth/introspect",
+            ClientAuthentication(telnyx.client_id, telnyx.client_secret),
+            allow_insecure_loopback=True,
+            ttl=0.001,
+            max_wait=0,
+        )
+        made = TokenPolicy.telnyx(issuer=telnyx.root_url, audience=telnyx.root_url)
+        validator = TokenValidator(made, keys, introspection=introspection, mode="jwt_then_introspect")
+        tokens = [telnyx.issue_token() for _ in range(6)]
+        for each in tokens[:5]:
+            await validator.validate(each)
+        for _ in range(20):
+            for forged in (telnyx.issue_token(opaque=True), telnyx.issue_token(forged=True)):
+                with pytest.raises(InvalidTokenError):
+                    await validator.validate(forged)
+        for _ in range(2):
+            with pytest.raises(IntrospectionUnavailableError) as caught:
+                await validator.validate(tokens[5])
+            for each in tokens[:5]:
+                assert await validator.validate(each)
+        assert caught.value.reason == "introspection_rate_limited"
+        assert 50 < caught.value.retry_after <= 60
+        assert len([request for request in telnyx.requests if request.path.endswith("/introspect")]) == 6
         await validator.aclose()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from telnyx_oauth.errors import APIConnectionError, InvalidTokenError, TokenVerificationError
+from telnyx_oauth.errors import APIConnectionError, InvalidTokenError, KeysUnavailableError, TokenVerificationError
 from telnyx_oauth.validation.issued import IssuedTokenVerifier
 from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.keys import StaticKeys
@@ -130,7 +130,7 @@ async def test_the_key_of_an_issued_token_is_looked_for_whatever_strangers_have_
     await check.prepare()
     for kid in ("second", "nobody", "no-one"):
         clock.now += 0.1
-        with pytest.raises(InvalidTokenError):
+        with pytest.raises(KeysUnavailableError if kid == "no-one" else InvalidTokenError):
             await keys.select(alg="RS256", kid=kid)
     assert len(wire.requests) == 3, "the strangers have had their share"
     clock.now += 0.1
@@ -139,3 +139,27 @@ async def test_the_key_of_an_issued_token_is_looked_for_whatever_strangers_have_
     clock.now += 0.1
     assert await check(issued) is None
     assert len(wire.requests) == 5
+
+
+REPLACED = jwks(public(key("second"), kid="rsa"))
+
+
+async def test_a_key_replaced_under_its_id_is_fetched_before_an_issued_token_is_called_forged():
+    wire = Wire(answer(jwks()), answer(REPLACED))
+    check = verifier(JWKSCache("https://issuer.example/jwks", send=wire, clock=MovedClock()))
+    await check.prepare()
+    assert await check(token(key("second"), header={"kid": "rsa"})) is None
+    assert len(wire.requests) == 2
+    with pytest.raises(TokenVerificationError, match="signature"):
+        await check(token(header={"kid": "rsa"}))
+    assert len(wire.requests) == 3, "once for each, whatever strangers have cost"
+
+
+async def test_an_issued_token_stays_forged_when_no_newer_keys_can_be_had():
+    wire = Wire(answer(jwks()), answer(b"", 500))
+    check = verifier(JWKSCache("https://issuer.example/jwks", send=wire, clock=MovedClock()))
+    await check.prepare()
+    for _ in range(2):
+        with pytest.raises(TokenVerificationError, match="signature"):
+            await check(token(key("evil"), header={"kid": "rsa"}))
+    assert len(wire.requests) == 2, "a back-off counts all the same"

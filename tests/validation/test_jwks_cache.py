@@ -92,7 +92,7 @@ async def test_ten_thousand_unknown_key_ids_in_a_second_cost_two_fetches():
     await keys.warm()
     for number in range(10_000):
         clock.now += 0.0001
-        with pytest.raises(InvalidTokenError, match="The access token is invalid"):
+        with pytest.raises(InvalidTokenError if number < 2 else KeysUnavailableError):
             await select(keys, f"nobody-{number}")
     assert len(wire.requests) - 1 <= 2
     clock.now += 1
@@ -100,7 +100,7 @@ async def test_ten_thousand_unknown_key_ids_in_a_second_cost_two_fetches():
     assert len(wire.requests) - 1 <= 2
 
 
-async def test_the_same_unknown_key_id_costs_few_fetches_in_five_minutes():
+async def test_the_same_unknown_key_id_costs_a_fetch_per_ten_seconds_and_is_refused_all_the_time():
     """Attack 53."""
     wire, clock = Wire(answer(jwks(), Cache_Control="max-age=3600")), MovedClock()
     keys = cache(wire, clock)
@@ -109,7 +109,7 @@ async def test_the_same_unknown_key_id_costs_few_fetches_in_five_minutes():
         clock.now += 0.1
         with pytest.raises(InvalidTokenError):
             await select(keys, "nobody")
-    assert len(wire.requests) - 1 <= 7
+    assert len(wire.requests) - 1 <= 32
 
 
 async def test_a_key_that_is_published_after_its_first_token_is_soon_found():
@@ -122,6 +122,116 @@ async def test_a_key_that_is_published_after_its_first_token_is_soon_found():
     wire.answers = [answer(jwks(public(rsa()), public(key("second"))))]
     clock.now += 1
     assert (await select(keys, "second")).kid == "second"
+
+
+NEW = jwks(public(rsa()), public(key("second")))
+
+
+async def test_callers_join_a_fetch_under_way_before_they_are_refused():
+    """A rotation while strangers have taken all but one of the fetches for unknown keys."""
+    gate, clock = Gate(answer(jwks())), MovedClock()
+    keys = cache(gate, clock)
+    gate.gate.set()
+    await keys.warm()
+    clock.now += 1
+    with pytest.raises(InvalidTokenError):
+        await select(keys, "nobody")
+    gate.wire.answers = [answer(NEW)]
+    gate.gate.clear()
+    clock.now += 1
+    callers = []
+    for _ in range(10):
+        callers.append(asyncio.create_task(select(keys, "second")))
+        await asyncio.sleep(0)
+    gate.gate.set()
+    assert [(await caller).kid for caller in callers] == ["second"] * 10
+    assert len(gate.wire.requests) == 3
+
+
+async def test_a_fetch_that_was_answered_before_the_key_was_published_is_not_the_last_word():
+    """The caller joins a fetch that began too early, and then has one of its own."""
+    gate = Gate(answer(jwks()))
+    keys = cache(gate)
+    early = asyncio.create_task(keys.warm())
+    await gate.asked.wait()
+    late = asyncio.create_task(select(keys, "second"))
+    await asyncio.sleep(0)
+    gate.wire.answers = [answer(jwks()), answer(NEW)]
+    gate.gate.set()
+    await early
+    assert (await late).kid == "second"
+
+
+async def test_a_rotation_beyond_the_budget_is_told_as_such_and_over_when_it_says():
+    wire, clock = Wire(answer(jwks())), MovedClock()
+    keys = cache(wire, clock)
+    await keys.warm()
+    for kid in ("nobody", "no-one"):
+        with pytest.raises(InvalidTokenError):
+            await select(keys, kid)
+    wire.answers = [answer(NEW)]
+    with pytest.raises(KeysUnavailableError) as caught:
+        await select(keys, "second")
+    assert (caught.value.status, caught.value.retry_after) == (503, 10)
+    assert len(wire.requests) == 3
+    clock.now += caught.value.retry_after
+    assert (await select(keys, "second")).kid == "second"
+
+
+REPLACED = jwks(public(key("second"), kid="rsa"))
+
+
+async def test_a_key_replaced_under_its_id_is_found_by_a_presented_token():
+    wire, clock = Wire(answer(jwks()), answer(REPLACED)), MovedClock()
+    judge = TokenValidator(policy(), cache(wire, clock), clock=clock)
+    old, new = token(), token(key("second"), header={"kid": "rsa"})
+    await judge.validate(old)
+    assert (await judge.validate(new)).key_id == "rsa"
+    assert judge.cached(old) is None
+    with pytest.raises(InvalidTokenError):
+        await judge.validate(old)
+    assert len(wire.requests) == 2
+
+
+async def test_bad_signatures_cost_a_fetch_in_half_a_minute_and_callers_join_it():
+    gate, clock = Gate(answer(jwks())), MovedClock()
+    judge = TokenValidator(policy(), cache(gate, clock), clock=clock)
+    gate.gate.set()
+    await judge.warm()
+    forged = [token(key("evil"), header={"kid": "rsa"}, jti=str(number)) for number in range(20)]
+    for each in forged:
+        clock.now += 1
+        with pytest.raises(InvalidTokenError) as caught:
+            await judge.validate(each)
+        assert caught.value.reason == "signature_invalid"
+    assert len(gate.wire.requests) == 2
+    clock.now += 30
+    gate.wire.answers = [answer(REPLACED)]
+    gate.gate.clear()
+    new = [token(key("second"), header={"kid": "rsa"}, jti=str(number)) for number in range(5)]
+    callers = [asyncio.create_task(judge.validate(each)) for each in new]
+    await asyncio.sleep(0)
+    gate.gate.set()
+    assert len(await asyncio.gather(*callers)) == 5
+    assert len(gate.wire.requests) == 3
+
+
+async def test_a_replaced_key_is_asked_for_after_a_fetch_that_had_begun_before_its_token_came():
+    gate, clock = Gate(answer(jwks())), MovedClock()
+    keys = cache(gate, clock)
+    judge = TokenValidator(policy(), keys, clock=clock)
+    gate.gate.set()
+    await judge.warm()
+    gate.gate.clear()
+    early = asyncio.create_task(keys.refresh(force=True))
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(judge.validate(token(key("second"), header={"kid": "rsa"})))
+    await asyncio.sleep(0)
+    gate.wire.answers = [answer(jwks()), answer(REPLACED)]
+    gate.gate.set()
+    await early
+    assert (await caller).key_id == "rsa"
+    assert len(gate.wire.requests) == 3
 
 
 async def test_while_the_endpoint_is_down_a_flood_costs_little_and_known_keys_serve():
@@ -419,3 +529,25 @@ async def test_one_cache_serves_many_threads_with_one_fetch(issuer, keys):
         await asyncio.to_thread(thread.join)
     assert found == ["rsa"] * 4
     assert issuer["hits"] == 1
+
+
+async def test_ten_tokens_that_come_with_a_rotation_share_one_fetch_over_the_wire(issuer, keys):
+    judge = TokenValidator(policy(), keys)
+    await keys.warm()
+    with pytest.raises(InvalidTokenError):
+        await select(keys, "nobody")
+    new = [token(key("second"), exp=2**40, iat=1, jti=str(number)) for number in range(10)]
+    arrived = asyncio.Event()
+
+    async def rotated(_request):
+        await arrived.wait()
+        return web.json_response(NEW)
+
+    issuer["handler"] = rotated
+    callers = [asyncio.create_task(judge.validate(each)) for each in new]
+    async with asyncio.timeout(5):
+        while issuer["hits"] < 3:
+            await asyncio.sleep(0)
+    arrived.set()
+    assert [access.key_id for access in await asyncio.gather(*callers)] == ["second"] * 10
+    assert issuer["hits"] == 3
