@@ -8,7 +8,7 @@ import asyncio
 import sys
 import time
 
-from . import answers, ends, guests, kills, many, stores
+from . import answers, attackers, ends, kills, many, stores
 
 SCENARIOS = {
     "stores": stores.run,
@@ -16,7 +16,7 @@ SCENARIOS = {
     "kills": kills.run,
     "ends": ends.run,
     "many": many.run,
-    "guests": guests.run,
+    "attackers": attackers.run,
 }
 
 

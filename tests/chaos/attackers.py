@@ -1,4 +1,4 @@
-"""Strangers at the door, in virtual time: key ids foretold by an attacker, and floods of garbage where introspection is limited."""
+"""Attackers, in virtual time: key ids foretold before a rotation, and floods of garbage where introspection is limited."""
 
 from __future__ import annotations
 
