@@ -55,11 +55,11 @@ def kept(configuration: Path) -> list[str]:
     return [path.name for path in configuration.glob("tokens/*.json")]
 
 
-def age(configuration: Path) -> None:
+def age(configuration: Path, seconds: float = 3600) -> None:
     """Let an hour go by for what is stored."""
     for path in configuration.glob("tokens/*.json"):
         record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {name: record[name] - 3600 for name in ("issued_at", "expires_at")}))
+        path.write_text(json.dumps(record | {name: record[name] - seconds for name in ("issued_at", "expires_at")}))
 
 
 def test_whoever_signs_in_acts_from_then_on(run, person, sandbox):
@@ -263,6 +263,33 @@ def test_processes_that_start_at_once_share_one_grant_for_as_long_as_it_lasts(
     assert len({each.stdout for each in shown}) == 1
     (refreshed,) = sandbox.requests.find("/oauth/token")[1:]
     assert (refreshed.form["grant_type"], refreshed.status) == ("refresh_token", 200)
+
+
+def test_a_command_that_ends_amid_a_refresh_loses_no_grant(shell, run, person, sandbox, configuration):
+    """Of its two requests the second finds the token in its advisory window, and the refresh outlasts the command's work."""
+    assert run("login", "--scope", "admin").exit_code == 0
+    with sandbox.client() as client:
+        for number in range(110):  # more than one page
+            client.oauth_clients.create(
+                client_type="public",
+                allowed_grant_types=["client_credentials"],
+                allowed_scopes=["admin"],
+                name=f"c{number}",
+            )
+    age(configuration, 1500)  # of 1,800
+    sandbox.faults.add("/oauth/token", kind="latency", seconds=1.0, times=None)
+    sandbox.faults.add("/oauth/clients", kind="latency", seconds=0.3, times=None)
+
+    def refreshes():
+        return [
+            seen.status for seen in sandbox.requests.find("/oauth/token") if seen.form["grant_type"] == "refresh_token"
+        ]
+
+    listed = shell("clients", "list", "--json")
+    assert (listed.returncode, listed.stderr, refreshes()) == (0, "", [200])
+    age(configuration)
+    again = shell("token")
+    assert (again.returncode, again.stderr, refreshes()) == (0, "", [200, 200])
 
 
 def test_a_second_sign_in_while_one_waits_is_told_so_and_disturbs_nothing(shell, run, person, sandbox):
