@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
 
 from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
-from .options import BASE_URL, ISSUER, Options, VerifyIssued, defaults, identity
-from .protocol.calls import HeaderValues, Omit, QueryValues, as_timeout, omit
+from .options import BASE_URL, ISSUER, Options, VerifyIssued, Who, defaults, identity
+from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
+from .protocol.secret import Secret
 from .protocol.urls import check_base_url, is_loopback, origin
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
     from .validation.validator import TokenValidator
+
+_T = TypeVar("_T")
 
 
 class AsyncTelnyx(AsyncUndocumented):
@@ -83,17 +86,21 @@ class AsyncTelnyx(AsyncUndocumented):
         audience: str | Iterable[str] = (),
         issuer: str | None = None,
     ) -> None:
-        given = (api_key, client_id, client_secret)
-        key, own_id, secret = identity(*given) if tokens is None else given
+        who = Secret((api_key, client_id, client_secret))
+        added = Secret((default_headers, default_query))
+        way = Secret(proxy)
+        del api_key, client_secret, default_headers, default_query, proxy
+        if tokens is None:
+            who = identity(who)
         options = Options(
-            api_key=key,
-            client_id=own_id,
-            client_secret=secret,
+            api_key=who.reveal()[0],
+            client_id=who.reveal()[1],
+            client_secret=who.reveal()[2],
             base_url=check_base_url(os.environ.get("TELNYX_BASE_URL") or BASE_URL if base_url is None else base_url),
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
-            max_retries=max_retries,
-            default_headers=dict(default_headers or {}),
-            default_query=dict(default_query or {}),
+            max_retries=as_retries(max_retries),
+            default_headers=dict(added.reveal()[0] or {}),
+            default_query=dict(added.reveal()[1] or {}),
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else tuple(scopes),
             resource=resource,
             token_store=token_store,
@@ -102,9 +109,8 @@ class AsyncTelnyx(AsyncUndocumented):
             audience=(audience,) if isinstance(audience, str) else tuple(audience),
             issuer=issuer,
         )
-        self._wire(
-            options, Connections(http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context), None, tokens
-        )
+        connections = Connections(http_session, proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context)
+        self._wire(options, connections, None, tokens)
 
     def _wire(
         self, options: Options, connections: Connections, original: AsyncTelnyx | None, tokens: TokenManager | None
@@ -118,9 +124,7 @@ class AsyncTelnyx(AsyncUndocumented):
         if self._tokens is None and options.client_id and options.client_secret:
             from .managers import of_credentials  # here, as below, because many a client never needs it
 
-            self._tokens = of_credentials(
-                options, options.client_id, options.client_secret, connections.tokens, self._issued_verifier()
-            )
+            self._tokens = of_credentials(options, connections.tokens, self._issued_verifier())
         neighbours = original is not None and original.base_url == options.base_url
         shared = original._engine.shared if original is not None and neighbours else Shared()
         engine = Engine(
@@ -242,7 +246,7 @@ class AsyncTelnyx(AsyncUndocumented):
 
         if self._engine.closed:
             raise ClientClosedError
-        return of_key(self._options, self._options.api_key or "")
+        return of_key(self._options)
 
     def copy(
         self,
@@ -264,28 +268,22 @@ class AsyncTelnyx(AsyncUndocumented):
         `default_headers` and `default_query` are laid over the present ones, `set_default_...` replace them. An `api_key` given
         alone takes the place of client credentials. Closing the copy leaves this client open; closing this one ends its copies.
         """
-        if default_headers is not None and set_default_headers is not None:
-            raise ValueError("`default_headers` and `set_default_headers` exclude each other")
-        if default_query is not None and set_default_query is not None:
-            raise ValueError("`default_query` and `set_default_query` exclude each other")
         old = self._options
-        who = (old.api_key, old.client_id, old.client_secret)
-        if api_key is not None and client_id is None and client_secret is None:
-            who = (api_key, None, None)
-        elif api_key is not None or client_id is not None or client_secret is not None:
-            who = (api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret)
-        headers = {**old.default_headers, **(default_headers or {})}
-        query = {**old.default_query, **(default_query or {})}
+        who = Secret((api_key, client_id, client_secret))
+        headers = Secret((old.default_headers, default_headers, set_default_headers))
+        query = Secret((old.default_query, default_query, set_default_query))
+        del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query
+        who = _who_a_copy_is(old, *who.reveal())
         options = attrs.evolve(
             old,
-            api_key=who[0],
-            client_id=who[1],
-            client_secret=who[2],
+            api_key=who.reveal()[0],
+            client_id=who.reveal()[1],
+            client_secret=who.reveal()[2],
             base_url=old.base_url if base_url is None else check_base_url(base_url),
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
-            max_retries=old.max_retries if isinstance(max_retries, Omit) else max_retries,
-            default_headers=headers if set_default_headers is None else dict(set_default_headers),
-            default_query=query if set_default_query is None else dict(set_default_query),
+            max_retries=old.max_retries if isinstance(max_retries, Omit) else as_retries(max_retries),
+            default_headers=_changed("headers", headers),
+            default_query=_changed("query", query),
         )
         connections = self._connections if http_session is None else Connections(http_session)
         twin = type(self).__new__(type(self))
@@ -347,3 +345,21 @@ class AsyncTelnyx(AsyncUndocumented):
             warnings.warn(
                 f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self
             )
+
+
+def _who_a_copy_is(old: Options, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
+    """The identity of a copy: an API key given alone takes the place of all, else what is given fills in."""
+    if api_key is not None and client_id is None and client_secret is None:
+        return Secret((api_key, None, None))
+    return Secret((api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret))
+
+
+def _changed(
+    name: str, values: Secret[tuple[Mapping[str, _T], Mapping[str, _T] | None, Mapping[str, _T] | None]]
+) -> dict[str, _T]:
+    """The old values with the new ones laid over them, or what replaces them. Raises `ValueError` for both at once."""
+    if values.reveal()[1] is not None and values.reveal()[2] is not None:
+        raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
+    if values.reveal()[2] is not None:
+        return dict(values.reveal()[2] or {})
+    return {**values.reveal()[0], **(values.reveal()[1] or {})}

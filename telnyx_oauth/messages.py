@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json as _json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -117,8 +117,12 @@ class Response:
 
     def json(self) -> object:
         """The body as JSON. Raises `ValueError` when it is not."""
-        value: object = _json.loads(self.content)
-        return value
+        try:
+            return cast("object", _json.loads(self.content))
+        except ValueError as exc:
+            problem = str(exc)
+        # Apart from Python's own error, which holds the whole body.
+        raise ValueError(f"The body is not JSON: {problem}")
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")

@@ -12,7 +12,8 @@ import attrs
 from ._version import __version__
 from .messages import Timeout
 from .protocol.bearer import bearer
-from .protocol.calls import Defaults, HeaderValues, QueryValues, as_retries, merged
+from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
+from .protocol.secret import Secret
 from .protocol.urls import QueryValue
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _HEADERS: Final = {
 VerifyIssued: TypeAlias = Literal["auto"] | bool
 
 
+# Nothing is checked here: an error would pass a frame that holds all of it.
 @attrs.frozen
 class Options:
     """What a client is made of. A copy is a client made of the same, but for what is given."""
@@ -37,7 +39,7 @@ class Options:
     client_secret: str | None = attrs.field(repr=False)
     base_url: str
     timeout: Timeout
-    max_retries: int = attrs.field(converter=as_retries)
+    max_retries: int
     default_headers: HeaderValues = attrs.field(repr=False)
     default_query: QueryValues = attrs.field(repr=False)
     scopes: tuple[str, ...]
@@ -54,13 +56,25 @@ class Options:
         return (self.api_key, self.client_id, self.client_secret, self.base_url)
 
 
-def identity(
-    api_key: str | None, client_id: str | None, client_secret: str | None
-) -> tuple[str | None, str | None, str | None]:
+Who: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
+"""An API key, a client's id and its secret."""
+
+
+def identity(given: Who) -> Who:
     """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for.
 
     An empty string is a credential that its caller does not have, and no reason to take another in its place.
+    Raises `ValueError` for a key that no header can carry.
     """
+    who = Secret(_filled(*given.reveal()))
+    if who.reveal()[0] is not None and not _is_key(who.reveal()[0] or ""):
+        raise ValueError("`api_key` must be one or more visible ASCII characters")
+    return who
+
+
+def _filled(
+    api_key: str | None, client_id: str | None, client_secret: str | None
+) -> tuple[str | None, str | None, str | None]:
     if api_key is None or client_id is not None or client_secret is not None:
         named = os.environ.get("TELNYX_CLIENT_ID")
         # A secret belongs to one client: the environment's is not sent for another.
@@ -68,20 +82,19 @@ def identity(
             client_secret = os.environ.get("TELNYX_CLIENT_SECRET")
         client_id = named if client_id is None else client_id
     api_key = (os.environ.get("TELNYX_API_KEY") if api_key is None else api_key) or None
-    if api_key is not None:
-        try:
-            bearer(api_key)
-        except ValueError:
-            problem = True
-        else:
-            problem = False
-        if problem:
-            raise ValueError("`api_key` must be one or more visible ASCII characters")
     return api_key, client_id or None, client_secret or None
+
+
+def _is_key(api_key: str) -> bool:
+    try:
+        bearer(Secret(api_key))
+    except ValueError:
+        return False
+    return True
 
 
 def defaults(options: Options) -> Defaults:
     """What the client adds to every call. Raises `ValueError` for headers that could not be sent."""
-    headers = merged(_HEADERS, options.default_headers)
-    query: dict[str, QueryValue] = dict(options.default_query)
-    return Defaults(options.base_url, options.timeout, headers, query, options.max_retries)
+    headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
+    query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
+    return Defaults(options.base_url, options.timeout, headers.reveal(), query.reveal(), options.max_retries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar, cast
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -34,7 +34,7 @@ class Secret(Generic[T_co]):
         raise TypeError("A secret is not text: call `reveal()` where it leaves the program.")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
+        return isinstance(other, Secret) and self._value == cast("Secret[object]", other)._value
 
     def __hash__(self) -> int:
         return hash(self._value)

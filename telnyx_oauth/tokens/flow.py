@@ -27,6 +27,7 @@ from ..protocol.discovery import AuthorizationServer, metadata_request, names_it
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
+from ..protocol.secret import Secret
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
@@ -34,7 +35,7 @@ from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
 from .proof import IssuedVerifier
-from .sources import AuthorizationCode, RefreshToken, Secret
+from .sources import AuthorizationCode, ClientSecret, RefreshToken
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore
 
@@ -61,7 +62,7 @@ class AuthorizationFlow:
         self,
         *,
         client_id: str | None = None,
-        client_secret: Secret | None = None,
+        client_secret: ClientSecret | None = None,
         auth_method: AuthMethod | None = None,
         base_url: str = BASE_URL,
         issuer: str | None = None,
@@ -75,12 +76,13 @@ class AuthorizationFlow:
         verifier: IssuedVerifier | None = None,
         demand_proof: bool = False,
     ) -> None:
+        self._secret = client_secret
+        del client_secret
         self.client_id = client_id
         self.resource = resource
         self.server = server or telnyx_server(base_url, issuer)
         self._root = None if server is not None else root_of(check_base_url(base_url))
         self._advertised_until = 0.0
-        self._secret = client_secret
         self._method: AuthMethod | None = auth_method
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
@@ -115,7 +117,7 @@ class AuthorizationFlow:
             scopes=scopes,
             resource=self.resource if resource is None else resource,
             extra=extra,
-            entropy=(secrets.token_bytes(32), secrets.token_bytes(32)),
+            entropy=(Secret(secrets.token_bytes(32)), Secret(secrets.token_bytes(32))),
             now=self._clock.wall(),
         )
         self._pending = pending
@@ -133,18 +135,20 @@ class AuthorizationFlow:
         `AccessDeniedError`, `AuthorizationCodeLostError`, ...) or a `TokenEndpointError`; what was stored stays. The code is
         sent once, and a sign-in is completed once, unless nothing could be sent.
         """
+        came_back = Secret(callback_url)
+        del callback_url
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
         if (began.issuer, began.client_id) != (self.server.issuer, self.client_id):
             raise StateMismatchError("This sign-in began with another server or client.")
-        answer = read_callback(callback_url)
+        answer = read_callback(came_back)
         check_state(began, answer)
         self._use_up(began)
         code = code_in(began, answer, now=self._clock.wall())
         sent_at = self._clock.boot()
         grant = await self._exchange(began, code)
-        await self._prove(grant.access_token)
+        await self._prove(grant)
         manager = self.tokens(account=account, resource=began.resource)
         if grant.scopes is None:  # then they are what was asked for (RFC 6749 section 5.1)
             grant = attrs.evolve(grant, scopes=began.scopes)
@@ -229,13 +233,13 @@ class AuthorizationFlow:
             raise StateMismatchError("This sign-in was answered already. Begin another.")
         self._used[mark] = max(began.expires_at, now + LIFETIME)
 
-    async def _exchange(self, began: PendingAuthorization, code: str) -> TokenGrant:
+    async def _exchange(self, began: PendingAuthorization, code: Secret[str]) -> TokenGrant:
         source = AuthorizationCode(
             self._send,
             self.server.token_endpoint,
             began.client_id,
             self._secret,
-            code=code,
+            code=code.reveal(),
             redirect_uri=began.redirect_uri,
             code_verifier=began.code_verifier,
             auth_method=self._method,
@@ -256,12 +260,12 @@ class AuthorizationFlow:
                 "again."
             ) from exc
 
-    async def _prove(self, access_token: str) -> None:
+    async def _prove(self, grant: TokenGrant) -> None:
         """Here and not only in the manager, so that a false token takes no good grant's place."""
         if self._verifier is None:
             return
         await self._verifier.prepare()
-        reason = await self._verifier(access_token)
+        reason = await self._verifier(grant.access_token)
         if reason is not None and self._demand_proof:
             raise TokenVerificationError(
                 f"The issued token cannot be verified ({reason}), and verification is demanded."

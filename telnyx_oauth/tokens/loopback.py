@@ -14,6 +14,7 @@ from aiohttp import web
 
 from ..errors import InvalidCallbackError, LoopbackPortError, SignInTimeoutError, StateMismatchError, TelnyxError
 from ..protocol.authorization import PendingAuthorization, check_state, read_callback
+from ..protocol.secret import Secret
 from .flow import AuthorizationFlow
 from .manager import TokenManager
 
@@ -69,7 +70,7 @@ async def sign_in(
         pending = await flow.begin_authorization(redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource)
         callback_url = await _first(timeout, receiver.wait(), _by_hand(pending, show, paste))
         try:
-            manager = await flow.complete_authorization(callback_url, pending=pending, account=account)
+            manager = await flow.complete_authorization(callback_url.reveal(), pending=pending, account=account)
         except TelnyxError as exc:
             receiver.tell(exc.message)
             raise
@@ -77,7 +78,7 @@ async def sign_in(
         return manager
 
 
-async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> str:
+async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | None]) -> Secret[str]:
     """What the first source gives that gives something."""
     waits = {asyncio.ensure_future(source) for source in sources}
     deadline = asyncio.get_running_loop().time() + timeout
@@ -96,17 +97,18 @@ async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> s
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> str | None:
+async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> Secret[str] | None:
     """Bring the person to the server, and take the address of the answer from them; a wrong one is asked for again."""
     await show(pending.url)  # which may last as long as the browser does
     problem = None
-    while paste is not None and (text := await paste(problem)) is not None:
+    while paste is not None and (text := Secret(await paste(problem))).reveal() is not None:
+        pasted = Secret(text.reveal() or "")
         try:
-            check_state(pending, read_callback(text))
+            check_state(pending, read_callback(pasted))
         except (InvalidCallbackError, StateMismatchError) as exc:
             problem = exc.message
         else:
-            return text
+            return pasted
     return None
 
 
@@ -122,7 +124,7 @@ class LoopbackReceiver:
         """What to have the browser sent back to."""
         return f"http://{_HOST}:{self._port}{_PATH}"
 
-    async def wait(self) -> str | None:
+    async def wait(self) -> Secret[str] | None:
         """The address with the answer. The browser waits until `tell` is called."""
         return await asyncio.shield(self._answered)
 
@@ -133,7 +135,7 @@ class LoopbackReceiver:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[str | None] = loop.create_future()
+        self._answered: asyncio.Future[Secret[str] | None] = loop.create_future()
         self._outcome: asyncio.Future[str | None] = loop.create_future()
         try:
             self._server: asyncio.Server = await loop.create_server(self._connections, _HOST, self._port)
@@ -162,13 +164,14 @@ class LoopbackReceiver:
             return _page(421, "This is not the place", "Nothing is served here under this name.")
         if request.method != "GET" or request.path != _PATH:
             return _page(404, "There is nothing here", "Go back to the terminal.")
+        came_back = Secret(f"{self.redirect_uri}?{request.rel_url.raw_query_string}")
         try:
-            read_callback(f"{self.redirect_uri}?{request.rel_url.raw_query_string}")
+            read_callback(came_back)
         except InvalidCallbackError as exc:
             return _page(400, "This is not an answer to a sign-in", exc.message)
         if self._answered.done():
             return _page(409, "This sign-in was answered already", "Go back to the terminal.")
-        self._answered.set_result(f"{self.redirect_uri}?{request.rel_url.raw_query_string}")
+        self._answered.set_result(came_back)
         problem = await asyncio.shield(self._outcome)
         if problem is not None:
             return _page(400, "Signing in did not work", problem)

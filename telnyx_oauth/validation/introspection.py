@@ -8,16 +8,16 @@ from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlencode
 
 import attrs
 
 from ..errors import APIError, IntrospectionUnavailableError, Reason
-from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..messages import Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
-from ..protocol.grants import ClientAuthentication
+from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_object
 from ..protocol.retry import retry_after
+from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
@@ -80,23 +80,25 @@ class IntrospectionCache:
 
         Raises `IntrospectionUnavailableError` when it does not say: that is no verdict, and is not remembered as one.
         """
-        known = None if fresh else self.cached(token)
+        presented = Secret(token)
+        del token
+        known = None if fresh else self.cached(presented.reveal())
         if known is not None:
             return known
         # A fresh answer is one that was asked for after the call: it shares nobody's flight.
-        key: object = object() if fresh else sha256(token.encode()).digest()
+        key: object = object() if fresh else _digest(presented.reveal())
         if key not in self._flights:
             self._check_limits()
-        return await self._flights.join(key, partial(self._ask, token))
+        return await self._flights.join(key, partial(self._ask, presented))
 
     def cached(self, token: str, /) -> IntrospectionResult | None:
         """The verdict at hand, if one is. Never waits."""
-        digest, boot, wall = sha256(token.encode()).digest(), self._clock.boot(), self._clock.wall()
+        digest, boot, wall = _digest(token), self._clock.boot(), self._clock.wall()
         return self._active.get(digest, boot, wall) or self._inactive.get(digest, boot, wall)
 
     def forget(self, token: str, /) -> None:
         """Ask anew next time: the token has been revoked, or given more scopes."""
-        digest = sha256(token.encode()).digest()
+        digest = _digest(token)
         self._active.pop(digest)
         self._inactive.pop(digest)
 
@@ -116,16 +118,10 @@ class IntrospectionCache:
         if len(self._flights) >= self._max_concurrency:
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_SATURATED, retry_after=_SOON)
 
-    async def _ask(self, token: str) -> IntrospectionResult:
-        headers, fields = self._auth.apply()
-        request = Request(
-            "POST",
-            self._endpoint,
-            RequestInfo("POST", self._endpoint.partition("?")[0]),
-            {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **headers},
-            urlencode((("token", token), *fields)).encode("ascii"),
-            self._timeout,
-            _LARGEST_ANSWER,
+    async def _ask(self, token: Secret[str]) -> IntrospectionResult:
+        form = Secret((("token", token.reveal()),))
+        request = authenticated_request(
+            self._endpoint, form, self._auth, timeout=self._timeout, max_bytes=_LARGEST_ANSWER
         )
         response = None
         try:
@@ -138,19 +134,19 @@ class IntrospectionCache:
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_UNAVAILABLE, retry_after=_SOON)
         result = self._read(response)
         verdicts = self._active if result.active else self._inactive
-        self.forget(token)
-        verdicts.put(sha256(token.encode()).digest(), result, self._clock.boot())
+        self.forget(token.reveal())
+        verdicts.put(_digest(token.reveal()), result, self._clock.boot())
         return result
 
     def _read(self, response: Response) -> IntrospectionResult:
         if response.status_code != 200:
             raise self._refused(response)
-        answer = parse_object(response.content)
-        active = None if answer is None else answer.get("active")
-        if answer is None or not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
+        answer = Secret(parse_object(response.content) or {})
+        active = answer.reveal().get("active")
+        if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
         return IntrospectionResult(
-            active, MappingProxyType({k: v for k, v in answer.items() if active and v is not None})
+            active, MappingProxyType({k: v for k, v in answer.reveal().items() if active and v is not None})
         )
 
     def _refused(self, response: Response) -> IntrospectionUnavailableError:
@@ -170,6 +166,11 @@ class IntrospectionCache:
         if reason is not Reason.INTROSPECTION_UNAVAILABLE or asked is not None:
             self._hold = (self._clock.boot() + wait, reason)
         return IntrospectionUnavailableError(reason, retry_after=wait)
+
+
+def _digest(token: str) -> bytes:
+    # Python's own error for half a character would hold the token.
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 class _Verdicts:

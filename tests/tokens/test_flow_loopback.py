@@ -241,7 +241,7 @@ async def receiving(browser):
 async def test_one_request_counts(browser):
     async with receiving(browser) as (receiver, root):
         browser.open(f"{root}/callback?code=a&state=b")
-        assert await receiver.wait() == f"{root}/callback?code=a&state=b"
+        assert (await receiver.wait()).reveal() == f"{root}/callback?code=a&state=b"
         status, page, _ = await browser.get(f"{root}/callback?code=c&state=d")
         assert (status, heading(page)) == (409, "This sign-in was answered already")
         receiver.tell(None)
