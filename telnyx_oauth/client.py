@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import aiohttp
 import attrs
 
 from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
-from .options import BASE_URL, ISSUER, Options, VerifyIssued, Who, defaults, identity
+from .options import BASE_URL, ISSUER, Options, VerifyIssued, changed, defaults, identity, identity_of_copy
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
 from .protocol.secret import Secret
 from .protocol.urls import check_base_url, is_loopback, origin
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from .tokens.stores.record import TokenStore
     from .validation.jwks import JWKSCache
     from .validation.validator import TokenValidator
-
-_T = TypeVar("_T")
 
 
 class AsyncTelnyx(AsyncUndocumented):
@@ -273,7 +271,7 @@ class AsyncTelnyx(AsyncUndocumented):
         headers = Secret((old.default_headers, default_headers, set_default_headers))
         query = Secret((old.default_query, default_query, set_default_query))
         del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query
-        who = _who_a_copy_is(old, *who.reveal())
+        who = identity_of_copy(old, *who.reveal())
         options = attrs.evolve(
             old,
             api_key=who.reveal()[0],
@@ -282,8 +280,8 @@ class AsyncTelnyx(AsyncUndocumented):
             base_url=old.base_url if base_url is None else check_base_url(base_url),
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=old.max_retries if isinstance(max_retries, Omit) else as_retries(max_retries),
-            default_headers=_changed("headers", headers),
-            default_query=_changed("query", query),
+            default_headers=changed("headers", headers),
+            default_query=changed("query", query),
         )
         connections = self._connections if http_session is None else Connections(http_session)
         twin = type(self).__new__(type(self))
@@ -345,21 +343,3 @@ class AsyncTelnyx(AsyncUndocumented):
             warnings.warn(
                 f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self
             )
-
-
-def _who_a_copy_is(old: Options, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
-    """The identity of a copy: an API key given alone takes the place of all, else what is given fills in."""
-    if api_key is not None and client_id is None and client_secret is None:
-        return Secret((api_key, None, None))
-    return Secret((api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret))
-
-
-def _changed(
-    name: str, values: Secret[tuple[Mapping[str, _T], Mapping[str, _T] | None, Mapping[str, _T] | None]]
-) -> dict[str, _T]:
-    """The old values with the new ones laid over them, or what replaces them. Raises `ValueError` for both at once."""
-    if values.reveal()[1] is not None and values.reveal()[2] is not None:
-        raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
-    if values.reveal()[2] is not None:
-        return dict(values.reveal()[2] or {})
-    return {**values.reveal()[0], **(values.reveal()[1] or {})}

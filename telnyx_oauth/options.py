@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import attrs
@@ -26,6 +27,7 @@ _HEADERS: Final = {
     "Accept": "application/json",
     "User-Agent": f"telnyx-oauth/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
 }
+_T = TypeVar("_T")
 VerifyIssued: TypeAlias = Literal["auto"] | bool
 
 
@@ -98,3 +100,21 @@ def defaults(options: Options) -> Defaults:
     headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
     query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
     return Defaults(options.base_url, options.timeout, headers.reveal(), query.reveal(), options.max_retries)
+
+
+def identity_of_copy(old: Options, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
+    """The identity of a copy: an API key given alone takes the place of all, else what is given fills in."""
+    if api_key is not None and client_id is None and client_secret is None:
+        return Secret((api_key, None, None))
+    return Secret((api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret))
+
+
+def changed(
+    name: str, values: Secret[tuple[Mapping[str, _T], Mapping[str, _T] | None, Mapping[str, _T] | None]]
+) -> dict[str, _T]:
+    """The old values with the new ones laid over them, or what replaces them. Raises `ValueError` for both at once."""
+    if values.reveal()[1] is not None and values.reveal()[2] is not None:
+        raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
+    if values.reveal()[2] is not None:
+        return dict(values.reveal()[2] or {})
+    return {**values.reveal()[0], **(values.reveal()[1] or {})}

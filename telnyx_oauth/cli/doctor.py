@@ -55,7 +55,7 @@ class Visit:
     reached: bool = True
     metadata: Metadata | None = None
     date: str | None = None
-    token: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
 
 
 @command("doctor")
@@ -113,9 +113,8 @@ def _environment(visit: Visit) -> Finding:
 
 def _connection(visit: Visit) -> Finding:
     _, host, port = origin(visit.client.base_url)
-    proxy = _proxy(visit)
-    if proxy:
-        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy).hostname}")
+    if _proxy(visit):
+        return Finding("skipped", f"calls go through the proxy {urlsplit(_proxy(visit) or '').hostname}")
     try:
         addresses = sorted({str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except OSError:
