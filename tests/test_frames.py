@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import importlib
+import inspect
 import json
 import logging
+import pkgutil
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +24,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+import telnyx_oauth
 from telnyx_oauth import (
     ApiKey,
     AsyncTelnyx,
@@ -45,6 +49,7 @@ from telnyx_oauth import (
     sign_in,
 )
 from telnyx_oauth.aiohttp import BearerAuth, BearerTokenMiddleware
+from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.validation.issued import IssuedTokenVerifier
 from tests.conftest import PLACE, Secrets, found_among
 from tests.forge import NOW, MovedClock, jwks, key, policy, token
@@ -808,6 +813,45 @@ async def test_no_frame_shows_the_password_of_the_environments_proxy(monkeypatch
             with pytest.raises(TelnyxError) as caught:
                 await client.oauth.retrieve_jwks()
             looked_in(caught.value)
+
+
+def test_no_frame_that_makes_clients_of_a_sandbox_shows_its_credentials():
+    sandbox = Sandbox(api_key=SECRETS.api_key, client_id="id", client_secret=SECRETS.client_secret)
+    for make in (sandbox.client, sandbox.async_client):
+        for given in ({}, {"api_key": SECRETS.api_key}):
+            with pytest.raises(ValueError, match="timeout") as caught:
+                make(timeout=-1, **given)
+            looked_in(caught.value)
+    with pytest.raises(ValueError, match="not issued") as caught:
+        sandbox.revoke(SECRETS.access_token)
+    looked_in(caught.value)
+    with pytest.raises(ValueError, match="no consent") as caught:
+        sandbox.approve(f"{sandbox.base_url}/x")
+    looked_in(caught.value)
+    with pytest.raises(ValueError, match="refuses") as caught:
+        sandbox.approve(f"{sandbox.base_url}/x?consent_token=none")
+    looked_in(caught.value)
+
+
+SECRET_FIELDS = frozenset(PLANTED) | {
+    "authorization", "body", "content", "form", "headers", "id_token", "password", "secret", "secrets", "verifier",
+}  # fmt: skip
+HARMLESS = {
+    ("ErrorDetail", "code"): "a name of the error",
+    ("Code", "authorization"): "the sandbox's own record",
+}
+
+
+def test_no_value_of_the_package_has_a_field_that_tells_a_secret():
+    """Tools that know attrs print the fields, whatever the class says of its repr."""
+    told = set()
+    for found in pkgutil.walk_packages(telnyx_oauth.__path__, "telnyx_oauth."):
+        if not found.name.endswith("__main__"):
+            for kind in vars(importlib.import_module(found.name)).values():
+                if inspect.isclass(kind) and attrs.has(kind):
+                    shown = {field.name.lstrip("_") for field in attrs.fields(kind) if field.repr}
+                    told |= {(kind.__name__, name) for name in shown & SECRET_FIELDS}
+    assert told == set(HARMLESS)
 
 
 # --- the client middleware

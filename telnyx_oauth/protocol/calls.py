@@ -114,18 +114,18 @@ def texts(parameters: Mapping[str, str | Omit]) -> dict[str, str]:
 
 def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None) -> Request:
     """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
-    # What is plain in here is made in the very last expression, so that no error passes by it.
     timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
-    url = Secret(join(defaults.base_url, Secret(call.path)))
-    shown = join(defaults.base_url, Secret(call.shown)) if call.shown else url.reveal().partition("?")[0]
     if extras.headers:
         check_headers(Secret(extras.headers))
     encoded = _encoded(call, defaults, extras) if _is_more_than_a_path(call, defaults, extras) else _NOTHING
     if encoded is None:
         raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+    # Once the path is found good nothing is refused any more, so no error shows what is plain.
+    url = join(defaults.base_url, Secret(call.path))
+    shown = join(defaults.base_url, Secret(call.shown)) if call.shown else url.partition("?")[0]
     return Request(
         call.method,
-        _with_query(url.reveal(), encoded.query),
+        _with_query(url, encoded.query) if encoded.query else url,
         RequestInfo(call.method, shown),
         _headers(call, defaults, extras, authorization, encoded.content_type),
         encoded.content,
@@ -148,7 +148,7 @@ _NOTHING: Final = _Encoded()
 
 
 def _with_query(url: str, pairs: str) -> str:
-    return url + ("&" if "?" in url else "?") + pairs if pairs else url
+    return url + ("&" if "?" in url else "?") + pairs
 
 
 def _headers(

@@ -57,13 +57,23 @@ def join(base_url: str, path: Secret[str]) -> str:
 
     Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
     """
-    if _BAD_IN_PATH.search(path.reveal()):
-        raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
-    if "://" in path.reveal() and _ABSOLUTE.match(path.reveal()):
-        if not _is_on_origin_of(base_url, path.reveal()):
-            raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
-        return path.reveal()
-    return _under(base_url, path.reveal())
+    url = _joined(base_url, path.reveal())
+    if url is None:
+        if _BAD_IN_PATH.search(path.reveal()):
+            raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
+        raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
+    return url
+
+
+def _joined(base_url: str, path: str) -> str | None:
+    # Raises nothing, since this frame holds the path.
+    if _BAD_IN_PATH.search(path):
+        return None
+    if "://" in path and _ABSOLUTE.match(path):
+        return path if _is_on_origin_of(base_url, path) else None
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
 
 
 def _is_on_origin_of(base_url: str, address: str) -> bool:
@@ -71,12 +81,6 @@ def _is_on_origin_of(base_url: str, address: str) -> bool:
         return origin(address) == origin(base_url) and "@" not in urlsplit(address).netloc
     except ValueError:
         return False
-
-
-def _under(base_url: str, path: str) -> str:
-    if not path.startswith("/"):
-        path = f"/{path}"
-    return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -99,17 +103,26 @@ def segment(value: Secret[str], name: str) -> str:
 
     `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
     """
+    escaped = _escaped(value.reveal())
+    if escaped is not None:
+        return escaped
     if not isinstance(value.reveal(), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
         raise TypeError(f"`{name}` must be a str, not {type(value.reveal()).__name__}")
     if value.reveal() in ("", ".", ".."):
         raise ValueError(f"`{name}` must not be {value.reveal()!r}" if value else f"`{name}` must not be empty")
-    if _UNRESERVED.fullmatch(value.reveal()):
-        return value.reveal()
-    try:
-        return quote(value.reveal(), safe="")
-    except UnicodeEncodeError:
-        pass  # Python's own error holds the value, which may be a secret.
     raise ValueError(f"`{name}` must not hold half a character (a lone surrogate)")
+
+
+def _escaped(value: object) -> str | None:
+    # Raises nothing, since this frame holds the value.
+    if not isinstance(value, str) or value in ("", ".", ".."):
+        return None
+    if _UNRESERVED.fullmatch(value):
+        return value
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        return None
 
 
 def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:

@@ -228,13 +228,16 @@ def _proxy_address(text: Secret[str]) -> Secret[str] | None:
     return Secret(str(url.reveal())) if url.reveal().scheme in ("http", "https") and url.reveal().host else None
 
 
+_NOTHING: Final = Secret(b"")
+
+
 async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
     """The answer with its whole body decoded, or with what is wrong with it. Never holds much more than `max_bytes`.
 
     The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
     """
     stream, most = answer.reveal().content, request.max_bytes
-    content, fault, error = Secret(b""), "", None
+    content, fault, error = _NOTHING, "", None
     try:
         content = Secret(await stream.readany())
         if not stream.at_eof():
@@ -255,7 +258,7 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
         raise
     if fault or error is not None:
         answer.reveal().close()
-        content = Secret(b"")
+        content = _NOTHING
     if error is not None:
         raise error
     return _response(answer.reveal(), request, content.reveal(), fault)
