@@ -86,15 +86,17 @@ class AsyncTelnyx(AsyncUndocumented):
     ) -> None:
         who = Secret((api_key, client_id, client_secret))
         added = Secret((default_headers, default_query))
-        way = Secret(proxy)
-        del api_key, client_secret, default_headers, default_query, proxy
+        place, way = Secret(base_url), Secret(proxy)
+        del api_key, client_secret, default_headers, default_query, base_url, proxy
         if tokens is None:
             who = identity(who)
         options = Options(
             api_key=who.reveal()[0],
             client_id=who.reveal()[1],
             client_secret=who.reveal()[2],
-            base_url=check_base_url(os.environ.get("TELNYX_BASE_URL") or BASE_URL if base_url is None else base_url),
+            base_url=check_base_url(
+                os.environ.get("TELNYX_BASE_URL") or BASE_URL if place.reveal() is None else place.reveal() or ""
+            ),
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=as_retries(max_retries),
             default_headers=dict(added.reveal()[0] or {}),
@@ -270,14 +272,15 @@ class AsyncTelnyx(AsyncUndocumented):
         who = Secret((api_key, client_id, client_secret))
         headers = Secret((old.default_headers, default_headers, set_default_headers))
         query = Secret((old.default_query, default_query, set_default_query))
-        del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query
+        place = Secret(old.base_url if base_url is None else base_url)
+        del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
         who = identity_of_copy(old, *who.reveal())
         options = attrs.evolve(
             old,
             api_key=who.reveal()[0],
             client_id=who.reveal()[1],
             client_secret=who.reveal()[2],
-            base_url=old.base_url if base_url is None else check_base_url(base_url),
+            base_url=check_base_url(place.reveal()),
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=old.max_retries if isinstance(max_retries, Omit) else as_retries(max_retries),
             default_headers=changed("headers", headers),

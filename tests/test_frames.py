@@ -721,6 +721,7 @@ async def test_no_frame_that_cannot_begin_a_sign_in_shows_a_secret():
 
 WRONG_CLIENTS: dict[str, dict[str, object]] = {
     "base_url": {"base_url": "ftp://x"},
+    "a base_url with a password": {"base_url": f"https://user:{PASSWORD}@127.0.0.1"},
     "timeout": {"timeout": -1},
     "max_retries": {"max_retries": -1},
     "a header": {"default_headers": {"X-Secret": f"{HEADER}\n"}},
@@ -754,6 +755,7 @@ def test_no_frame_that_cannot_make_a_client_shows_a_secret(kind, what):
     "wrong",
     [
         {"base_url": "ftp://x"},
+        {"base_url": f"https://user:{PASSWORD}@127.0.0.1"},
         {"timeout": -1},
         {"max_retries": -1},
         {"default_headers": {"X-Secret": f"{HEADER}\n"}},
@@ -791,6 +793,7 @@ def wrong_values() -> Mapping[str, object]:
             None, endpoint, "id", secret, code=SECRETS.code, code_verifier=SECRETS.code_verifier, scopes=5
         ),
         "flow": lambda: AuthorizationFlow(client_id="id", client_secret=secret, base_url="ftp://x"),
+        "flow's address": lambda: AuthorizationFlow(base_url=f"https://user:{PASSWORD}@127.0.0.1"),
         "token": lambda: Token(f"{SECRETS.access_token}\n"),
         "token's scopes": lambda: Token(SECRETS.access_token, scopes=5),
         "key": lambda: TokenManager(ApiKey(f"{SECRETS.api_key}\n")),

@@ -25,11 +25,12 @@ def check_base_url(base_url: str) -> str:
 
     Credentials, a query or a fragment in it would be sent along with every call or break every path.
     """
-    text = base_url.strip().rstrip("/")
-    problem = _problem_of_base(text)
+    text = Secret(base_url.strip().rstrip("/"))
+    del base_url  # it may hold a password
+    problem = _problem_of_base(text.reveal())
     if problem:
         raise ValueError(f"base_url {problem}; it should look like https://api.telnyx.com/v2")
-    return text
+    return text.reveal()
 
 
 def _problem_of_base(text: str) -> str | None:

@@ -76,12 +76,12 @@ class AuthorizationFlow:
         verifier: IssuedVerifier | None = None,
         demand_proof: bool = False,
     ) -> None:
-        self._secret = client_secret
-        del client_secret
+        self._secret, place = client_secret, Secret(base_url)
+        del client_secret, base_url
         self.client_id = client_id
         self.resource = resource
-        self.server = server or telnyx_server(base_url, issuer)
-        self._root = None if server is not None else root_of(check_base_url(base_url))
+        self.server = server or telnyx_server(place.reveal(), issuer)
+        self._root = None if server is not None else root_of(check_base_url(place.reveal()))
         self._advertised_until = 0.0
         self._method: AuthMethod | None = auth_method
         self._own = HttpTransport(limit=10, middlewares=False)
