@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import warnings
 from collections.abc import Iterable
@@ -16,10 +15,10 @@ import attrs
 
 from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
-from .options import BASE_URL, ISSUER, Options, VerifyIssued, changed, defaults, identity, identity_of_copy
+from .options import ISSUER, Options, VerifyIssued, address, changed, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
 from .protocol.secret import Secret
-from .protocol.urls import check_base_url, is_loopback, origin
+from .protocol.urls import is_insecure
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
@@ -46,7 +45,7 @@ class AsyncTelnyx(AsyncUndocumented):
     `api_key` (environment: `TELNYX_API_KEY`), `client_id` (`TELNYX_CLIENT_ID`) and `client_secret` (`TELNYX_CLIENT_SECRET`)
     say who is calling: with an id and a secret the calls carry tokens that renew themselves, else the key. An identity that
     is given here wins over the environment's. `base_url` (`TELNYX_BASE_URL`) is where everything is sent, token requests
-    included.
+    included. Plain http to another machine needs `allow_insecure` (`TELNYX_ALLOW_INSECURE=1`, for the environment's address).
 
     `timeout` is seconds for one attempt, 60 by default and 5 for connecting; `None` is no limit. `max_retries` counts the
     attempts after the first. `scopes` and `resource` are asked for with each token, `token_store` keeps tokens between
@@ -57,7 +56,7 @@ class AsyncTelnyx(AsyncUndocumented):
 
     `http_session` is used as it is and never closed, and tokens and keys have connections of their own in its likeness (a
     session or connector of your own making serves them too); else `proxy` or, with `trust_env`, the environment's proxies,
-    and `ssl_context` apply. Raises `ValueError` for a base URL that is not http(s), and headers that could not be sent.
+    and `ssl_context` apply; calls to this machine go through none. Raises `ValueError` for a bad base URL or header.
     """
 
     def __init__(
@@ -83,20 +82,20 @@ class AsyncTelnyx(AsyncUndocumented):
         verify_issued: VerifyIssued = "auto",
         audience: str | Iterable[str] = (),
         issuer: str | None = None,
+        allow_insecure: bool = False,
     ) -> None:
         who = Secret((api_key, client_id, client_secret))
         added = Secret((default_headers, default_query))
         place, way = Secret(base_url), Secret(proxy)
         del api_key, client_secret, default_headers, default_query, base_url, proxy
+        base, allowed = address(place, allow_insecure=allow_insecure)
         if tokens is None:
             who = identity(who)
         options = Options(
             api_key=who.reveal()[0],
             client_id=who.reveal()[1],
             client_secret=who.reveal()[2],
-            base_url=check_base_url(
-                os.environ.get("TELNYX_BASE_URL") or BASE_URL if place.reveal() is None else place.reveal() or ""
-            ),
+            base_url=base,
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=as_retries(max_retries),
             default_headers=dict(added.reveal()[0] or {}),
@@ -108,6 +107,7 @@ class AsyncTelnyx(AsyncUndocumented):
             verify_issued=verify_issued,
             audience=(audience,) if isinstance(audience, str) else tuple(audience),
             issuer=issuer,
+            allow_insecure=allowed,
         )
         connections = Connections(http_session, proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context)
         self._wire(options, connections, None, tokens)
@@ -140,10 +140,9 @@ class AsyncTelnyx(AsyncUndocumented):
         self.oauth_grants = AsyncOAuthGrants(engine)
 
     def _issued_verifier(self) -> IssuedVerifier | None:
-        scheme, host, _ = origin(self.base_url)
+        verify = self._options.verify_issued
         # Keys that came by plain http from another machine would prove nothing.
-        provable = scheme == "https" or is_loopback(host)
-        if self._options.verify_issued is False or not (provable or self._options.verify_issued is True):
+        if verify is False or (verify == "auto" and is_insecure(self.base_url)):
             return None
         from .validation.issued import IssuedTokenVerifier
 
@@ -166,6 +165,7 @@ class AsyncTelnyx(AsyncUndocumented):
             hooks=options.token_hooks,
             verifier=self._issued_verifier(),
             demand_proof=options.verify_issued is True,
+            allow_insecure=options.allow_insecure,
         )
 
     @cached_property
@@ -262,25 +262,29 @@ class AsyncTelnyx(AsyncUndocumented):
         default_query: QueryValues | None = None,
         set_default_query: QueryValues | None = None,
         http_session: aiohttp.ClientSession | None = None,
+        allow_insecure: bool = False,
     ) -> Self:
         """A client like this one but for what is given. It shares connections, and tokens where the identity is the same.
 
         `default_headers` and `default_query` are laid over the present ones, `set_default_...` replace them. An `api_key` given
-        alone takes the place of client credentials. Closing the copy leaves this client open; closing this one ends its copies.
+        alone takes the place of client credentials. `allow_insecure` was said for one origin, so a `base_url` at another needs it
+        again. Closing the copy leaves this client open; closing this one ends its copies.
         """
         old = self._options
         who = Secret((api_key, client_id, client_secret))
         headers = Secret((old.default_headers, default_headers, set_default_headers))
         query = Secret((old.default_query, default_query, set_default_query))
-        place = Secret(old.base_url if base_url is None else base_url)
+        place = Secret(base_url)
         del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
-        who = identity_of_copy(old, *who.reveal())
+        who = old.identity_with(*who.reveal())
+        base, allowed = old.moved(place, allow_insecure=allow_insecure)
         options = attrs.evolve(
             old,
             api_key=who.reveal()[0],
             client_id=who.reveal()[1],
             client_secret=who.reveal()[2],
-            base_url=check_base_url(place.reveal()),
+            base_url=base,
+            allow_insecure=allowed,
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=old.max_retries if isinstance(max_retries, Omit) else as_retries(max_retries),
             default_headers=changed("headers", headers),

@@ -18,6 +18,7 @@ def of_credentials(options: Options, send: Send, verifier: IssuedVerifier | None
         options.client_secret or "",
         scopes=options.scopes,
         resource=options.resource,
+        allow_insecure=options.allow_insecure,
     )
     return TokenManager(
         source,

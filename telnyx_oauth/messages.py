@@ -116,13 +116,23 @@ class Response:
         return _charset(self.headers.get("Content-Type", ""))
 
     def json(self) -> object:
-        """The body as JSON. Raises `ValueError` when it is not."""
+        """The body as JSON. Raises `ValueError` when it is not.
+
+        Bytes that are no UTF-8 are read in the charset that the answer declares, and replaced where that fails too: what
+        cannot be read in one member costs no other.
+        """
         try:
-            return cast("object", _json.loads(self.content))
+            return self._parsed()
         except ValueError as exc:
             problem = str(exc)
         # Apart from Python's own error, which holds the whole body.
         raise ValueError(f"The body is not JSON: {problem}")
+
+    def _parsed(self) -> object:
+        try:
+            return cast("object", _json.loads(self.content))
+        except UnicodeDecodeError:
+            return cast("object", _json.loads(self.text()))
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")

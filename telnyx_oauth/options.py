@@ -15,7 +15,7 @@ from .messages import Timeout
 from .protocol.bearer import bearer
 from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
 from .protocol.secret import Secret
-from .protocol.urls import QueryValue
+from .protocol.urls import QueryValue, check_base_url, origin
 
 if TYPE_CHECKING:
     from .tokens.events import TokenHook
@@ -51,11 +51,29 @@ class Options:
     verify_issued: VerifyIssued
     audience: tuple[str, ...]
     issuer: str | None
+    allow_insecure: bool
 
     @property
     def who(self) -> tuple[object, ...]:
         """What decides which tokens the client carries: clients that agree in it can share them."""
         return (self.api_key, self.client_id, self.client_secret, self.base_url)
+
+    def identity_with(self, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
+        """The identity of a copy. An API key that is given alone takes the place of client credentials."""
+        if api_key is not None and client_id is None and client_secret is None:
+            return Secret((api_key, None, None))
+        return Secret((api_key or self.api_key, client_id or self.client_id, client_secret or self.client_secret))
+
+    def moved(self, base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
+        """The base address of a copy, and if plain http to another machine is allowed there.
+
+        It was allowed for one origin. Raises `ValueError` for an address that is none, or that is not allowed.
+        """
+        if base_url.reveal() is None:
+            return self.base_url, allow_insecure or self.allow_insecure
+        base = check_base_url(base_url.reveal() or "", allow_insecure=True)  # its shape first, or it has no origin
+        allowed = allow_insecure or (self.allow_insecure and origin(base) == origin(self.base_url))
+        return check_base_url(base, allow_insecure=allowed), allowed
 
 
 Who: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
@@ -95,18 +113,34 @@ def _is_key(api_key: str) -> bool:
     return True
 
 
+def address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
+    """The base address, given or the environment's, and if plain http to another machine is allowed there.
+
+    Raises `ValueError` for an address that is none, or that is plain http to another machine without being allowed:
+    `TELNYX_ALLOW_INSECURE=1` is the word for `TELNYX_BASE_URL`, and for no address that a program gives.
+    """
+    if base_url.reveal() is not None:
+        return check_base_url(base_url.reveal() or "", allow_insecure=allow_insecure), allow_insecure
+    allow_insecure = allow_insecure or environment_allows_insecure()
+    checked = check_base_url(
+        os.environ.get("TELNYX_BASE_URL") or BASE_URL,
+        allow_insecure=allow_insecure,
+        name="TELNYX_BASE_URL",
+        word="TELNYX_ALLOW_INSECURE=1",
+    )
+    return checked, allow_insecure
+
+
+def environment_allows_insecure() -> bool:
+    """Tell if the environment allows plain http to another machine: `TELNYX_ALLOW_INSECURE` is `1` or `true`."""
+    return os.environ.get("TELNYX_ALLOW_INSECURE", "").strip().lower() in ("1", "true")
+
+
 def defaults(options: Options) -> Defaults:
     """What the client adds to every call. Raises `ValueError` for headers that could not be sent."""
     headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
     query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
     return Defaults(options.base_url, options.timeout, headers.reveal(), query.reveal(), options.max_retries)
-
-
-def identity_of_copy(old: Options, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
-    """The identity of a copy: an API key given alone takes the place of all, else what is given fills in."""
-    if api_key is not None and client_id is None and client_secret is None:
-        return Secret((api_key, None, None))
-    return Secret((api_key or old.api_key, client_id or old.client_id, client_secret or old.client_secret))
 
 
 def changed(

@@ -2,16 +2,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import warnings
+from functools import partial
 
 import aiohttp
+import attrs
 import pytest
 
-from telnyx_oauth import AsyncTelnyx, omit
+from telnyx_oauth import (
+    AsyncTelnyx,
+    AuthorizationCode,
+    AuthorizationFlow,
+    AuthorizationServer,
+    ClientCredentials,
+    RefreshToken,
+    Telnyx,
+    omit,
+)
 from telnyx_oauth.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -26,6 +39,7 @@ from telnyx_oauth.errors import (
     PermissionDeniedError,
     RateLimitError,
     TelnyxError,
+    TokenVerificationError,
 )
 from telnyx_oauth.messages import Response, Timeout
 from telnyx_oauth.sandbox import Sandbox
@@ -194,8 +208,127 @@ def test_a_client_with_an_api_key_loads_no_token_manager():
 
 
 def test_a_server_that_is_not_on_this_machine_may_be_http_though_nothing_is_verified_there():
-    client = AsyncTelnyx(client_id="i", client_secret="s", base_url="http://telnyx.internal/v2")
+    client = AsyncTelnyx(client_id="i", client_secret="s", base_url="http://telnyx.internal/v2", allow_insecure=True)
     assert client.tokens.renewable
+
+
+INSECURE = r"is plain http to another machine.*; use https, or say "
+
+
+@pytest.mark.parametrize("kind", [AsyncTelnyx, Telnyx])
+@pytest.mark.parametrize("host", ["telnyx.internal", "10.0.0.1:8080", "[::2]", "localhost.example", "0.0.0.0"])
+def test_plain_http_to_another_machine_needs_a_word(kind, host):
+    with pytest.raises(ValueError, match=f"^base_url {INSECURE}allow_insecure=True"):
+        kind(base_url=f"http://{host}/v2", api_key="KEY")
+    with pytest.raises(ValueError, match=f"^base_url {INSECURE}allow_insecure=True"):
+        kind(base_url=f"HTTP://{host}/v2", api_key="KEY")
+    assert kind(base_url=f"http://{host}/v2", api_key="KEY", allow_insecure=True).base_url == f"http://{host}/v2"
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.8.8:80", "localhost", "api.localhost", "[::1]", "[::ffff:127.0.0.1]"]
+)
+def test_plain_http_to_this_machine_needs_none(host):
+    assert AsyncTelnyx(base_url=f"http://{host}/v2").copy(base_url=f"http://{host}").base_url == f"http://{host}"
+
+
+def test_the_environments_address_has_a_word_of_its_own(monkeypatch):
+    monkeypatch.setenv("TELNYX_BASE_URL", "http://telnyx.internal/v2")
+    for no in ("", "0", "false", "no"):
+        monkeypatch.setenv("TELNYX_ALLOW_INSECURE", no)
+        with pytest.raises(ValueError, match=f"^TELNYX_BASE_URL {INSECURE}TELNYX_ALLOW_INSECURE=1"):
+            AsyncTelnyx(api_key="KEY")
+    assert AsyncTelnyx(api_key="KEY", allow_insecure=True).base_url == "http://telnyx.internal/v2"
+    for yes in ("1", "true", "TRUE"):
+        monkeypatch.setenv("TELNYX_ALLOW_INSECURE", yes)
+        client = AsyncTelnyx(client_id="i", client_secret="s")
+        assert client.tokens.renewable
+        assert client.copy(max_retries=0).base_url == "http://telnyx.internal/v2"
+    with pytest.raises(ValueError, match=f"^base_url {INSECURE}allow_insecure=True"):
+        AsyncTelnyx(base_url="http://other.internal/v2", api_key="KEY")
+
+
+def test_a_copy_needs_a_word_for_another_machine_than_the_one_that_was_allowed():
+    client = AsyncTelnyx(api_key="KEY")
+    for make in (client.copy, client.with_options, Telnyx(api_key="KEY").with_options):
+        with pytest.raises(ValueError, match=INSECURE):
+            make(base_url="http://telnyx.internal/v2")
+    allowed = client.copy(base_url="http://telnyx.internal/v2", allow_insecure=True)
+    assert allowed.copy(max_retries=0).base_url == "http://telnyx.internal/v2"
+    assert allowed.copy(base_url="http://telnyx.internal/v3").base_url == "http://telnyx.internal/v3"
+    for other in ("http://other.internal/v2", "http://telnyx.internal:81/v2"):
+        with pytest.raises(ValueError, match=INSECURE):
+            allowed.copy(base_url=other)
+    # What is https again has to be allowed again.
+    with pytest.raises(ValueError, match=INSECURE):
+        allowed.copy(base_url="https://api.example").copy(base_url="http://telnyx.internal/v2")
+
+
+async def test_signing_in_and_token_sources_need_the_word_too(telnyx):
+    where = "http://telnyx.internal/v2"
+    with pytest.raises(ValueError, match=INSECURE):
+        AuthorizationFlow(client_id="c", base_url=where)
+    assert AuthorizationFlow(client_id="c", base_url=where, allow_insecure=True).tokens()
+    server = AuthorizationServer("https://as.example", "https://as.example/a", "https://as.example/t")
+    for name in ("authorization_endpoint", "token_endpoint", "registration_endpoint"):
+        spoilt = attrs.evolve(server, **{name: "http://as.example/x"})
+        with pytest.raises(ValueError, match=f"^{name} {INSECURE}"):
+            AuthorizationFlow(client_id="c", server=spoilt)
+        assert AuthorizationFlow(client_id="c", server=spoilt, allow_insecure=True).tokens()
+    for make in (ClientCredentials, RefreshToken, partial(AuthorizationCode, code="c")):
+        with pytest.raises(ValueError, match=f"^token_endpoint {INSECURE}"):
+            make(telnyx.send, f"{where}/oauth/token", "c", "s")
+        assert make(telnyx.send, f"{where}/oauth/token", "c", "s", allow_insecure=True)
+    client = AsyncTelnyx(client_id="c", base_url=where, allow_insecure=True)
+    assert client.authorization.tokens()
+
+
+# --- clocks that disagree
+
+DAY = 86400
+
+
+@pytest.mark.parametrize("ahead", [2 * DAY, 400 * DAY])
+async def test_a_clock_that_is_ahead_of_the_servers_makes_no_token_unusable(telnyx, caplog, ahead):
+    telnyx.clock.advance(-ahead)
+    told = []
+    async with telnyx.async_client(token_hooks=[told.append]) as client:
+        assert (await client.tokens.get()).remaining() > 1000
+        assert (await client.oauth_clients.list()).data
+        pending = await client.authorization.begin_authorization(redirect_uri="http://127.0.0.1/callback")
+        manager = await client.authorization.complete_authorization(telnyx.approve(pending.url))
+        assert (await manager.get()).remaining() > 1000
+    reasons = {event.reason for event in told if event.name == "unverified"}
+    assert reasons
+    for reason in reasons:
+        assert re.fullmatch(r"this machine's clock is \d+ s ahead of the server's", reason)
+        assert abs(int(re.search(r"\d+", reason)[0]) - ahead) < 60
+    assert "clock" in caplog.text
+
+
+async def test_where_proof_is_demanded_a_wrong_clock_is_named_and_not_the_token(telnyx):
+    telnyx.clock.advance(-2 * DAY)
+    async with telnyx.async_client(verify_issued=True) as client:
+        with pytest.raises(TokenVerificationError, match=r"this machine's clock is \d+ s ahead of the server's"):
+            await client.tokens.get()
+
+
+async def test_a_clock_that_is_behind_the_servers_is_nothing_to_a_fresh_token(telnyx):
+    telnyx.clock.advance(2 * DAY)
+    async with telnyx.async_client(verify_issued=True) as client:
+        assert (await client.tokens.get()).remaining() > 1000
+
+
+@pytest.mark.parametrize("offset", [-2 * DAY, 2 * DAY])
+async def test_a_token_that_the_server_says_has_expired_is_not_used_whatever_the_clock_is_here(telnyx, offset):
+    telnyx.clock.advance(offset)
+    stale = telnyx.issue_token(lifetime=60)
+    telnyx.clock.advance(DAY)
+    body = json.dumps({"access_token": stale, "token_type": "Bearer", "expires_in": 3600}).encode()
+    telnyx.faults.add("/oauth/token", kind="latency", body=body, times=None)
+    async with telnyx.async_client() as client:
+        with pytest.raises(TokenVerificationError, match="expired already, by the server's own clock"):
+            await client.tokens.get()
 
 
 # --- with the service
@@ -783,10 +916,10 @@ def test_a_forked_child_and_its_parent_both_work(body):
 
 async def test_its_context_reaches_the_core_and_proxies_reach_its_connections(monkeypatch):
     async with RawServer.of(http("200 OK", b'{"keys": []}')) as proxy:
-        async with AsyncTelnyx(base_url="http://api.example/v2", proxy=proxy.origin) as client:
+        async with AsyncTelnyx(base_url="http://api.example/v2", proxy=proxy.origin, allow_insecure=True) as client:
             assert (await client.oauth.retrieve_jwks()).keys == []
         monkeypatch.setenv("HTTP_PROXY", proxy.origin)
-        async with AsyncTelnyx(base_url="http://api.example/v2") as client:
+        async with AsyncTelnyx(base_url="http://api.example/v2", allow_insecure=True) as client:
             assert (await client.oauth.retrieve_jwks()).keys == []
         assert [each.split(b" ")[1] for each in proxy.requests] == [b"http://api.example/v2/oauth/jwks"] * 2
 

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, MultipartWriter, hdrs, payload
 from yarl import URL
 
+from ..errors import APIConnectionError
 from ..protocol.bearer import parse_challenges
 from ..protocol.endpoints import check_endpoint
 from ..protocol.secret import Secret
@@ -38,7 +39,9 @@ class BearerTokenMiddleware:
     After a 401 the token is replaced and the request sent once more, if its body can be sent again; a stream cannot, so
     its caller gets the 401 and the next call has the new token. `on_conflict` says what becomes of an `Authorization`
     that is there already. `origins` are https, or http to this machine with `allow_insecure_loopback`. A request's own
-    `middlewares=` replaces the session's, this one among them. Raises `ValueError` for an address that is no origin.
+    `middlewares=` replaces the session's, this one among them. A request over plain http to this machine that the session
+    would send through a proxy raises `APIConnectionError`, since the proxy could read the token. Raises `ValueError` for an
+    address that is no origin.
     """
 
     def __init__(
@@ -63,6 +66,12 @@ class BearerTokenMiddleware:
         # aiohttp runs this once per hop of a redirect, with the caller's headers: the origin is asked each time.
         if _origin(request.url) not in self._origins or (self._keep and hdrs.AUTHORIZATION in request.headers):
             return await handler(request)
+        if request.proxy is not None and not request.is_ssl():
+            raise APIConnectionError(
+                "Nothing was sent: the session would send this token to this machine through a proxy, in clear. Make the "
+                "session without one, or name this machine in NO_PROXY.",
+                sent=False,
+            )
         token = self._tokens.peek() or await self._tokens.get()
         request.headers[hdrs.AUTHORIZATION] = token.authorization
         # aiohttp's response shows its whole address and its headers.

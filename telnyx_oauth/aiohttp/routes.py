@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
+from inspect import getattr_static
 from typing import Any, Final, ParamSpec, TypeVar
 
 import attrs
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ..errors import InsufficientScopeError, MissingTokenError
 from ..protocol.challenges import check_scopes
@@ -43,7 +44,11 @@ class Demand:
 
 
 def public(handler: _H) -> _H:
-    """Let everyone call this handler, with or without a token. `BearerAuth` lists such routes at start-up."""
+    """Let everyone call this handler, with or without a token. `BearerAuth` lists such routes at start-up.
+
+    On a `web.View` it covers the methods that the class has. A subclass inherits it with each of them, and not for a method
+    that it overrides or adds: mark that one again.
+    """
     setattr(handler, _PUBLIC, True)
     return handler
 
@@ -85,8 +90,28 @@ def current_token(request: web.Request) -> AccessToken:
 
 
 def is_public(handler: object, method: str) -> bool:
-    """Whether the handler, or the method of a view that serves `method`, is marked as public."""
-    return any(getattr(part, _PUBLIC, False) for part in (handler, _method(handler, method)))
+    """Tell if the handler, or the method of a view that serves `method`, is marked as public."""
+    if not isinstance(handler, type):
+        return bool(getattr(handler, _PUBLIC, False))
+    if _PUBLIC in vars(handler) or getattr(_method(handler, method), _PUBLIC, False):
+        return True
+    # A base's mark is for what stands there. `getattr` would find the mark through a subclass that has put something else
+    # in its place.
+    name = method.lower()
+    serving = getattr_static(handler, name, None)
+    return serving is not None and any(
+        _PUBLIC in vars(base) and getattr_static(base, name, None) is serving for base in handler.__mro__
+    )
+
+
+def serves_options(route: web.AbstractRoute, handler: object) -> bool:
+    """Tell if a route is there for OPTIONS requests: registered for that method, or a view that has an `options` method.
+
+    A route for any method (`*`) is not: its handler answers OPTIONS as it answers everything else.
+    """
+    if isinstance(handler, type):
+        return route.method in (hdrs.METH_OPTIONS, hdrs.METH_ANY) and callable(getattr(handler, "options", None))
+    return route.method == hdrs.METH_OPTIONS
 
 
 def demand_of(handler: object, method: str) -> Demand:

@@ -10,12 +10,12 @@ from typing import Final
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
-from ..errors import MissingTokenError, TokenValidationError, ValidationUnavailableError
+from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
 from ..transport.log import logger
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
-from .routes import TOKEN, Demand, demand_of, is_public
+from .routes import TOKEN, Demand, demand_of, is_public, serves_options
 
 VALIDATOR: Final = web.AppKey("VALIDATOR", TokenValidator)
 """The application's validator: `request.config_dict[VALIDATOR]`."""
@@ -33,8 +33,9 @@ class BearerAuth:
 
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
     through to routes that demand no scopes; a bad token is refused there too. `protect_unmatched` demands a token for
-    unknown paths as well; `allow_preflight` lets CORS preflights through. `realm` and `resource_metadata` (RFC 9728) go
-    into the challenges. `on_reject` hears of every refusal; what it raises is logged.
+    unknown paths as well. `allow_preflight` lets CORS preflights through to the routes that are registered for OPTIONS and
+    demand no scopes; every other preflight gets the same 401, for a path that exists and one that does not. `realm` and
+    `resource_metadata` (RFC 9728) go into the challenges. `on_reject` hears of every refusal; what it raises is logged.
     """
 
     __middleware_version__ = 1
@@ -111,14 +112,19 @@ class BearerAuth:
     async def _audit(self, app: web.Application) -> None:
         """Refuse to start with a route that contradicts itself, and say which are open to everyone."""
         opened: set[str] = set()
+        preflights: set[str] = set()
         for route in app.router.routes():
             path = route.resource.canonical if route.resource else "?"
+            if self._takes_preflights(route, route.handler):
+                preflights.add(path)
             for method in _methods(route):
                 if not is_public(route.handler, method):
                     continue
                 if demand_of(route.handler, method).scopes:
                     raise RuntimeError(f"{path} is both public and in need of scopes: drop one of the two decorators.")
                 opened.add(f"{method} {path}")
+        if preflights:
+            logger.info("Open to CORS preflights: %s.", ", ".join(sorted(preflights)))
         logger.info("Open to everyone: %s.", ", ".join(sorted(opened)) or "nothing")
 
     async def _admit(self, request: web.Request) -> None:
@@ -133,12 +139,13 @@ class BearerAuth:
             return True
         if is_public(match.handler, request.method):
             return True
+        return _is_preflight(request) and self._takes_preflights(match.route, match.handler)
+
+    def _takes_preflights(self, route: web.AbstractRoute, handler: object) -> bool:
         return (
             self._allow_preflight
-            and request.method == hdrs.METH_OPTIONS
-            and hdrs.ORIGIN in request.headers
-            and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-            and not demand_of(match.handler, request.method).scopes
+            and serves_options(route, handler)
+            and not demand_of(handler, hdrs.METH_OPTIONS).scopes
         )
 
     async def _authenticate(self, request: web.Request) -> AccessToken | None:
@@ -164,14 +171,24 @@ class BearerAuth:
                 await self._on_reject(request, error)
             except Exception:  # noqa: BLE001 - a listener's fault must not turn a refusal into anything else
                 logger.exception("on_reject raised")
-        said = challenge(
-            error, realm=self._realm, resource_metadata=self._metadata, scopes=self._demand(request).scopes
-        )
+        # A stranger's preflight is answered alike everywhere: the scopes of a route would show that the route exists.
+        hidden = _is_preflight(request) and not isinstance(error, InsufficientScopeError)
+        scopes = self._scopes if hidden else self._demand(request).scopes
+        said = challenge(error, realm=self._realm, resource_metadata=self._metadata, scopes=scopes)
         headers = {hdrs.CACHE_CONTROL: "no-store"} | ({} if said is None else {hdrs.WWW_AUTHENTICATE: said})
         if isinstance(error, ValidationUnavailableError):
             headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after)))
         body = ({} if error.error is None else {"error": error.error}) | {"error_description": error.description}
         return _REFUSALS[error.status](headers=headers, text=json.dumps(body), content_type="application/json")
+
+
+def _is_preflight(request: web.Request) -> bool:
+    """Tell if a browser asks beforehand, without credentials, if it may send a request from another origin (CORS)."""
+    return (
+        request.method == hdrs.METH_OPTIONS
+        and hdrs.ORIGIN in request.headers
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    )
 
 
 def _methods(route: web.AbstractRoute) -> Iterable[str]:

@@ -24,12 +24,19 @@ def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[
         @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
         @click.option("--base-url", metavar="URL", help="Where Telnyx is.  [environment: TELNYX_BASE_URL]")
         @click.option(
+            "--allow-insecure",
+            is_flag=True,
+            help="Let --base-url be plain http to another machine.  [environment: TELNYX_ALLOW_INSECURE]",
+        )
+        @click.option(
             "--profile", "profile_name", metavar="NAME", help="Act as who signed in there.", envvar="TELNYX_PROFILE"
         )
         @functools.wraps(function)
-        def run(*, as_json: bool, base_url: str | None, profile_name: str | None, **options: Any) -> None:
+        def run(
+            *, as_json: bool, base_url: str | None, profile_name: str | None, allow_insecure: bool, **options: Any
+        ) -> None:
             try:
-                function(Session(Output(as_json), base_url, profile_name), **options)
+                function(Session(Output(as_json), base_url, profile_name, allow_insecure), **options)
             except Failure as error:
                 failure = error
             except (TelnyxError, ValueError, OSError) as error:

@@ -8,17 +8,18 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
 from .._version import __version__
 from ..errors import Reason, TelnyxError, TokenValidationError
+from ..protocol.dates import http_date
 from ..protocol.jose import looks_like_jwt
+from ..protocol.secret import Secret
 from ..protocol.urls import is_loopback, origin
+from ..transport.proxies import environment_proxy
 from .command import command
 from .failures import AuthenticationNeeded, Failure, failure_of
 from .output import clean
@@ -113,8 +114,9 @@ def _environment(visit: Visit) -> Finding:
 
 def _connection(visit: Visit) -> Finding:
     _, host, port = origin(visit.client.base_url)
-    if _proxy(visit):
-        return Finding("skipped", f"calls go through the proxy {urlsplit(_proxy(visit) or '').hostname}")
+    proxy = _proxy(visit)
+    if proxy:
+        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy.reveal()).hostname}")
     try:
         addresses = sorted({str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except OSError:
@@ -173,10 +175,10 @@ def _metadata(visit: Visit) -> Finding:
 
 
 def _clock(visit: Visit) -> Finding:
-    try:
-        skew = time.time() - parsedate_to_datetime(visit.date or "").timestamp()
-    except ValueError:
+    date = http_date(visit.date or "")
+    if date is None:
         return Finding("skipped", "the service did not say what time it is")
+    skew = time.time() - date
     detail = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service"
     if abs(skew) > SKEW:
         return Finding("failed", detail, "Good tokens will look expired, or not yet valid: set this machine's clock.")
@@ -216,9 +218,8 @@ def _verification(visit: Visit) -> Finding:
     return Finding("ok", f"signed by the service with {access.algorithm}, key {access.key_id}")
 
 
-def _proxy(visit: Visit) -> str | None:
-    scheme, host, _ = origin(visit.client.base_url)
-    return None if proxy_bypass(host) else getproxies().get(scheme)
+def _proxy(visit: Visit) -> Secret[str] | None:
+    return environment_proxy(visit.client.base_url)
 
 
 CHECKS: Final[dict[str, Callable[[Visit], Finding]]] = {

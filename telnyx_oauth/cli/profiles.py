@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 import attrs
 from attrs.validators import deep_iterable, in_, instance_of, optional
 
-from ..protocol.urls import check_base_url
+from ..protocol.urls import INSECURE, check_base_url, is_insecure
 from ..tokens.folders import create_private, make_private
 from .failures import Failure, WrongUsage
 
@@ -22,17 +22,25 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TEXT: Final = instance_of(str)
 
 
+def _address(base_url: str) -> str:
+    return check_base_url(base_url, allow_insecure=True)
+
+
 @attrs.frozen
 class Profile:
-    """One sign-in. `port` is where the browser's answer is awaited, as the client is registered; 0 is any."""
+    """One sign-in. `port` is where the browser's answer is awaited, as the client is registered; 0 is any.
+
+    `allow_insecure` is what lets `base_url` be plain http to another machine.
+    """
 
     name: str
-    base_url: str = attrs.field(converter=check_base_url)
+    base_url: str = attrs.field(converter=_address)
     client_id: str = attrs.field(validator=_TEXT)
     scopes: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...], validator=deep_iterable(_TEXT))
     resource: str | None = attrs.field(default=None, validator=optional(_TEXT))
     store: Store = attrs.field(default="file", validator=in_(get_args(Store)))
     port: int = attrs.field(default=0, validator=instance_of(int))
+    allow_insecure: bool = attrs.field(default=False, validator=instance_of(bool))
 
 
 def folder() -> Path:
@@ -52,6 +60,17 @@ def load(name: str) -> Profile | None:
     except (AttributeError, TypeError, ValueError):
         pass
     raise Failure(f"The profile {path} is damaged.", "Repair it, or remove it and sign in again.", code="profile")
+
+
+def usable(profile: Profile) -> Profile:
+    """The profile. One for plain http to another machine that does not allow it is a `Failure`."""
+    if is_insecure(profile.base_url) and not profile.allow_insecure:
+        raise Failure(
+            f"The profile {profile.name} is for {profile.base_url}, which {INSECURE}.",
+            f"Sign in at an https address, or allow it: telnyx-oauth login --profile {profile.name} --allow-insecure",
+            code="profile",
+        )
+    return profile
 
 
 def save(profile: Profile) -> None:

@@ -12,7 +12,7 @@ from ..protocol.urls import check_base_url, root_of
 from ..types import BaseModel
 from .failures import AuthenticationNeeded, Failure, WrongUsage
 from .output import Output, clean
-from .profiles import DEFAULT, Profile, load
+from .profiles import DEFAULT, Profile, load, usable
 
 if TYPE_CHECKING:
     from ..blocking.pages import Page
@@ -29,6 +29,7 @@ class Session:
     out: Output
     base_url: str | None = None
     profile_name: str | None = None
+    allow_insecure: bool = False
 
     @property
     def environment_identity(self) -> bool:
@@ -45,16 +46,18 @@ class Session:
         if self.profile_name is None:
             elsewhere = self.base_url or os.environ.get("TELNYX_BASE_URL")
             found = None if self.environment_identity else load(DEFAULT)
-            return found if found is None or not elsewhere or check_base_url(elsewhere) == found.base_url else None
+            if found is None or (elsewhere and _shaped(elsewhere) != found.base_url):
+                return None
+            return usable(found)
         found = load(self.profile_name)
         if found is None:
             hint = f"Sign in: telnyx-oauth login --profile {self.profile_name}"
             raise AuthenticationNeeded(f"There is no profile {self.profile_name}.", hint, code="no_profile")
-        if self.base_url and check_base_url(self.base_url) != found.base_url:
+        if self.base_url and _shaped(self.base_url) != found.base_url:
             raise WrongUsage(
                 f"The profile {found.name} is for {found.base_url}, and for no other address.", code="usage"
             )
-        return found
+        return usable(found)
 
     @property
     def address(self) -> str:
@@ -62,12 +65,23 @@ class Session:
         return self.address_for(self.profile)
 
     def address_for(self, profile: Profile | None) -> str:
-        """Where the service is for a profile. One that was asked for by name is not led elsewhere by the environment."""
-        from ..options import BASE_URL
+        """Where the service is for a profile. One that was asked for by name is not led elsewhere by the environment.
+
+        Plain http to another machine has to be allowed: by the profile for its own address, else by the command or the
+        environment.
+        """
+        from ..options import BASE_URL, environment_allows_insecure
 
         kept = None if profile is None else profile.base_url
         by_name = kept if self.profile_name else None
-        return check_base_url(self.base_url or by_name or os.environ.get("TELNYX_BASE_URL") or kept or BASE_URL)
+        named = os.environ.get("TELNYX_BASE_URL")
+        address = _shaped(self.base_url or by_name or named or kept or BASE_URL)
+        allowed = self.allow_insecure or environment_allows_insecure()
+        allowed = allowed or (profile is not None and profile.allow_insecure and address == profile.base_url)
+        from_environment = not self.base_url and not by_name and bool(named)
+        name = "TELNYX_BASE_URL" if from_environment else "base_url"
+        word = "TELNYX_ALLOW_INSECURE=1" if from_environment else "--allow-insecure"
+        return check_base_url(address, allow_insecure=allowed, name=name, word=word)
 
     @property
     def root(self) -> str:
@@ -83,7 +97,13 @@ class Session:
             from .signin import manager_of
 
             tokens = manager_of(self.profile)
-        return Telnyx(tokens=tokens, base_url=self.address, audience=audience or (), issuer=issuer)
+        return Telnyx(
+            tokens=tokens,
+            base_url=self.address,  # which has been checked
+            audience=audience or (),
+            issuer=issuer,
+            allow_insecure=True,
+        )
 
     def token(self, **wanted: Any) -> Token:
         """The token of whoever is calling. Takes what `TokenManager.get` takes."""
@@ -119,3 +139,7 @@ class Session:
             self.out.json(facts)
         else:
             self.out.line(clean(words))
+
+
+def _shaped(address: str) -> str:
+    return check_base_url(address, allow_insecure=True)

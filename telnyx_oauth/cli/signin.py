@@ -14,6 +14,7 @@ import attrs
 import click
 
 from ..protocol.secret import Secret
+from ..protocol.urls import is_insecure
 from .command import command, several
 from .failures import AuthenticationNeeded, Failure
 from .output import Output
@@ -97,10 +98,12 @@ def _wanted(session: Session, name: str, old: Profile | None, **given: Any) -> P
     """What to sign in with: what is given, else the environment's, else as last time. An empty id is to be registered."""
     own_id = given["client_id"] or os.environ.get("TELNYX_CLIENT_ID") or ""
     address = session.address_for(old)
+    allowed = is_insecure(address)  # or `address_for` would have refused
     again = old if old is not None and old.base_url == address and own_id in ("", old.client_id) else None
     profile = again or Profile(name, address, own_id)
     if given["port"] is not None and not own_id and given["port"] != profile.port:
         profile = attrs.evolve(profile, client_id="")  # the one that is registered is registered for another port
+    profile = attrs.evolve(profile, allow_insecure=allowed)
     changes = {name: value for name, value in given.items() if name != "client_id" and value not in (None, [])}
     return attrs.evolve(profile, **changes)
 
@@ -138,11 +141,11 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
 
 
 async def _forget(profile: Profile) -> None:
-    async with _flow(profile) as flow:
+    async with _flow(profile, sends=False) as flow:
         await flow.tokens(account=profile.name).forget()
 
 
-def _flow(profile: Profile) -> AuthorizationFlow:
+def _flow(profile: Profile, *, sends: bool = True) -> AuthorizationFlow:
     from ..tokens.flow import AuthorizationFlow
 
     # The profile has no secret; a confidential client's is where its id is.
@@ -153,6 +156,7 @@ def _flow(profile: Profile) -> AuthorizationFlow:
         base_url=profile.base_url,
         resource=profile.resource,
         store=_store(profile),
+        allow_insecure=profile.allow_insecure or not sends,
     )
 
 

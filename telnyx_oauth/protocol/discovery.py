@@ -15,7 +15,7 @@ from ..errors import DiscoveryError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import parse_challenges
 from .challenges import metadata_path
-from .endpoints import check_endpoint
+from .endpoints import check_endpoint, check_token_endpoint
 from .secret import Secret
 from .token import scope_set
 from .urls import check_base_url, is_loopback, origin, root_of
@@ -49,14 +49,22 @@ class ProtectedResource:
     scopes_supported: frozenset[str] = frozenset()
 
 
-def telnyx_server(base_url: str, issuer: str | None = None) -> AuthorizationServer:
+def telnyx_server(base_url: str, issuer: str | None = None, *, allow_insecure: bool = False) -> AuthorizationServer:
     """Telnyx at `base_url`, every address derived from it, so that no secret goes anywhere else."""
     place = Secret(base_url)
     del base_url  # it may hold a password
-    base = check_base_url(place.reveal())
+    base = check_base_url(place.reveal(), allow_insecure=allow_insecure)
     return AuthorizationServer(
         issuer or root_of(base), f"{base}/oauth/authorize", f"{base}/oauth/token", f"{base}/oauth/register"
     )
+
+
+def check_server(server: AuthorizationServer, *, allow_insecure: bool) -> None:
+    """Raises `ValueError` for a server with an address that is none, or, unless allowed, plain http to another machine."""
+    check_token_endpoint(server.authorization_endpoint, "authorization_endpoint", allow_insecure=allow_insecure)
+    check_token_endpoint(server.token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
+    if server.registration_endpoint is not None:
+        check_token_endpoint(server.registration_endpoint, "registration_endpoint", allow_insecure=allow_insecure)
 
 
 def metadata_url(issuer: str) -> str:

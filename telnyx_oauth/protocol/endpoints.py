@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from .urls import is_loopback
+from .urls import INSECURE, is_insecure, is_loopback
 
 
 def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str:
@@ -23,4 +23,20 @@ def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str
         raise ValueError(f"{name} must be an https address (http: only to this machine, and only when allowed).")
     if "@" in parts.netloc or "#" in url:
         raise ValueError(f"{name} must hold no user, password or fragment.")
+    return url
+
+
+def check_token_endpoint(url: str, name: str, *, allow_insecure: bool) -> str:
+    """The address that secrets are sent to, or a person is. Raises `ValueError`, naming the parameter, for one that is not
+    http(s) with a host, and for plain http to another machine without `allow_insecure`.
+    """
+    try:
+        parts = urlsplit(url)
+        well_formed = bool(parts.hostname) and (parts.port or 0) >= 0 and parts.scheme in ("http", "https")
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise ValueError(f"{name} must be an https address.")
+    if not allow_insecure and is_insecure(url):
+        raise ValueError(f"{name} {INSECURE}; use https, or say allow_insecure=True if that network is yours.")
     return url

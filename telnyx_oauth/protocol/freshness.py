@@ -44,6 +44,9 @@ class RefreshPolicy:
     flight_timeout: float = 60.0
     """Bounds one renewal, whatever its callers' own timeouts are."""
     lock_timeout: float = 10.0
+    """How long a renewal waits for the store's lock while another process holds it."""
+    store_timeout: float = 2.0
+    """How long one answer of a store is waited for. A store that took longer is not asked again for `lock_timeout`."""
     replay_window: float = 10.0
     """How long an unknown outcome is resolved by sending the same refresh token again."""
     max_keys: int = 1024

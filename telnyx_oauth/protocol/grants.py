@@ -15,9 +15,10 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from ..errors import APIResponseValidationError
+from ..errors import APIError, APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
+from .dates import http_date
 from .failures import error_from
 from .secret import Secret
 from .token import scope_set
@@ -165,6 +166,10 @@ class TokenGrant:
     refresh_token: str | None = attrs.field(default=None, repr=False)
     scopes: frozenset[str] | None = None
     """`None` when the answer names none: they are the ones asked for (RFC 6749 section 5.1)."""
+    refused: APIError | None = attrs.field(default=None, repr=False, eq=False)
+    """Why the answer is not used. Its refresh token may be the only good one all the same."""
+    server_time: float | None = attrs.field(default=None, eq=False)
+    """Unix seconds by the clock of the server when it answered, from the answer's `Date`."""
 
 
 def parse_token_response(
@@ -178,6 +183,35 @@ def parse_token_response(
     Raises `APIStatusError` (a `TokenEndpointError` where the answer names an OAuth error, even under a 200, as some
     servers do) and `APIResponseValidationError` for anything else that is no token. Any bytes end in one of these.
     """
+    grant = read_token_response(response, secrets=secrets, now=now)
+    if grant.refused is not None:
+        raise grant.refused
+    return grant
+
+
+def read_token_response(
+    response: Response, *, secrets: Secret[tuple[str, ...]] = NO_SECRETS, now: float = 0.0
+) -> TokenGrant:
+    """As `parse_token_response`, but for an answer that is refused and carries a refresh token: a grant that has only
+    that, and the error as `refused`. The refresh token that was sent for it may be used up.
+    """
+    try:
+        return _granted(response, secrets, now)
+    except APIError as exc:
+        error = exc
+    grant = _refused(response, error)
+    if grant is None:
+        raise error
+    return grant
+
+
+def _refused(response: Response, error: APIError) -> TokenGrant | None:
+    fields = _fields(response) if 200 <= response.status_code < 300 and not response.fault else None
+    refresh_token = None if fields is None else fields.get("refresh_token")
+    return TokenGrant("", refresh_token=refresh_token, refused=error) if is_refresh_token(refresh_token) else None
+
+
+def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -> TokenGrant:
     if not 200 <= response.status_code < 300:
         raise error_from(response, token_endpoint=True, secrets=secrets.reveal(), now=now)
     fields = Secret(_fields(response))
@@ -189,20 +223,21 @@ def parse_token_response(
         problems = (response.fault,)
     if problems:
         raise APIResponseValidationError(problems, response=response)
-    return _grant(fields.reveal() or {})
+    return _grant(fields.reveal() or {}, http_date(response.headers.get("Date", "")))
 
 
 def _issued(fields: Mapping[str, object]) -> Iterable[str]:
     return [text for name in _TOKEN_FIELDS if isinstance(text := fields.get(name), str) and text]
 
 
-def _grant(fields: Mapping[str, object]) -> TokenGrant:
+def _grant(fields: Mapping[str, object], server_time: float | None) -> TokenGrant:
     return TokenGrant(
         cast("str", fields["access_token"]),
         "Bearer",
         lifetime(fields.get("expires_in")),
         cast("str | None", fields.get("refresh_token")) or None,
         _scopes(fields.get("scope")),
+        server_time=server_time,
     )
 
 
@@ -225,8 +260,13 @@ def _problems(fields: Mapping[str, object] | None) -> Iterable[str]:
     if kind is not None and (not isinstance(kind, str) or kind.lower() != "bearer"):
         yield "$.token_type must be Bearer"
     refresh = fields.get("refresh_token")
-    if refresh is not None and (not isinstance(refresh, str) or (refresh and not _PRINTABLE.fullmatch(refresh))):
+    if refresh and not is_refresh_token(refresh):
         yield "$.refresh_token must be printable ASCII characters"
+
+
+def is_refresh_token(token: object) -> TypeGuard[str]:
+    """Whether this is text that a refresh token can be (RFC 6749 appendix A.17)."""
+    return isinstance(token, str) and bool(_PRINTABLE.fullmatch(token))
 
 
 def is_bearer(token: object) -> TypeGuard[str]:

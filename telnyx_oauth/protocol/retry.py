@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
 import attrs
 
 from ..errors import APIConnectionError
+from .dates import http_date
 
 FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 8.0
@@ -83,6 +82,7 @@ def _may_repeat(outcome: Outcome, *, once: bool, asked: float | None) -> bool:
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date; never negative.
 
+    A date is by the server's clock, so it is compared with the answer's `Date`, and with `now` only where there is none.
     https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     """
     milliseconds = _number(headers.get("retry-after-ms"))
@@ -94,12 +94,11 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     seconds = _number(value)
     if seconds is not None:
         return seconds
-    try:
-        date = parsedate_to_datetime(value)
-        # The obsolete forms name no zone and mean UTC (RFC 9110 section 5.6.7); Python would take this machine's.
-        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
-    except (ValueError, OverflowError):
+    date = http_date(value)
+    if date is None:
         return None
+    there = http_date(headers.get("date", ""))
+    return max(0.0, date - (now if there is None else there))
 
 
 def _number(value: str | None) -> float | None:

@@ -18,18 +18,25 @@ _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
 _BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_LOCALHOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*localhost\.?", re.IGNORECASE)
 
 
-def check_base_url(base_url: str) -> str:
+def check_base_url(
+    base_url: str, *, allow_insecure: bool = False, name: str = "base_url", word: str = "allow_insecure=True"
+) -> str:
     """The base address without its trailing slashes. Raises `ValueError` unless it is http(s) with a host and no more.
 
-    Credentials, a query or a fragment in it would be sent along with every call or break every path.
+    Credentials, a query or a fragment in it would be sent along with every call or break every path. Plain http to another
+    machine than this is refused without `allow_insecure`. `name` is what the caller calls the address, and `word` what
+    they can say to allow it.
     """
     text = Secret(base_url.strip().rstrip("/"))
     del base_url  # it may hold a password
     problem = _problem_of_base(text.reveal())
     if problem:
-        raise ValueError(f"base_url {problem}; it should look like https://api.telnyx.com/v2")
+        raise ValueError(f"{name} {problem}; it should look like https://api.telnyx.com/v2")
+    if not allow_insecure and is_insecure(text.reveal()):
+        raise ValueError(f"{name} {INSECURE}; use https, or say {word} if that network is yours")
     return text.reveal()
 
 
@@ -91,12 +98,25 @@ def origin(url: str) -> tuple[str, str, int]:
     return scheme, (parts.hostname or ""), parts.port or (443 if scheme == "https" else 80)
 
 
+INSECURE: Final = "is plain http to another machine, where others can read your secrets and forge the answers"
+
+
+def is_insecure(url: str) -> bool:
+    """Tell if a URL is plain http to another machine than this."""
+    parts = urlsplit(url)
+    return parts.scheme.lower() == "http" and not is_loopback(parts.hostname or "")
+
+
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine, for sure."""
+    """Tell if a host name or address is this machine: 127.0.0.0/8 and ::1, also as IPv4 in IPv6; `localhost` and what ends
+    in `.localhost` (RFC 6761 section 6.3).
+    """
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return _LOCALHOST.fullmatch(host) is not None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def segment(value: Secret[str], name: str) -> str:

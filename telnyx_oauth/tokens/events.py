@@ -135,7 +135,9 @@ class RecordSetAside(TokenEvent):
 
 @attrs.frozen
 class IssuedUnverified(TokenEvent):
-    """The issued token could not be checked, and is used: it is opaque, or its key is not to be had."""
+    """The issued token could not be checked, and is used: it is opaque, its key is not to be had, or this machine's clock
+    is so far ahead of the server's that the token looks expired here alone.
+    """
 
     name = "unverified"
     reason: str = ""

@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..messages import Send
 from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
-from ..protocol.discovery import AuthorizationServer, metadata_request, names_itself, telnyx_server
+from ..protocol.discovery import AuthorizationServer, check_server, metadata_request, names_itself, telnyx_server
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -34,7 +34,7 @@ from ..transport.http import HttpTransport
 from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
-from .proof import IssuedVerifier
+from .proof import IssuedVerifier, verdict
 from .sources import AuthorizationCode, ClientSecret, RefreshToken
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore
@@ -55,7 +55,8 @@ class AuthorizationFlow:
     Without `server` it is Telnyx at `base_url`, and every address derives from that. `issuer` is its name where that is
     not the root of `base_url`. For another server, give what `discover` found. `resource` is whom the tokens are for (RFC
     8707). A program without a `client_id` gets one from `register`. `verifier` proves tokens before anyone gets them.
-    `send` is the transport; without one the flow has connections of its own, which `aclose` ends.
+    `send` is the transport; without one the flow has connections of its own, which `aclose` ends. Addresses that are plain
+    http to another machine raise `ValueError` unless `allow_insecure` is given.
     """
 
     def __init__(
@@ -75,13 +76,17 @@ class AuthorizationFlow:
         hooks: Iterable[TokenHook] = (),
         verifier: IssuedVerifier | None = None,
         demand_proof: bool = False,
+        allow_insecure: bool = False,
     ) -> None:
         self._secret, place = client_secret, Secret(base_url)
         del client_secret, base_url
         self.client_id = client_id
         self.resource = resource
-        self.server = server or telnyx_server(place.reveal(), issuer)
-        self._root = None if server is not None else root_of(check_base_url(place.reveal()))
+        self.server = server or telnyx_server(place.reveal(), issuer, allow_insecure=allow_insecure)
+        check_server(self.server, allow_insecure=allow_insecure)
+        self._allow_insecure = allow_insecure
+        checked = check_base_url(place.reveal(), allow_insecure=allow_insecure) if server is None else ""
+        self._root = root_of(checked) if server is None else None
         self._advertised_until = 0.0
         self._method: AuthMethod | None = auth_method
         self._own = HttpTransport(limit=10, middlewares=False)
@@ -245,6 +250,7 @@ class AuthorizationFlow:
             auth_method=self._method,
             resource=began.resource,
             clock=self._clock,
+            allow_insecure=self._allow_insecure,
         )
         try:
             return await source(source.key)
@@ -265,7 +271,7 @@ class AuthorizationFlow:
         if self._verifier is None:
             return
         await self._verifier.prepare()
-        reason = await self._verifier(grant.access_token)
+        reason = await verdict(self._verifier, grant)
         if reason is not None and self._demand_proof:
             raise TokenVerificationError(
                 f"The issued token cannot be verified ({reason}), and verification is demanded."
@@ -281,6 +287,7 @@ class AuthorizationFlow:
             auth_method=self._method,
             resource=resource,
             clock=self._clock,
+            allow_insecure=self._allow_insecure,
         )
         return TokenManager(
             source,

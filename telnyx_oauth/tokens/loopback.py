@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from html import escape
 from types import TracebackType
@@ -20,6 +21,7 @@ from .manager import TokenManager
 
 _PATH: Final = "/callback"
 _HOST: Final = "127.0.0.1"  # not localhost, which may be another interface (RFC 8252 section 8.3)
+_MOST_CONNECTIONS: Final = 32
 _STYLE: Final = """
 :root { color-scheme: light dark; --page: #f3f5f4; --ink: #10201a; --soft: #50625a; }
 @media (prefers-color-scheme: dark) { :root { --page: #0e1512; --ink: #eaf2ee; --soft: #a6b8b0; } }
@@ -38,6 +40,9 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Connection": "close",
 }
+# aiohttp logs a request that it cannot read with its address, in which there may be a code.
+_quiet: Final = logging.getLogger(__name__)
+_quiet.setLevel(logging.CRITICAL)
 
 Show = Callable[[str], Awaitable[None]]
 """Brings a person to an address: opens a browser, prints it."""
@@ -62,13 +67,17 @@ async def sign_in(
     """Sign the person at this machine in: the manager of what they granted.
 
     `show` gets the address once the receiver listens on `port` of 127.0.0.1 (0: any free one). Whatever comes first,
-    the browser or an address from `paste`, completes it, and the browser is told how it went. `timeout` is seconds.
+    the browser or an address from `paste`, completes it, and the browser is told how it went. Only an answer with the state
+    of this very sign-in counts; whatever else asks at the port gets an error page and is forgotten. `timeout` is seconds.
 
     Raises what `begin_authorization` and `complete_authorization` raise, `LoopbackPortError`, `SignInTimeoutError`.
     """
     async with LoopbackReceiver(port) as receiver:
         pending = await flow.begin_authorization(redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource)
+        receiver.expect(pending)
         callback_url = await _first(timeout, receiver.wait(), _by_hand(pending, show, paste))
+        if callback_url is None:
+            raise receiver.too_late(timeout)
         try:
             manager = await flow.complete_authorization(callback_url.reveal(), pending=pending, account=account)
         except TelnyxError as exc:
@@ -78,8 +87,8 @@ async def sign_in(
         return manager
 
 
-async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | None]) -> Secret[str]:
-    """What the first source gives that gives something."""
+async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | None]) -> Secret[str] | None:
+    """What the first source gives that gives something; None when time is up."""
     waits = {asyncio.ensure_future(source) for source in sources}
     deadline = asyncio.get_running_loop().time() + timeout
     try:
@@ -87,7 +96,7 @@ async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | Non
             left = max(0.0, deadline - asyncio.get_running_loop().time())
             done, waits = await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                raise SignInTimeoutError(timeout)
+                return None
             for one in done:
                 if (found := one.result()) is not None:
                     return found
@@ -113,16 +122,35 @@ async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | Non
 
 
 class LoopbackReceiver:
-    """Listens on 127.0.0.1 for the one request that the browser brings the answer with. Use it with `async with`."""
+    """Listens on 127.0.0.1 for the one request that the browser brings the answer with. Use it with `async with`.
+
+    Any page in any browser here, and any program, can ask at the port. What is not the answer to the sign-in that is
+    expected gets an error page and ends nothing. Of too many connections the oldest is closed, so that nobody keeps the
+    browser out; none outlives its answer, and none the receiver.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self._port = port
-        self._connections = web.Server(self._respond, access_log=None)
+        self._pending: PendingAuthorization | None = None
+        self._answering: web.RequestHandler | None = None
+        self._ignored = 0
+        self._connections = web.Server(self._respond, access_log=None, logger=_quiet, lingering_time=0)
 
     @property
     def redirect_uri(self) -> str:
         """What to have the browser sent back to."""
         return f"http://{_HOST}:{self._port}{_PATH}"
+
+    def expect(self, pending: PendingAuthorization) -> None:
+        """Take the answer to this sign-in. Until then every request is ignored."""
+        self._pending = pending
+
+    def too_late(self, timeout: float) -> SignInTimeoutError:
+        """The error for an answer that did not come, with a note of what came instead."""
+        error = SignInTimeoutError(timeout)
+        if self._ignored:
+            error.add_note(f"Requests that came and were no answer to this sign-in: {self._ignored}.")
+        return error
 
     async def wait(self) -> Secret[str] | None:
         """The address with the answer. The browser waits until `tell` is called."""
@@ -138,7 +166,7 @@ class LoopbackReceiver:
         self._answered: asyncio.Future[Secret[str] | None] = loop.create_future()
         self._outcome: asyncio.Future[str | None] = loop.create_future()
         try:
-            self._server: asyncio.Server = await loop.create_server(self._connections, _HOST, self._port)
+            self._server: asyncio.Server = await loop.create_server(self._connect, _HOST, self._port)
         except OSError as exc:
             reason = exc.strerror or type(exc).__name__
         else:
@@ -158,24 +186,39 @@ class LoopbackReceiver:
         self._connections.pre_shutdown()
         await self._connections.shutdown(2.0)
 
+    def _connect(self) -> asyncio.Protocol:
+        idle = [each for each in self._connections.connections if each is not self._answering]
+        for oldest in idle[: max(0, len(idle) - _MOST_CONNECTIONS + 1)]:
+            oldest.force_close()
+        return self._connections()
+
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         # A page elsewhere may have its own name for this address (DNS rebinding).
         if request.host not in (f"{_HOST}:{self._port}", f"localhost:{self._port}"):
             return _page(421, "This is not the place", "Nothing is served here under this name.")
         if request.method != "GET" or request.path != _PATH:
             return _page(404, "There is nothing here", "Go back to the terminal.")
-        came_back = Secret(f"{self.redirect_uri}?{request.rel_url.raw_query_string}")
+        url = Secret(f"{self.redirect_uri}?{request.rel_url.raw_query_string}")
         try:
-            read_callback(came_back)
-        except InvalidCallbackError as exc:
-            return _page(400, "This is not an answer to a sign-in", exc.message)
+            self._check(url)
+        except (InvalidCallbackError, StateMismatchError) as exc:
+            self._ignored += 1
+            return _page(400, "This is not the answer to the sign-in", f"{exc.message} The sign-in goes on without it.")
         if self._answered.done():
             return _page(409, "This sign-in was answered already", "Go back to the terminal.")
-        self._answered.set_result(came_back)
+        self._answering = request.protocol
+        self._answered.set_result(url)
         problem = await asyncio.shield(self._outcome)
         if problem is not None:
             return _page(400, "Signing in did not work", problem)
         return _page(200, "You are signed in", "You can close this window and go back to the terminal.")
+
+    def _check(self, url: Secret[str]) -> None:
+        """Raises `InvalidCallbackError` or `StateMismatchError` for all but an answer to the sign-in that is expected."""
+        answer = read_callback(url)
+        if self._pending is None:
+            raise StateMismatchError("No sign-in has begun here yet, so this cannot be its answer.")
+        check_state(self._pending, answer)
 
 
 def _page(status: int, title: str, text: str) -> web.Response:
@@ -184,4 +227,6 @@ def _page(status: int, title: str, text: str) -> web.Response:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n</head>\n'
         f'<body>\n<main role="status">\n<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>\n</main>\n</body>\n</html>\n'
     )
-    return web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=_HEADERS)
+    page = web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=_HEADERS)
+    page.force_close()  # the header alone is only words
+    return page

@@ -9,8 +9,11 @@ from ..errors import (
     ForkedGrantError,
     ReauthenticationRequiredError,
     TelnyxError,
+    TokenEndpointError,
     TokenVerificationError,
 )
+
+_NOT_NOW = ("server_error", "slow_down", "temporarily_unavailable")
 
 
 def is_unknown(error: TelnyxError) -> bool:
@@ -21,6 +24,11 @@ def is_unknown(error: TelnyxError) -> bool:
         status = error.status_code
         return status == 408 or (status >= 500 and not (status == 503 and error.retry_after is not None))
     return isinstance(error, APIResponseValidationError)
+
+
+def is_refusal(error: TelnyxError) -> bool:
+    """Whether the token endpoint itself refused what was sent, for good: with an OAuth error other than "not now"."""
+    return isinstance(error, TokenEndpointError) and error.code not in _NOT_NOW
 
 
 def is_terminal(error: Exception) -> bool:

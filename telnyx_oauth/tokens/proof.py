@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import TokenError, TokenVerificationError
 from ..protocol.grants import TokenGrant
@@ -27,6 +27,22 @@ class IssuedVerifier(Protocol):
         ...
 
 
+@runtime_checkable
+class DatedVerifier(Protocol):
+    """A verifier that can tell an expired token from a wrong clock here: it also takes the server's time."""
+
+    async def verify_at(self, access_token: str, /, *, server_time: float | None) -> str | None:
+        """The same verdict, for a token from an answer that was sent at `server_time`: Unix seconds by the server's clock."""
+        ...
+
+
+async def verdict(verifier: IssuedVerifier, grant: TokenGrant) -> str | None:
+    """A verifier's verdict on a token that was just granted."""
+    if isinstance(verifier, DatedVerifier):
+        return await verifier.verify_at(grant.access_token, server_time=grant.server_time)
+    return await verifier(grant.access_token)
+
+
 class Proof:
     """What a renewal asks of a verifier; without one, every token will do."""
 
@@ -36,24 +52,23 @@ class Proof:
         self._announce = announce
         self._demanded = demanded
 
-    async def beside_keys(self, request: Awaitable[TokenGrant]) -> TokenGrant:
-        """The answer to a token request, with the keys for its proof fetched at the same time."""
-        if self._verifier is None:
-            return await request
-        keys = asyncio.ensure_future(self._verifier.prepare())
-        try:
-            grant = await request
-            await asyncio.wait({keys})
-        finally:
-            keys.cancel()
-        return grant
+    async def beside_keys(self, job: Job, request: Awaitable[TokenGrant]) -> TokenGrant:
+        """The answer to a token request. The keys for its proof are fetched at the same time, and not waited for here: what
+        the answer brings may have to be stored first.
+        """
+        if self._verifier is not None and job.keys is None:
+            job.keys = asyncio.ensure_future(self._verifier.prepare())
+        return await request
 
     async def fault(self, job: Job, grant: TokenGrant, boot: float) -> TokenError | None:
         """Why a token that was granted must not be used."""
         if grant.expires_in and self._clock.boot() - boot >= grant.expires_in:
             return TokenError("The token had expired before its answer was there.")
+        if job.keys is not None:
+            await asyncio.wait({job.keys})
         try:
-            await self.judge(job, grant.access_token)
+            if self._verifier is not None:
+                self._accept(job, await verdict(self._verifier, grant))
         except TokenVerificationError as exc:
             return exc
         except Exception as exc:  # noqa: BLE001 - a verifier may be the user's own
@@ -64,7 +79,9 @@ class Proof:
         """Raise `TokenVerificationError` for a token that is proven wrong, or not proven where that is demanded."""
         if self._verifier is None:
             return
-        reason = await self._verifier(access_token)
+        self._accept(job, await self._verifier(access_token))
+
+    def _accept(self, job: Job, reason: str | None) -> None:
         if reason is None:
             return
         if self._demanded:

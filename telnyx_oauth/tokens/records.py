@@ -1,43 +1,49 @@
-"""The manager's records in a store: read with care, written over nothing newer, and gone without when the store
-fails.
+"""The manager's records in a store: read with care, never written over anything newer, and what to do when the store fails.
+
+An access token of the client's own can be had again, so a store that fails is gone without. A refresh token cannot: it
+is sent only once the store has taken down that it will be.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
-from enum import Enum, auto
-from math import inf
-from typing import TypeVar
+from typing import Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import attrs
 
-from ..errors import StoreConflictError
+from ..errors import StoreConflictError, TelnyxError, TokenPersistenceError
 from ..protocol.freshness import RefreshPolicy
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock
 from .events import Announcer, PersistenceDegraded, RecordSetAside
 from .flight import Job
 from .stores.memory import MemoryStore
-from .stores.record import StoredGrant, TokenStore
+from .stores.record import ASIDE, Lease, StoredGrant, TokenStore, is_shared
 
 T = TypeVar("T")
 _CLOCK_SKEW = 300.0
 _ROUNDS = 4
-_GRACE = 1.0  # for a store's lock to give up by itself
+_STEPS = 7.5
+_AT_ONCE = 16
+"""How many renewals use one store at the same time: each takes a thread, or a connection, for each step."""
 _FOREIGN = "it belongs to another issuer or client"
 _AHEAD = "it is dated in the future"
 
 
-class Hold(Enum):
-    """Who has a record's lock. Without it, compare-and-swap alone protects."""
+@attrs.frozen
+class Hold:
+    """A record's lock: had (`ours`), another's (`theirs`), or not to be had because the store fails (`failed`)."""
 
-    OURS = auto()
-    THEIRS = auto()
-    FAILED = auto()
-    """The store cannot say."""
+    kind: Literal["ours", "theirs", "failed"]
+    lease: Lease | None = None
+    error: TokenPersistenceError | None = None
+
+    def is_safe(self) -> bool:
+        """Whether nobody else can have the lock now."""
+        return self.kind == "ours" and (self.lease is None or self.lease.is_held())
 
 
 class Records:
@@ -51,10 +57,10 @@ class Records:
         self._clock = clock
         self._announce = announce
         self._one_for_all = one_for_all
-        self.family: StoredGrant | None = None
-        """The one grant, as last seen: a store that fails or forgets does not lose it."""
+        self._family: StoredGrant | None = None
         self._unsaved: dict[str, StoredGrant] = {}
-        self._hung_until = -inf
+        self._usage = _usage_of(store)
+        self._limited = is_shared(store)
         self._turns = MemoryStore()
 
     def name(self, key: TokenKey) -> str:
@@ -64,7 +70,7 @@ class Records:
     def note(self, record: StoredGrant) -> None:
         """Know the one grant, whatever becomes of the store."""
         if self._one_for_all:
-            self.family = record
+            self._family = record
 
     def expect(self, key: TokenKey, record: StoredGrant) -> None:
         """Know what is about to be stored, should that be cut short."""
@@ -72,18 +78,32 @@ class Records:
 
     def drop(self, key: TokenKey) -> None:
         """Know nothing of it any more."""
-        self.family = None
+        self._family = None
         self._unsaved.pop(self.name(key), None)
 
     async def delete(self, key: TokenKey) -> None:
-        """Remove the record. A store that fails raises."""
+        """Remove the record, and what was set aside of it. A store that fails raises."""
         self.drop(key)
-        await self._bounded(self._store.delete(self.name(key)))
+        await self._answer(self._store.delete(self.name(key)))
+        await self._answer(self._store.delete(self.name(key) + ASIDE))
 
-    async def save(self, job: Job) -> bool:
-        """Try again to store what could not be stored. True when nothing is left to be saved."""
+    async def save(self, job: Job, *, last: bool = False) -> bool:
+        """Try again to store what could not be stored. True when nothing is left to be saved. For the `last` time, a store
+        that gave no answer lately is asked all the same.
+        """
         unsaved = self._unsaved.get(self.name(job.key))
-        return unsaved is None or (not self._hangs and await self.persist(job, unsaved, announce=False))
+        if unsaved is None:
+            return True
+        return (last or not self._hangs) and await self.persist(job, unsaved, announce=False) is not None
+
+    @asynccontextmanager
+    async def in_turn(self) -> AsyncGenerator[None]:
+        """A place among the renewals that use the store now. Waiting for one counts for no time limit of the store."""
+        if not self._limited:
+            yield
+            return
+        async with self._usage.slots():
+            yield
 
     @asynccontextmanager
     async def held(self, job: Job, patience: float, *, in_turn: bool = True) -> AsyncGenerator[Hold]:
@@ -97,21 +117,20 @@ class Records:
     async def _lock(self, job: Job, locks: AsyncExitStack, patience: float) -> Hold:
         async def release(*_: object) -> None:
             try:
-                await self._bounded(lock.__aexit__(None, None, None))
+                await self._answer(lock.__aexit__(None, None, None))
             except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
                 self._degraded(job, "unlock", exc)
 
         try:
             self._check_awake()
             lock = self._store.lock(self.name(job.key), timeout=patience)
-            await self._bounded(lock.__aenter__(), _GRACE)
+            lease = await self._answer(lock.__aenter__(), patience)
         except Exception as exc:  # noqa: BLE001 - as above
             if isinstance(exc, TimeoutError) and not self._hangs:
-                return Hold.THEIRS
-            self._degraded(job, "lock", exc)
-            return Hold.FAILED
+                return Hold("theirs")
+            return Hold("failed", error=self._degraded(job, "lock", exc))
         locks.push_async_exit(release)
-        return Hold.OURS
+        return Hold("ours", lease)
 
     async def glance(self, job: Job) -> StoredGrant | None:
         """What the store holds, if it is in order: for those who hold no lock, and so must change nothing."""
@@ -119,31 +138,42 @@ class Records:
             return None
         try:
             self._check_awake()
-            stored = await self._bounded(self._store.load(self.name(job.key)))
-        except Exception:  # noqa: BLE001 - whoever goes on to the lock will meet the same there, and tell of it
+            stored = await self._answer(self._store.load(self.name(job.key)))
+        except Exception:  # noqa: BLE001 - the lock is tried next, and fails for the same reason
             return None
-        if stored is None or self._flaw(job, stored):
+        if stored is None or self._flaw(job, stored) or (self._family is not None and self._family.is_newer(stored)):
             return None
         self.note(stored)
         return stored
 
-    async def load(self, job: Job) -> StoredGrant | None:
-        """What the store holds, or what is known without it."""
+    async def load(self, job: Job, *, lenient: bool = False) -> StoredGrant | None:
+        """The newest record that is known: the store's, or this manager's where the store has lost it or gone back in
+        time (see `is_ahead`). That one is written back with the next swap.
+
+        Raises `TokenPersistenceError` when the store cannot be read, unless `lenient`, or all that it keeps can be had
+        again: what it holds may be newer than anything known here.
+        """
         name = self.name(job.key)
-        mine = self._unsaved.get(name) or self.family
+        mine = self._unsaved.get(name) or self._family
         try:
             self._check_awake()
-            stored = await self._bounded(self._store.load(name))
+            stored = await self._answer(self._store.load(name))
             stored = None if stored is None else await self._vetted(job, stored)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-            self._degraded(job, "load", exc)
+            error = self._degraded(job, "load", exc)
+            if self._one_for_all and not lenient:
+                raise error from None
             return mine
-        if stored is None:
-            return None if mine is None else attrs.evolve(mine, version=None)
-        if name in self._unsaved and mine is not None and stored.issued_at <= mine.issued_at:
-            return attrs.evolve(mine, version=stored.version)
-        self.note(stored)
+        if mine is not None and (stored is None or mine.is_newer(stored)):
+            return attrs.evolve(mine, version=None if stored is None else stored.version)
+        if stored is not None:
+            self.note(stored)
         return stored
+
+    def is_ahead(self, record: StoredGrant) -> bool:
+        """Whether the store once held this record, and now holds an older one, or none: it went back in time."""
+        known = self._family
+        return known is not None and known.version is not None and known == record and known.version != record.version
 
     def _flaw(self, job: Job, stored: StoredGrant) -> str:
         """Why a record cannot be used as it is: it is not ours, or not of this time."""
@@ -157,48 +187,51 @@ class Records:
         reason = self._flaw(job, stored)
         if not reason:
             return stored
-        await self._bounded(self._store.compare_and_swap(f"{name}.aside-{secrets.token_hex(4)}", None, stored))
+        before = await self._answer(self._store.load(name + ASIDE))
+        version = None if before is None else before.version
+        await self._answer(self._store.compare_and_swap(name + ASIDE, version, stored))
         self._announce(RecordSetAside(job.key, self._clock.wall(), job.flight, reason))
         if reason == _FOREIGN:
-            await self._bounded(self._store.delete(name))
+            await self._answer(self._store.delete(name))
             return None
         # A wrong clock spoils the lifetime, not the grant.
         kept = attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
-        version = await self._bounded(self._store.compare_and_swap(name, stored.version, kept))
+        version = await self._answer(self._store.compare_and_swap(name, stored.version, kept))
         return attrs.evolve(kept, version=version)
 
     async def swap(self, job: Job, record: StoredGrant, operation: str) -> StoredGrant:
-        """Write the record over the version it came from. A failing store is told of and gone without; a conflict
-        raises.
+        """Write the record over the version it came from. Raises `TokenPersistenceError` when the store fails, and
+        `StoreConflictError` when the record was changed meanwhile.
         """
         if job.forgotten:
             return record
         try:
             self._check_awake()
-            version = await self._bounded(self._store.compare_and_swap(self.name(job.key), record.version, record))
+            version = await self._answer(self._store.compare_and_swap(self.name(job.key), record.version, record))
         except StoreConflictError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-            self._degraded(job, operation, exc)
-        else:
-            record = attrs.evolve(record, version=version)
+            raise self._degraded(job, operation, exc) from None
+        record = attrs.evolve(record, version=version)
         self.note(record)
         return record
 
-    async def persist(self, job: Job, record: StoredGrant, *, announce: bool = True) -> bool:
-        """Store a new grant, over whatever is older. False when it could not be: it is tried again later."""
+    async def persist(self, job: Job, record: StoredGrant, *, announce: bool = True) -> StoredGrant | None:
+        """Store a new grant, over whatever is older. `None` when it could not be: it is tried again later."""
         name = self.name(job.key)
         self._unsaved[name] = record
         try:
+            if not self._one_for_all:  # a refresh token is worth another wait
+                self._check_awake()
             for _ in range(_ROUNDS):
                 try:
-                    version = await self._bounded(self._store.compare_and_swap(name, record.version, record))
+                    version = await self._answer(self._store.compare_and_swap(name, record.version, record))
                 except StoreConflictError:
                     if job.forgotten:
                         break
-                    theirs = await self._bounded(self._store.load(name))
-                    if theirs is not None and theirs.issued_at > record.issued_at:
-                        record = theirs  # someone has renewed later than this; theirs stays
+                    theirs = await self._answer(self._store.load(name))
+                    if theirs is not None and _was_later(theirs, record):
+                        record = theirs
                         break
                     record = attrs.evolve(record, version=None if theirs is None else theirs.version)
                 else:
@@ -209,31 +242,87 @@ class Records:
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             if announce:
                 self._degraded(job, "persist", exc)
-            return False
+            return None
         self._unsaved.pop(name, None)
         self.note(record)
-        return True
+        return record
 
     @property
     def _hangs(self) -> bool:
-        return self._clock.boot() < self._hung_until
+        return self._clock.boot() < self._usage.hung_until
 
     def _check_awake(self) -> None:
         """Raise after an answer that never came: waiting again at each of a renewal's steps would outlast the renewal.
-        What must be tried at any rate (to store a new grant, to let go of a lock) does not ask.
+        What must be tried at any rate (to store a new refresh token, to let go of a lock) does not ask.
         """
         if self._hangs:
             raise TimeoutError
 
-    async def _bounded(self, call: Awaitable[T], grace: float = 0.0) -> T:
-        bound = asyncio.timeout(self._policy.lock_timeout + grace)
+    async def _answer(self, call: Awaitable[T], longer: float = 0.0) -> T:
+        """What the store answers, within its time limit and the `longer` that the call itself may wait."""
+        loop = asyncio.get_running_loop()
+        limit = self._policy.store_timeout + longer
+        step = limit / _STEPS
+        timer: asyncio.TimerHandle
+
+        def look(due: float) -> None:
+            nonlocal timer
+            late = loop.time() - due
+            if late > step and (end := bound.when()) is not None:
+                # A process that was stopped finds every time limit over, though the store had no time to answer.
+                bound.reschedule(end + late)
+            timer = loop.call_later(step, look, loop.time() + step)
+
+        timer = loop.call_later(step, look, loop.time() + step)
+        bound = asyncio.timeout(limit)
         try:
             async with bound:
                 return await call
         finally:
+            timer.cancel()
             if bound.expired():
-                self._hung_until = self._clock.boot() + self._policy.lock_timeout
+                self._usage.hung_until = self._clock.boot() + self._policy.lock_timeout
 
-    def _degraded(self, job: Job, operation: str, exc: Exception) -> None:
+    def _degraded(self, job: Job, operation: str, exc: Exception) -> TokenPersistenceError:
         event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__)
         self._announce(event)
+        # Only our own words: those of a database's driver may hold its password.
+        said = exc.message if isinstance(exc, TelnyxError) else f"{type(exc).__name__} at `{operation}`."
+        if isinstance(exc, TimeoutError):
+            said = f"It gave no answer at `{operation}` within {self._policy.store_timeout:g} s."
+        return TokenPersistenceError(
+            f"The token store fails, so the refresh token was not used. It is kept, and tried again. {said}"
+        )
+
+
+def _was_later(theirs: StoredGrant, ours: StoredGrant) -> bool:
+    """Whether another's record stays where ours was to be written. Two of the same rank: the later token."""
+    return theirs.is_newer(ours) or (not ours.is_newer(theirs) and theirs.issued_at > ours.issued_at)
+
+
+class _Usage:
+    """What all managers of one store share: their places on each event loop, and until when the store counts as hung."""
+
+    def __init__(self) -> None:
+        self.hung_until = float("-inf")
+        self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+
+    def slots(self) -> asyncio.Semaphore:
+        """The places on the running loop."""
+        here = asyncio.get_running_loop()
+        slots = self._slots.get(here)
+        if slots is None:
+            for loop in [loop for loop in list(self._slots) if loop.is_closed()]:
+                self._slots.pop(loop, None)
+            slots = self._slots[here] = asyncio.Semaphore(_AT_ONCE)
+        return slots
+
+
+_usages: WeakKeyDictionary[object, _Usage] = WeakKeyDictionary()
+
+
+def _usage_of(store: TokenStore) -> _Usage:
+    try:
+        return _usages.setdefault(store, _Usage())
+    except TypeError:  # a store of somebody's own that cannot be referred to weakly, or has no hash
+        return _Usage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import suppress
 from typing import Final
@@ -16,8 +17,8 @@ from ..errors import (
     InvalidGrantError,
     ReauthenticationRequiredError,
     StoreConflictError,
-    TelnyxError,
     TokenError,
+    TokenPersistenceError,
     TokenVerificationError,
 )
 from ..protocol import freshness
@@ -25,19 +26,26 @@ from ..protocol.freshness import RefreshPolicy
 from ..protocol.grants import TokenGrant, is_bearer
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock
+from .drain import run_to_end
 from .events import Announcer, OutcomeUnknown, ReauthenticationRequired
 from .flight import Job, Renewed
-from .outcomes import is_unknown
+from .outcomes import is_refusal, is_unknown
 from .proof import Proof
 from .records import Hold, Records
 from .sources import RefreshToken, TokenSource
 from .stores.memory import MemoryStore
 from .stores.record import Intent, StoredGrant, TokenStore, is_shared
 
-_REPLAYS: Final = (0.0, 0.25, 0.5, 1.0)
+_REPLAYS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before each sending of the same refresh token after one whose outcome is unknown."""
+_TICK: Final = 0.001
 _ROUNDS: Final = 4
 _FIRST_LOOK: Final = 0.5
 """Seconds at the lock before the record is looked at again, doubled each time."""
+
+
+class _LockLostError(TokenPersistenceError):
+    """Another process may have the lock by now, so nothing was sent."""
 
 
 class Renewal:
@@ -65,6 +73,7 @@ class Renewal:
         self._announce = announce
         self._proof = proof
         self._inherited = False
+        self._sending = ("", 0.0)  # the attempt whose refresh token was sent last, and when that was first
         self._anchor = clock.wall() - clock.boot()
 
     @property
@@ -80,11 +89,28 @@ class Renewal:
         """The next token: somebody else's from the store, or a new one. Raises what the source raises, or a
         `TokenError`.
         """
-        records = self._records
-        if records is None:
-            return await self._fetch(job, None)
-        if self._spender is not None and self._inherited:
-            raise ForkedGrantError
+        try:
+            if self._records is None:
+                return await self._fetch(job, None)
+            if self._spender is not None and self._inherited:
+                raise ForkedGrantError
+            async with self._records.in_turn():
+                return await self._with_lock(job, self._records)
+        finally:
+            if job.keys is not None:
+                job.keys.cancel()
+
+    async def _with_lock(self, job: Job, records: Records) -> Renewed:
+        lost = 0
+        while True:
+            try:
+                return await self._through(job, records)
+            except _LockLostError:
+                lost += 1
+                if lost == _ROUNDS:
+                    raise
+
+    async def _through(self, job: Job, records: Records) -> Renewed:
         patience = self._policy.lock_timeout
         look = _FIRST_LOOK
         while True:
@@ -93,19 +119,24 @@ class Renewal:
             if found is not None:
                 return found
             async with records.held(job, min(look, patience)) as hold:
-                if hold is not Hold.THEIRS or look >= patience:
-                    return await self._renew(job, records, locked=hold is Hold.OURS)
+                if hold.kind != "theirs" or look >= patience:
+                    return await self._renew(job, records, hold)
             patience -= look
             look *= 2
 
-    async def _renew(self, job: Job, records: Records, *, locked: bool) -> Renewed:
+    async def _renew(self, job: Job, records: Records, hold: Hold) -> Renewed:
+        if self._spender is not None and hold.error is not None:
+            raise hold.error
         stored = await records.load(job)
         found = await self._adoptable(job, stored)
         if found is not None:
             return found
         if self._spender is None:
             return await self._fetch(job, stored)
-        return await self._refresh(job, self._spender, records, stored, locked=locked)
+        if hold.kind == "theirs":
+            # It may have been stopped with the refresh token in hand, so it is never overtaken.
+            raise TokenError("Another process is renewing this grant and holds its lock. Try again.")
+        return await self._refresh(job, self._spender, records, stored, hold)
 
     async def accept(self, job: Job, grant: TokenGrant, age: float) -> Renewed:
         """Take over a grant that was obtained elsewhere `age` seconds ago, in the place of whatever was there."""
@@ -116,22 +147,25 @@ class Renewal:
         # Whoever renews the old grant right now ends first, or would write what came of it over this one.
         async with self._records.held(job, self._policy.lock_timeout, in_turn=False):
             self._records.drop(job.key)
-            return await self._keep(job, grant, since, await self._records.load(job))
+            stored = await self._records.load(job, lenient=True)
+            # By a clock that went wrong, this sign-in may have been before the last one.
+            began = since[1] if stored is None else max(since[1], stored.began + _TICK)
+            return await self._keep(job, grant, since, stored, began=began)
 
     async def forget(self, key: TokenKey) -> None:
         """Delete the record. A store that fails raises."""
         if self._records is not None:
             await self._records.delete(key)
 
-    async def save(self, job: Job) -> bool:
+    async def save(self, job: Job, *, last: bool = False) -> bool:
         """Try again to store what could not be stored. True when nothing is left to be saved."""
-        return self._records is None or await self._records.save(job)
+        return self._records is None or await self._records.save(job, last=last)
 
     # -- plain sources
 
     async def _fetch(self, job: Job, stored: StoredGrant | None) -> Renewed:
         since = (self._clock.boot(), self._clock.wall())
-        grant = await self._proof.beside_keys(self._source(job.key))
+        grant = await self._proof.beside_keys(job, self._source(job.key))
         return await self._keep(job, grant, since, stored)
 
     async def _keep(
@@ -140,58 +174,81 @@ class Renewal:
         grant: TokenGrant,
         since: tuple[float, float],
         stored: StoredGrant | None,
-        spent: str | None = None,
+        *,
+        renewed: bool = False,
+        began: float = 0.0,
     ) -> Renewed:
-        """Prove, store, and only then give the token. A new refresh token is stored even when the access token is no
-        good.
+        """Store, prove, and only then give the token.
+
+        The new refresh token is stored before anything else of the answer is judged: the old one may be used up.
+        `renewed` says that `stored` is the grant that this one came of.
         """
         boot, wall = since
         lifetime = grant.expires_in
-        previous = stored.scopes if stored is not None and spent is not None else job.key.scopes
+        previous = stored.scopes if stored is not None and renewed else job.key.scopes
         record = StoredGrant(
             job.key.token_endpoint,
             job.key.client_id,
             job.key.store_key,
-            None,
+            None if grant.refused else grant.access_token,
             previous if grant.scopes is None else grant.scopes,
             wall,
             None if lifetime is None else wall + lifetime,
             job.number(0 if stored is None else stored.generation),
-            grant.refresh_token or spent,
+            grant.refresh_token or (stored.refresh_token if stored is not None and renewed else None),
+            began=stored.began if stored is not None and renewed else began,
             version=None if stored is None else stored.version,
         )
-        durable = True
-        if self._records is not None and not job.forgotten and self._spender is not None:
-            self._records.expect(job.key, record)
-        fault = await self._proof.fault(job, grant, boot)
-        if fault is None:
-            record = attrs.evolve(record, access_token=grant.access_token)
-        if self._records is not None and not job.forgotten and (fault is None or self._spender):
-            durable = await self._records.persist(job, record)
+        if self._spender is None:
+            fault = grant.refused or await self._proof.fault(job, grant, boot)
+            durable = fault is not None or await self._stored(job, record) is not None
+        else:
+            kept = await self._stored(job, record)
+            durable = kept is not None
+            fault = grant.refused or await self._proof.fault(job, grant, boot)
+            if fault is not None and grant.refused is None and (kept is None or kept == record):
+                await self._stored(job, attrs.evolve(kept or record, access_token=None))
         if fault is not None:
             raise fault
         return Renewed(grant.access_token, record.scopes, lifetime, boot, wall, record.generation, durable=durable)
 
+    async def _stored(self, job: Job, record: StoredGrant) -> StoredGrant | None:
+        """The record as the store has it, or as it is where there is no store for it. `None` when the store fails."""
+        if self._records is None or job.forgotten:
+            return record
+        return await self._records.persist(job, record)
+
     # -- refresh tokens
 
     async def _refresh(
-        self, job: Job, spender: RefreshToken, records: Records, stored: StoredGrant | None, *, locked: bool
+        self, job: Job, spender: RefreshToken, records: Records, stored: StoredGrant | None, hold: Hold
     ) -> Renewed:
+        # A server that lost its records, or was restarted, may have lost another process's lock as well. That process is
+        # given time to store what it has on the wire.
+        lease = hold.lease
+        settle = lease is not None and lease.may_have_been_anothers()
         for _ in range(_ROUNDS):
             record = stored or self._seeded(job, spender)
             if record.refresh_token is None:
-                return await self._begin(job, spender, record)
-            self._check_spendable(record, locked=locked)
+                return await run_to_end(self._begin(job, spender, record))
+            if record.tombstone is not None:
+                raise ReauthenticationRequiredError(record.tombstone)
             refused: InvalidGrantError | None = None
             try:
-                record = await self._intend(job, records, record)
-                grant, since = await self._spend(job, spender, records, record)
+                if records.is_ahead(record):
+                    record = await records.swap(job, record, "restore")
+                    settle = True
+                if settle and lease is not None:
+                    settle = False
+                    await self._clock.sleep(lease.seconds)
+                    stored = await records.load(job)
+                else:
+                    record = await self._intend(job, records, record)
+                    return await run_to_end(self._exchange(job, spender, records, record, hold))
             except StoreConflictError:
                 stored = await records.load(job)
             except InvalidGrantError as exc:
                 refused, stored = exc, await records.load(job)
-            else:
-                return await self._keep(job, grant, since, record, record.refresh_token)
             found = await self._adoptable(job, stored)
             if found is not None:
                 return found
@@ -207,20 +264,12 @@ class Renewal:
         if spender.first is None:
             raise ReauthenticationRequiredError(record.tombstone or "no_refresh_token")
         since = (self._clock.boot(), self._clock.wall())
-        grant = await self._proof.beside_keys(spender.first(job.key))
-        return await self._keep(job, grant, since, record)
-
-    def _check_spendable(self, record: StoredGrant, *, locked: bool) -> None:
-        if record.tombstone is not None:
-            raise ReauthenticationRequiredError(record.tombstone)
-        # Without the lock, someone may be spending this token right now: their intent protects it for as long as they
-        # may take.
-        age = 0.0 if record.intent is None else self._clock.wall() - record.intent.at
-        if record.intent is not None and not locked and 0 <= age < self._policy.flight_timeout:
-            raise TokenError("Another process is renewing this grant and holds its lock.")
+        async with asyncio.timeout(self._policy.flight_timeout):
+            grant = await self._proof.beside_keys(job, spender.first(job.key))
+            return await self._keep(job, grant, since, record, began=since[1])
 
     async def _intend(self, job: Job, records: Records, record: StoredGrant) -> StoredGrant:
-        """Write down that the refresh token is about to be spent, so that a crash leaves a trace."""
+        """Write down that the refresh token is about to be sent, so that a crash leaves a trace."""
         if record.intent is None:
             record = attrs.evolve(record, intent=Intent(self._clock.wall(), secrets.token_hex(8)))
         else:
@@ -229,37 +278,63 @@ class Renewal:
                 return record
         return await records.swap(job, record, "intent")
 
+    async def _exchange(
+        self, job: Job, spender: RefreshToken, records: Records, record: StoredGrant, hold: Hold
+    ) -> Renewed:
+        """From the sending of the refresh token to the storing of its successor: nothing may come between."""
+        async with asyncio.timeout(self._policy.flight_timeout):
+            grant, since = await self._spend(job, spender, records, record, hold)
+            return await self._keep(job, grant, since, record, renewed=True)
+
     async def _spend(
-        self, job: Job, spender: RefreshToken, records: Records, record: StoredGrant
+        self, job: Job, spender: RefreshToken, records: Records, record: StoredGrant, hold: Hold
     ) -> tuple[TokenGrant, tuple[float, float]]:
-        """Send the refresh token, and the same one again while nobody knows what became of it."""
+        """Send the refresh token, and the same one again for as long as its outcome is unknown.
+
+        Only success or a refusal by the token endpoint itself ends that: a server that is busy or cannot be reached now
+        says nothing of what became of the attempt before.
+        """
         assert record.refresh_token is not None
-        first = self._clock.boot()
-        unknown: TelnyxError | None = None
-        for delay in (0.0, *_REPLAYS):
-            if delay:
-                await self._clock.sleep(delay)
+        assert record.intent is not None
+        if self._sending[0] != record.intent.attempt:
+            self._sending = (record.intent.attempt, self._clock.boot())
+        deadline = self._sending[1] + self._policy.replay_window
+        pauses = iter(_REPLAYS)
+        while True:
+            if not hold.is_safe():  # this machine was suspended, or the server lost the lock
+                raise _LockLostError("The store's lock was lost before the refresh token was sent.")
             since = (self._clock.boot(), self._clock.wall())
-            if unknown is not None and since[0] - first >= self._policy.replay_window:
-                break
             try:
-                return await self._proof.beside_keys(spender.spend(job.key, record.refresh_token)), since
+                return await self._proof.beside_keys(job, spender.spend(job.key, record.refresh_token)), since
             except (APIConnectionError, APIStatusError, APIResponseValidationError) as exc:
                 if is_unknown(exc):
-                    unknown = exc
                     job.resolving = True
                     code = exc.code or type(exc).__name__
                     self._announce(OutcomeUnknown(job.key, self._clock.wall(), job.flight, code))
-                    continue
-                if not job.resolving and not isinstance(exc, InvalidGrantError):
-                    await self._withdraw(job, records, record)
-                raise
-        assert unknown is not None
-        raise unknown
+                elif not job.resolving:
+                    if not isinstance(exc, InvalidGrantError):
+                        await self._withdraw(job, records, record)
+                    raise
+                elif is_refusal(exc):
+                    raise
+                pause = self._pause(next(pauses, None), exc.retry_after, deadline)
+                if pause is None:
+                    raise
+            await self._clock.sleep(pause)
+
+    def _pause(self, pause: float | None, retry_after: float | None, deadline: float) -> float | None:
+        """Seconds until the refresh token is sent again, `None` when that is up to the next renewal.
+
+        A server that asks for more time gets half of what is left at most: its grace for a repeated refresh token ends.
+        """
+        left = deadline - self._clock.boot()
+        if pause is None or left <= pause:
+            return None
+        return max(pause, min(retry_after or 0.0, left / 2))
 
     async def _withdraw(self, job: Job, records: Records, record: StoredGrant) -> None:
         """Take the intent back: it is certain that the refresh token was not spent."""
-        with suppress(StoreConflictError):  # someone else goes on from there
+        with suppress(TokenPersistenceError):  # another goes on from there, or the intent stays, and is resolved
             await records.swap(job, attrs.evolve(record, intent=None), "intent")
 
     async def _buried(
@@ -267,7 +342,7 @@ class Renewal:
     ) -> ReauthenticationRequiredError:
         """The end of a grant. The refresh token stays in the record, marked: what is deleted cannot be looked into."""
         reason = "refresh_token_lost" if job.resolving else error.code or "invalid_grant"
-        with suppress(StoreConflictError):
+        with suppress(TokenPersistenceError):
             await records.swap(job, attrs.evolve(record, tombstone=reason), "tombstone")
         self._announce(ReauthenticationRequired(job.key, self._clock.wall(), job.flight, reason))
         return ReauthenticationRequiredError(reason)

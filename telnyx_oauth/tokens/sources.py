@@ -13,6 +13,7 @@ import anyio
 
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
+from ..protocol.endpoints import check_token_endpoint
 from ..protocol.freshness import digest_of
 from ..protocol.grants import (
     TOKEN_TIMEOUT,
@@ -22,7 +23,7 @@ from ..protocol.grants import (
     TokenGrant,
     authorization_code_form,
     client_credentials_form,
-    parse_token_response,
+    read_token_response,
     refresh_token_form,
     token_request,
 )
@@ -58,7 +59,10 @@ class ApiKey:
 
 
 class TokenEndpoint:
-    """A client at its token endpoint. `client_secret` may be an async function, asked at every token request."""
+    """A client at its token endpoint. `client_secret` may be an async function, asked at every token request.
+
+    Raises `ValueError` for a `token_endpoint` that is plain http to another machine, unless `allow_insecure` is given.
+    """
 
     def __init__(
         self,
@@ -70,10 +74,11 @@ class TokenEndpoint:
         auth_method: AuthMethod | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         self._secret = client_secret
         del client_secret
-        self.token_endpoint = token_endpoint
+        self.token_endpoint = check_token_endpoint(token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
         self.client_id = client_id
         self._send = send
         self._method: AuthMethod | None = auth_method
@@ -82,10 +87,19 @@ class TokenEndpoint:
         if self._secret is None or isinstance(self._secret, str):
             ClientAuthentication(client_id, self._secret, auth_method)  # a mistake shows where it is made
 
-    async def exchange(self, form: Form) -> TokenGrant:
+    async def exchange(self, form: Form, *, may_be_refused: bool = False) -> TokenGrant:
         """Send one token request, and a second one only when the first proves the secret to have been replaced: never
         for a code, which is sent once, come what may (RFC 6749 section 4.1.2).
+
+        An answer that must not be used raises, or with `may_be_refused` gives a grant that is `refused`, where it has a
+        refresh token.
         """
+        grant = await self._try_secrets(form)
+        if grant.refused is not None and not may_be_refused:
+            raise grant.refused
+        return grant
+
+    async def _try_secrets(self, form: Form) -> TokenGrant:
         secret = await self._current_secret()
         try:
             return await self._exchange(form, secret)
@@ -100,7 +114,7 @@ class TokenEndpoint:
         client = ClientAuthentication(self.client_id, secret.reveal(), self._method)
         request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
         response = await self._send(request)
-        return parse_token_response(response, secrets=Secret(request.secrets), now=self._clock.wall())
+        return read_token_response(response, secrets=Secret(request.secrets), now=self._clock.wall())
 
     async def _current_secret(self) -> Secret[str | None]:
         if self._secret is None or isinstance(self._secret, str):
@@ -127,12 +141,20 @@ class ClientCredentials:
         resource: str | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         secret = Secret(client_secret)
         del client_secret
         self.key = TokenKey(token_endpoint, client_id, "client_credentials", scopes, resource)
         self._endpoint = TokenEndpoint(
-            send, token_endpoint, client_id, secret.reveal(), auth_method=auth_method, timeout=timeout, clock=clock
+            send,
+            token_endpoint,
+            client_id,
+            secret.reveal(),
+            auth_method=auth_method,
+            timeout=timeout,
+            clock=clock,
+            allow_insecure=allow_insecure,
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
@@ -160,6 +182,7 @@ class AuthorizationCode:
         resource: str | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         secret, sent_once = Secret(client_secret), Secret(code)
         verifier = None if code_verifier is None else Secret(code_verifier)
@@ -170,7 +193,14 @@ class AuthorizationCode:
             sent_once, redirect_uri=redirect_uri, code_verifier=verifier, resource=resource
         )
         self._endpoint = TokenEndpoint(
-            send, token_endpoint, client_id, secret.reveal(), auth_method=auth_method, timeout=timeout, clock=clock
+            send,
+            token_endpoint,
+            client_id,
+            secret.reveal(),
+            auth_method=auth_method,
+            timeout=timeout,
+            clock=clock,
+            allow_insecure=allow_insecure,
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
@@ -204,6 +234,7 @@ class RefreshToken:
         resource: str | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
+        allow_insecure: bool = False,
     ) -> None:
         secret, self.seed = Secret(client_secret), refresh_token
         del client_secret, refresh_token
@@ -214,7 +245,14 @@ class RefreshToken:
         self._current = self.seed
         self._lock = anyio.Lock()  # guards `_current` while it is being spent, when no manager does so
         self._endpoint = TokenEndpoint(
-            send, token_endpoint, client_id, secret.reveal(), auth_method=auth_method, timeout=timeout, clock=clock
+            send,
+            token_endpoint,
+            client_id,
+            secret.reveal(),
+            auth_method=auth_method,
+            timeout=timeout,
+            clock=clock,
+            allow_insecure=allow_insecure,
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
@@ -227,10 +265,12 @@ class RefreshToken:
             else:
                 grant = await self.spend(key, self._current)
             self._current = grant.refresh_token or self._current
+            if grant.refused is not None:
+                raise grant.refused
             return grant
 
     async def spend(self, key: TokenKey, refresh_token: str) -> TokenGrant:
-        """Spend this refresh token and keep nothing."""
+        """Spend this refresh token and keep nothing. The grant may be `refused`: then it has only the next refresh token."""
         form = refresh_token_form(Secret(refresh_token), key.scopes, key.resource)
         del refresh_token
-        return await self._endpoint.exchange(form)
+        return await self._endpoint.exchange(form, may_be_refused=True)

@@ -73,6 +73,7 @@ class Tower:
         self._jitter = jitter
         self._tasks: set[asyncio.Task[None]] = set()
         self._abandoned: list[set[asyncio.Task[None]]] = []
+        self._landed = 0  # since keys were dropped last
 
     def entry(self, key: TokenKey) -> Entry:
         """What is known of a key, made on first use."""
@@ -80,20 +81,20 @@ class Tower:
             raise _closed()
         entry = self.entries.get(key)
         if entry is None:
-            if len(self.entries) >= self._policy.max_keys:
-                self._evict()
+            excess = len(self.entries) + 1 - self._policy.max_keys
+            if excess > 0:
+                self._evict(max(excess, self._policy.max_keys // 16))  # or each new key would cost a look at all
             entry = self.entries[key] = Entry(key)
         entry.used = self._boot()
         return entry
 
-    def _evict(self) -> None:
-        """Make room: of the keys that have nothing under way or unsaved, those go that were used longest ago."""
+    def _evict(self, some: int) -> None:
+        """Drop so many keys: of those that have nothing under way or unsaved, the ones that were used longest ago."""
         idle = [
             entry
             for entry in self.entries.values()
             if entry.flight is None and entry.snapshot.durable and not entry.keep and entry is not self.default
         ]
-        some = max(1, self._policy.max_keys // 16)  # or each new key would cost a look at all
         for oldest in heapq.nsmallest(some, idle, key=lambda entry: entry.used):
             del self.entries[oldest.key]
 
@@ -162,6 +163,12 @@ class Tower:
         if entry.flight is flight:
             entry.flight = None
             entry.snapshot = attrs.evolve(entry.snapshot, renewing=False)
+        self._landed += 1
+        excess = len(self.entries) - self._policy.max_keys
+        # After a storm of new keys, which could not be dropped while they were renewed: all at once, or a few of many.
+        if excess > 0 and self._landed >= min(excess, 256):
+            self._landed = 0
+            self._evict(excess)
 
     def disown(self, entry: Entry) -> None:
         """What the renewal under way comes to is for its waiters alone."""
@@ -327,7 +334,7 @@ class Tower:
             if entry.flight is not None:  # cancelled before it began
                 entry.flight.crash(_closed())
                 self._settle(entry, entry.flight)
-            await self._renewal.save(self.job(entry))
+            await self._renewal.save(self.job(entry), last=True)
             entry.snapshot = freshness.EMPTY
 
     def drop_flights(self) -> None:

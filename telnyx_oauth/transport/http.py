@@ -9,15 +9,17 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import lru_cache
 from typing import Final
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 from ..protocol.secret import Secret
+from .names import LocalNames
+from .proxies import environment_proxy, goes_direct, session_has_proxy
 
 
 class HttpTransport:
@@ -100,7 +102,7 @@ class HttpTransport:
             if self._closed:
                 raise ClientClosedError("This transport, or the client that it belongs to,", lent=True)
             self._forget_closed_loops()
-            kept = self._sessions[loop] = _Kept(self._new_session())
+            kept = self._sessions[loop] = _Kept(*self._new_session())
             # An asynchronous generator left open is what a loop closes before it ends, `asyncio.run` included: so the
             # connections end in time on a loop whose client is never closed.
             await anext(kept.guard)
@@ -111,34 +113,51 @@ class HttpTransport:
         for loop in [loop for loop in list(self._sessions) if loop.is_closed()]:
             self._sessions.pop(loop, None)
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _new_session(self) -> tuple[aiohttp.ClientSession, AbstractResolver | None]:
+        """A session, and the resolver to close after it."""
+        resolver = LocalNames()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limit),
+            connector=aiohttp.TCPConnector(limit=self._limit, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
         # aiohttp would send idempotent requests again by itself, unseen and uncounted; here the engine decides on that.
         session._retry_connection = False
-        return session
+        return session, resolver
 
     def _proxy_for(self, request: Request) -> Secret[str] | None:
         """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
 
-        aiohttp's own `trust_env` would read `.netrc` as well, and send what it finds there.
+        None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
+        `.netrc` as well, and send what it finds there.
         """
-        if self._proxy is not None or not self._trust_env or self._given is not None:
-            return self._proxy
         end = request.url.find("/", len("https://"))
         place = request.url if end < 0 else request.url[:end]
         if place not in self._proxies:
-            scheme, _, host = place.partition("://")
-            named = None if proxy_bypass(host) or scheme not in getproxies() else Secret(getproxies()[scheme])
-            address = None if named is None else _proxy_address(named)
-            if named is not None and address is None:
-                said = f"Nothing was sent: {scheme.upper()}_PROXY is not an http:// or https:// address."
-                raise APIConnectionError(said, request=request.info, sent=False)
-            self._proxies[place] = address
+            self._proxies[place] = self._decide(place, request)
         return self._proxies[place]
+
+    def _decide(self, place: str, request: Request) -> Secret[str] | None:
+        if self._given is not None:
+            if not goes_direct(place) and self._proxy is not None:
+                return self._proxy
+            if session_has_proxy(self._given, place):
+                raise APIConnectionError(
+                    "Nothing was sent: the given `http_session` would send this call to this machine through a proxy. Make "
+                    "the session without one, or name this machine in NO_PROXY.",
+                    request=request.info,
+                    sent=False,
+                )
+            return None
+        if self._proxy is not None or not self._trust_env:
+            return None if goes_direct(place) else self._proxy
+        named = environment_proxy(place)
+        address = None if named is None else _proxy_address(named)
+        if named is not None and address is None:
+            scheme = place.partition("://")[0].upper()
+            said = f"Nothing was sent: {scheme}_PROXY is not an http:// or https:// address."
+            raise APIConnectionError(said, request=request.info, sent=False)
+        return address
 
     async def aclose(self) -> None:
         """End the connections. Those of other loops that still run are ended there. A given session stays open."""
@@ -166,9 +185,9 @@ class _Kept:
 
     __slots__ = ("guard", "session")
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, resolver: AbstractResolver | None) -> None:
         self.session = session
-        self.guard = self._guard(session)
+        self.guard = self._guard(session, resolver)
 
     async def end(self) -> None:
         """End the connections. Several may do so at once: the session takes that, and leaves the generator nothing to
@@ -178,11 +197,13 @@ class _Kept:
         await self.guard.aclose()
 
     @staticmethod
-    async def _guard(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    async def _guard(session: aiohttp.ClientSession, resolver: AbstractResolver | None) -> AsyncGenerator[None]:
         try:
             yield
         finally:
             await session.close()
+            if resolver is not None:
+                await resolver.close()
 
 
 class _Body:

@@ -6,6 +6,7 @@ import ssl
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from ..errors import ClientClosedError
 from ..messages import Request, Response
@@ -13,7 +14,7 @@ from ..protocol.secret import Secret
 from .http import HttpTransport
 
 # What aiohttp lets a session and a connector be given and does not tell again.
-_SESSION: Final = ("_default_proxy", "_default_proxy_auth")
+_PROXY: Final = ("_default_proxy", "_default_proxy_auth")
 _CONNECTOR: Final = (
     "_ssl",
     "_family",
@@ -32,7 +33,7 @@ def is_plain(session: aiohttp.ClientSession) -> bool:
     return (
         type(session) is aiohttp.ClientSession
         and type(connector) is aiohttp.TCPConnector
-        and all(hasattr(session, name) for name in _SESSION)
+        and all(hasattr(session, name) for name in _PROXY)
         and all(hasattr(connector, name) for name in (*_CONNECTOR, *_RESOLVER))
     )
 
@@ -50,6 +51,8 @@ class Likeness(HttpTransport):
         self._model: Any = model
         trust_env = model.trust_env and self._model._default_proxy is None
         super().__init__(proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context, limit=limit)
+        if way.reveal() is None and self._model._default_proxy is not None:
+            self._proxy = Secret(str(self._model._default_proxy))
 
     async def __call__(self, request: Request) -> Response:
         """Send one request, for as long as the session that it is like is open."""
@@ -57,7 +60,7 @@ class Likeness(HttpTransport):
             raise ClientClosedError("The given `http_session`")
         return await super().__call__(request)
 
-    def _new_session(self) -> aiohttp.ClientSession:
+    def _new_session(self) -> tuple[aiohttp.ClientSession, AbstractResolver | None]:
         model = self._model
         connector = aiohttp.TCPConnector(
             limit=self._limit, resolver=None if model.connector._resolver_owner else model.connector._resolver
@@ -71,7 +74,7 @@ class Likeness(HttpTransport):
             trace_configs=model.trace_configs,
             trust_env=False,
         )
-        for name in _SESSION:
-            setattr(session, name, getattr(model, name))
+        # The proxy itself goes with each request that may have one.
+        session._default_proxy_auth = model._default_proxy_auth
         session._retry_connection = False
-        return session
+        return session, None

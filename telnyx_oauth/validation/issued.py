@@ -6,6 +6,7 @@ it up, and that it is not over already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -13,12 +14,13 @@ from functools import partial
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
 from ..protocol.jose import parse_object, split_compact
 from ..protocol.jwk import VerificationKey
-from ..protocol.jwt import numeric_date
 from ..transport.clock import Clock, SystemClock
+from ..transport.log import logger
 from .jwks import JWKSCache
 from .keys import KeySource
 
 _LEEWAY = 60.0
+_FAR_AWAY = 2**53
 
 
 class IssuedTokenVerifier:
@@ -29,6 +31,7 @@ class IssuedTokenVerifier:
         self._select = partial(keys.select, issued=True) if isinstance(keys, JWKSCache) else keys.select
         self._issuer = issuer
         self._wall = (clock or SystemClock()).wall
+        self._warned = False
 
     async def prepare(self) -> None:
         """Fetch the keys, beside the token request. A failure shows when a token is checked."""
@@ -37,6 +40,14 @@ class IssuedTokenVerifier:
 
     async def __call__(self, access_token: str, /) -> str | None:
         """`None` for a proven token, else why it cannot be checked. Raises `TokenVerificationError` for one that is wrong."""
+        return await self.verify_at(access_token, server_time=None)
+
+    async def verify_at(self, access_token: str, /, *, server_time: float | None) -> str | None:
+        """The same, for a token from an answer that was sent at `server_time`: Unix seconds, None when it did not say.
+
+        The token's times are by the server's clock. By this machine's alone, a clock that is wrong here would be taken for a
+        token that has expired.
+        """
         header, payload, signature, signing_input = split_compact(access_token) or (None, None, None, b"")
         head = None if header is None else parse_object(header)
         claims = None if payload is None else parse_object(payload)
@@ -50,18 +61,27 @@ class IssuedTokenVerifier:
             return key
         if not key.verify(algorithm, signing_input, signature):
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
-        if self._has_expired(claims):
-            raise TokenVerificationError("The issued token has expired already. Check this machine's clock.")
         if self._issuer is not None and claims.get("iss") != self._issuer:
             raise TokenVerificationError("The issued token names another issuer than the one configured.")
-        return None
+        return self._check_expiry(_expiry(claims), server_time)
 
-    def _has_expired(self, claims: Mapping[str, object]) -> bool:
-        try:
-            expiry = numeric_date(claims, "exp")
-        except InvalidTokenError:
-            return True
-        return expiry is not None and expiry + _LEEWAY < self._wall()
+    def _check_expiry(self, expiry: float, server_time: float | None) -> str | None:
+        """Why the times cannot be judged, where the clocks disagree. Raises `TokenVerificationError` for an expired token."""
+        end, here = expiry + _LEEWAY, self._wall()
+        if server_time is None and end < here:
+            raise TokenVerificationError(
+                "The issued token has expired already by this machine's clock, and the server does not say what time it is: "
+                "check this machine's clock."
+            )
+        if server_time is not None and end < server_time:
+            raise TokenVerificationError("The issued token has expired already, by the server's own clock.")
+        if server_time is None or here <= end:
+            return None
+        wrong = f"this machine's clock is {here - server_time:.0f} s ahead of the server's"
+        if not self._warned:
+            self._warned = True
+            logger.warning("%s: set it, or good tokens will look expired.", wrong[0].upper() + wrong[1:])
+        return wrong
 
     async def _key(self, algorithm: str, kid: str | None) -> VerificationKey | str:
         try:
@@ -70,3 +90,14 @@ class IssuedTokenVerifier:
             return f"its key is not among the published ones ({error.reason})"
         except ValidationUnavailableError:
             return "the keys could not be fetched"
+
+
+def _expiry(claims: Mapping[str, object]) -> float:
+    """The token's `exp`, infinite where it has none. Raises `TokenVerificationError` for one that is no date."""
+    value = claims.get("exp")
+    if value is None and "exp" not in claims:
+        return math.inf
+    # Servers write the largest integer that they have for a token that never expires; floats cannot hold all of these.
+    if (type(value) is int or type(value) is float) and value >= 0:
+        return math.inf if value >= _FAR_AWAY else value
+    raise TokenVerificationError("The issued token's `exp` is no date, so it counts as expired.")

@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address
@@ -82,7 +83,7 @@ def test_plain_http_to_another_machine_is_a_failure(examine, monkeypatch, sandbo
         monkeypatch.delenv(name)
     monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    exit_code, found = examine("--base-url", "http://api.example/v2")
+    exit_code, found = examine("--base-url", "http://api.example/v2", "--allow-insecure")
     assert exit_code == 1
     assert found["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
     assert "https" in found["encryption"]["advice"]
@@ -105,6 +106,22 @@ def test_a_clock_that_is_off_is_found(examine, sandbox):
     exit_code, found = examine()
     assert (exit_code, failed(found)) == (1, ["clock"])
     assert "behind the service" in found["clock"]["detail"]
+
+
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"])
+def test_a_date_in_any_form_is_utc_wherever_this_machine_is(examine, sandbox, monkeypatch, form):
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system has one time zone per machine")
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        now = datetime.now(UTC).strftime(form)
+        sandbox.faults.add("/.well-known/*", kind="latency", headers={"Date": now}, times=None)
+        exit_code, found = examine()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (exit_code, found["clock"]["verdict"]) == (0, "ok")
 
 
 def test_a_service_that_says_no_time_is_not_held_against_it(examine, sandbox):

@@ -93,6 +93,30 @@ def test_a_base_url_that_is_none_is_wrong_usage(run):
     assert "base_url must begin with http:// or https://" in shown.stderr
 
 
+@pytest.mark.parametrize("where", ["http://telnyx.invalid/v2", "http://10.0.0.1:8080", "HTTP://localhost.example/v2"])
+def test_plain_http_to_another_machine_is_wrong_usage_without_its_word(run, monkeypatch, where):
+    shown = run("metadata", "--base-url", where)
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "base_url is plain http to another machine" in shown.stderr
+    assert "--allow-insecure" in shown.stderr
+    monkeypatch.setenv("TELNYX_BASE_URL", where)
+    shown = run("clients", "list")
+    assert shown.exit_code == 2
+    assert "TELNYX_BASE_URL is plain http to another machine" in shown.stderr
+    assert "TELNYX_ALLOW_INSECURE=1" in shown.stderr
+
+
+def test_plain_http_to_another_machine_may_be_allowed(run, monkeypatch):
+    where = "http://telnyx.invalid/v2"
+    for command in (["metadata"], ["clients", "list"]):
+        shown = run(*command, "--base-url", where, "--allow-insecure")
+        assert (shown.exit_code, "No connection" in shown.stderr) == (1, True)
+    monkeypatch.setenv("TELNYX_ALLOW_INSECURE", "1")
+    assert "No connection" in run("metadata", "--base-url", where).stderr
+    monkeypatch.setenv("TELNYX_BASE_URL", where)
+    assert "No connection" in run("metadata").stderr
+
+
 def test_a_service_that_is_not_there_is_an_error_without_a_traceback(bare):
     shown = bare("metadata", "--base-url", "http://127.0.0.1:1/v2")
     assert shown.returncode == 1

@@ -331,3 +331,46 @@ print(folder())
     assert made.parent == above
     assert {each.stat().st_mode & 0o777 for each in (above, made, made / "profiles")} == {0o700}
     assert [each.stat().st_mode & 0o777 for each in (made / "profiles").iterdir()] == [0o600]
+
+
+INSECURE = "http://telnyx.invalid/v2"
+
+
+def profile_at(configuration: Path, base_url: str, **members: object) -> Path:
+    path = configuration / "profiles" / "away.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"base_url": base_url, "client_id": "c", **members}))
+    return path
+
+
+def test_a_profile_for_plain_http_to_another_machine_has_to_allow_it(run, person, configuration, monkeypatch):
+    monkeypatch.delenv("TELNYX_BASE_URL")
+    profile_at(configuration, INSECURE)
+    for command in (["token"], ["clients", "list"], ["status"]):
+        shown = run(*command, "--profile", "away")
+        assert (shown.exit_code, shown.stdout) == (1, "")
+        assert f"The profile away is for {INSECURE}, which is plain http to another machine" in shown.stderr
+        assert "telnyx-oauth login --profile away --allow-insecure" in shown.stderr
+    shown = run("login", "--profile", "away")
+    assert (shown.exit_code, "--allow-insecure" in shown.stderr) == (2, True)
+    assert run("logout", "--profile", "away").exit_code == 0
+    profile_at(configuration, INSECURE, allow_insecure=True)
+    shown = run("token", "--profile", "away")
+    assert (shown.exit_code, "Sign in again" in shown.stderr) == (4, True)
+    profile_at(configuration, INSECURE, allow_insecure="yes")
+    assert "is damaged" in run("token", "--profile", "away").stderr
+
+
+def test_who_signs_in_over_plain_http_says_so_once_and_the_profile_keeps_it(run, person, configuration, monkeypatch):
+    async def signed_in(out, profile, timeout, *, browser):
+        return profile, ["admin"]
+
+    monkeypatch.setattr(signin, "_sign_in", signed_in)
+    shown = run("login", "--profile", "away", "--base-url", INSECURE, "--client-id", "c")
+    assert (shown.exit_code, "--allow-insecure" in shown.stderr) == (2, True)
+    shown = run("login", "--profile", "away", "--base-url", INSECURE, "--client-id", "c", "--allow-insecure")
+    assert shown.exit_code == 0
+    assert "Sign in again" in run("token", "--profile", "away").stderr
+    assert run("login", "--profile", "away").exit_code == 0
+    assert run("login", "--profile", "away", "--base-url", "https://telnyx.invalid/v2").exit_code == 0
+    assert json.loads((configuration / "profiles" / "away.json").read_text())["allow_insecure"] is False

@@ -9,7 +9,7 @@ from aiohttp import web
 from yarl import URL
 
 from telnyx_oauth.aiohttp import BearerTokenMiddleware
-from telnyx_oauth.errors import TokenBackoffError
+from telnyx_oauth.errors import APIConnectionError, TokenBackoffError
 from telnyx_oauth.protocol.token import Token
 from tests.wire import until
 
@@ -340,6 +340,17 @@ async def test_the_callers_own_authorization_is_kept(service, url, calling, tmp_
         assert answer.status == 401
     assert service.tokens == ["Bearer own", aiohttp.encode_basic_auth("user", "secret")]
     assert manager.replacements == 0
+
+
+@pytest.mark.parametrize("own", [{"trust_env": True}, {"proxy": "http://127.0.0.1:1"}], ids=["environment", "its own"])
+async def test_a_token_for_this_machine_goes_through_no_proxy_in_clear(service, url, monkeypatch, own):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    middleware = BearerTokenMiddleware(Manager(), origins=[url], allow_insecure_loopback=True)
+    async with aiohttp.ClientSession(middlewares=(middleware,), **own) as session:
+        with pytest.raises(APIConnectionError, match=r"Nothing was sent.*NO_PROXY") as caught:
+            await session.get(url + "/call")
+        assert not caught.value.sent
+    assert service.tokens == []
 
 
 async def test_the_callers_own_authorization_can_be_replaced(service, url, calling):

@@ -192,34 +192,200 @@ def test_a_realm_that_breaks_a_header_is_an_error_of_configuration(validator):
             BearerAuth(validator, **options)
 
 
-async def test_only_a_real_preflight_passes_without_a_token(serve, validator, session):
+PREFLIGHT = {"Origin": "https://web.example", "Access-Control-Request-Method": "POST"}
+
+
+async def any_method(request):
+    return web.Response(text=f"{request.method} by anyone")
+
+
+class NoOptions(web.View):
+    async def get(self):
+        return web.Response(text="got")
+
+
+class Base(web.View):
+    async def get(self):
+        return web.Response(text="base")
+
+
+@public
+class Open(Base):
+    async def post(self):
+        return web.Response(text="open")
+
+
+async def test_only_a_preflight_to_a_route_for_options_passes_without_a_token(serve, validator, session):
     """Attack 72."""
-
-    async def any_method(request):
-        return web.Response(text=request.method)
-
-    preflight = {"Origin": "https://web.example", "Access-Control-Request-Method": "POST"}
-    address = await serve(application(BearerAuth(validator), web.route("*", "/any", any_method)))
+    routes = (web.route("OPTIONS", "/options", any_method), web.route("*", "/any", any_method))
+    address = await serve(application(BearerAuth(validator), *routes))
     for headers, status in (
         ({}, 401),
         ({"Origin": "https://web.example"}, 401),
         ({"Access-Control-Request-Method": "POST"}, 401),
-        (preflight, 200),
+        (PREFLIGHT, 200),
     ):
-        async with session.options(address + "/any", headers=headers) as answer:
+        async with session.options(address + "/options", headers=headers) as answer:
             assert answer.status == status
-    async with session.post(address + "/any", headers=preflight) as answer:
+        async with session.options(address + "/any", headers=headers) as answer:
+            assert answer.status == 401
+    async with session.options(address + "/any", headers=PREFLIGHT | bearer()) as answer:
+        assert (answer.status, await answer.text()) == (200, "OPTIONS by anyone")
+    async with session.post(address + "/any", headers=PREFLIGHT) as answer:
         assert answer.status == 401
-    strict = await serve(application(BearerAuth(validator, allow_preflight=False), web.route("*", "/any", any_method)))
-    async with session.options(strict + "/any", headers=preflight) as answer:
+    strict = await serve(application(BearerAuth(validator, allow_preflight=False), *routes))
+    async with session.options(strict + "/options", headers=PREFLIGHT) as answer:
         assert answer.status == 401
 
 
-async def test_a_preflight_never_reaches_a_handler_that_demands_scopes(serve, validator, session):
-    address = await serve(application(BearerAuth(validator), web.route("*", "/any", read_calls)))
-    preflight = {"Origin": "https://web.example", "Access-Control-Request-Method": "POST"}
-    async with session.options(address + "/any", headers=preflight) as answer:
-        assert answer.status == 401
+async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, validator, session, tmp_path):
+    (tmp_path / "file.txt").write_text("static")
+    inner = web.Application()
+    inner.add_routes([web.get("/only-get", whoami), web.route("*", "/any", any_method)])
+    app = application(
+        BearerAuth(validator),
+        web.route("*", "/any", any_method),
+        web.route("*", "/any-with-scopes", read_calls),
+        web.options("/options-with-scopes", read_calls),
+        web.view("/no-options", NoOptions),
+        web.options("/options-of-no-options", NoOptions),
+        web.post("/only-post", whoami),
+        web.static("/static", tmp_path),
+    )
+    app.add_subapp("/inner", inner)
+    address = await serve(app)
+    answers = set()
+    for path in (
+        "/nowhere",
+        "/any",
+        "/any-with-scopes",
+        "/options-with-scopes",
+        "/no-options",
+        "/options-of-no-options",
+        "/only-post",
+        "/whoami",
+        "/calls",
+        "/static/file.txt",
+        "/static/nothing.txt",
+        "/inner/any",
+        "/inner/only-get",
+        "/inner/nowhere",
+    ):
+        async with session.options(address + path, headers=PREFLIGHT) as answer:
+            headers = {name: value for name, value in answer.headers.items() if name != "Date"}
+            answers.add((answer.status, str(sorted(headers.items())), await answer.text()))
+    assert len(answers) == 1
+    assert answers.pop()[0] == 401
+
+
+async def test_a_route_for_options_gets_preflights_wherever_it_stands(serve, validator, session, tmp_path):
+    class WithOptions(web.View):
+        async def get(self):
+            raise AssertionError("never reached")
+
+        async def options(self):
+            return web.Response(text="OPTIONS of a view")
+
+    inner = web.Application()
+    inner.add_routes([web.options("/cors", any_method), web.get("/cors", whoami)])
+    app = application(BearerAuth(validator), web.view("/with-options", WithOptions), web.options("/call", any_method))
+    app.add_routes([web.post("/call", whoami)])
+    app.router.add_static("/static", tmp_path).set_options_route(any_method)
+    app.add_subapp("/inner", inner)
+    address = await serve(app)
+    for path in ("/with-options", "/call", "/static/file.txt", "/inner/cors"):
+        async with session.options(address + path, headers=PREFLIGHT) as answer:
+            assert (path, answer.status) == (path, 200)
+        async with session.get(address + path, headers=PREFLIGHT) as answer:
+            assert (path, answer.status) == (path, 401)
+
+
+async def test_who_holds_a_token_is_told_of_scopes_in_a_preflight_too(serve, validator, session):
+    address = await serve(application(BearerAuth(validator), web.route("*", "/any", administer)))
+    async with session.options(address + "/any", headers=PREFLIGHT | bearer()) as answer:
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (
+            403,
+            'Bearer error="insufficient_scope", scope="admin"',
+        )
+
+
+async def test_what_a_get_demands_a_head_demands_too(url, session):
+    for path, headers, status in (
+        ("/whoami", {}, 401),
+        ("/whoami", bearer(), 200),
+        ("/admin", bearer(), 403),
+        ("/hello", {}, 200),
+        ("/nowhere", {}, 401),
+    ):
+        async with session.head(url + path, headers=headers) as answer:
+            assert (path, answer.status) == (path, status)
+
+
+async def test_a_stranger_gets_a_401_where_others_get_a_404_or_a_405(url, session):
+    for method, path, status in (("GET", "/nowhere", 404), ("POST", "/whoami", 405), ("PUT", "/view", 405)):
+        async with session.request(method, url + path) as answer:
+            assert (answer.status, answer.headers.get("Allow")) == (401, None)
+        async with session.request(method, url + path, headers=bearer()) as answer:
+            assert answer.status == status
+
+
+async def test_a_public_view_is_not_public_in_a_method_that_a_subclass_overrides_or_adds(serve, validator, session):
+    class Inherits(Open):
+        async def put(self):
+            return web.Response(text="added")
+
+    class Overrides(Open):
+        async def get(self):
+            return web.Response(text="overridden")
+
+        @public
+        async def post(self):
+            return web.Response(text="opened again")
+
+    class Mixed(NoOptions, Open):
+        pass
+
+    class Mixin:
+        async def delete(self):
+            raise AssertionError("never reached")
+
+    class Extended(Open, Mixin):
+        pass
+
+    class OverridesMarkedMethod(Calls):
+        async def options(self):
+            raise AssertionError("never reached")
+
+    views = {"/open": Open, "/inherits": Inherits, "/overrides": Overrides, "/mixed": Mixed, "/extended": Extended}
+    views["/marked"] = OverridesMarkedMethod
+    address = await serve(application(BearerAuth(validator), *(web.view(path, view) for path, view in views.items())))
+    for method, path, status in (
+        ("GET", "/open", 200),
+        ("POST", "/open", 200),
+        ("GET", "/inherits", 200),
+        ("POST", "/inherits", 200),
+        ("PUT", "/inherits", 401),
+        ("GET", "/overrides", 401),
+        ("POST", "/overrides", 200),
+        ("GET", "/mixed", 401),
+        ("POST", "/mixed", 200),
+        ("GET", "/extended", 200),
+        ("DELETE", "/extended", 401),
+        ("PATCH", "/inherits", 401),
+        ("OPTIONS", "/marked", 401),
+    ):
+        async with session.request(method, address + path) as answer:
+            assert (method, path, answer.status) == (method, path, status)
+
+
+async def test_at_start_up_the_routes_that_preflights_reach_are_listed(serve, validator, caplog):
+    caplog.set_level(logging.INFO, "telnyx_oauth")
+    routes = (web.options("/cors", any_method), web.route("*", "/any", any_method), web.get("/get-view", Calls))
+    await serve(application(BearerAuth(validator), *routes))
+    assert "Open to CORS preflights: /cors, /view." in caplog.text
+    caplog.clear()
+    await serve(application(BearerAuth(validator, allow_preflight=False), web.options("/cors", any_method)))
+    assert "preflights" not in caplog.text
 
 
 async def test_unknown_paths_may_be_left_open(serve, validator, session):

@@ -436,6 +436,7 @@ def test_the_default_policy_is_what_the_documentation_says():
         "rejection_window": 5.0,
         "flight_timeout": 60.0,
         "lock_timeout": 10.0,
+        "store_timeout": 2.0,
         "replay_window": 10.0,
         "max_keys": 1024,
     }

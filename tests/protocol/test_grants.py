@@ -383,3 +383,11 @@ def test_the_authorize_url_is_not_talked_into_anything_else():
         authorize_url("https://a", **REQUIRED, scopes=(), extra={"state": "other"})
     with pytest.raises(ValueError, match="fragment"):
         authorize_url("https://a#x", **REQUIRED, scopes=())
+
+
+@pytest.mark.parametrize(("date", "seconds"), [("Wed, 21 Oct 2015 07:28:00 GMT", 1_445_412_480), ("soon", None)])
+def test_a_grant_knows_what_time_it_was_at_the_server(date, seconds):
+    body = b'{"access_token": "a", "token_type": "Bearer"}'
+    answer = Response(200, headers(("Content-Type", "application/json"), ("Date", date)), body)
+    assert parse_token_response(answer).server_time == seconds
+    assert parse_token_response(answer) == TokenGrant("a"), "when it was granted is no part of what was granted"

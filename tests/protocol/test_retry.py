@@ -138,6 +138,12 @@ def test_a_wait_is_seconds_or_a_date_and_nonsense_is_none(value, seconds):
     assert retry_after(headers(("Retry-After", value)), NOW) == seconds
 
 
+@pytest.mark.parametrize("now", [0.0, NOW, NOW + 2 * 86400])
+def test_a_date_to_wait_for_is_by_the_servers_clock(now):
+    assert retry_after(headers(("Retry-After", DATE), ("Date", "Wed, 21 Oct 2015 07:27:30 GMT")), now) == 30
+    assert retry_after(headers(("Retry-After", DATE), ("Date", "soon")), NOW) == 80
+
+
 @pytest.fixture
 def far_from_greenwich(monkeypatch):
     if not hasattr(time, "tzset"):

@@ -73,6 +73,15 @@ def test_a_base_that_is_no_plain_http_address_is_refused_with_an_example(bad, wh
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://api.example", "HTTP://api.example/v2", "http://10.0.0.1:8080", "http://[::2]"])
+def test_plain_http_to_another_machine_needs_a_word(url):
+    with pytest.raises(ValueError, match=r"^base_url is plain http to another machine.*say allow_insecure=True"):
+        check_base_url(url)
+    with pytest.raises(ValueError, match=r"^TELNYX_BASE_URL is plain http.*say THIS"):
+        check_base_url(url, name="TELNYX_BASE_URL", word="THIS")
+    assert check_base_url(url, allow_insecure=True) == url
+
+
 @given(st.text())
 def test_any_text_is_a_base_or_a_value_error(text):
     try:
@@ -204,6 +213,22 @@ def test_an_origin_is_scheme_host_and_port(url, parts):
         ("127.0.0.1", True),
         ("127.255.0.9", True),
         ("::1", True),
+        ("LocalHost", True),
+        ("localhost.", True),
+        ("api.localhost", True),
+        ("a.b-c.localhost", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:7f00:1", True),
+        ("::ffff:10.0.0.1", False),
+        ("::7f00:1", False),
+        (".localhost", False),
+        ("a..localhost", False),
+        ("a%2eb.localhost", False),
+        ("notlocalhost", False),
+        ("localhost..", False),
+        ("localhost\n", False),
+        ("127.1", False),
+        ("2130706433", False),
         ("0:0:0:0:0:0:0:1", True),
         ("", False),
         ("0.0.0.0", False),

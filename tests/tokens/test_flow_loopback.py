@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -11,11 +11,13 @@ import pytest
 from telnyx_oauth.errors import (
     AccessDeniedError,
     AuthorizationCodeLostError,
+    AuthorizationResponseError,
     InvalidGrantError,
+    IssuerMismatchError,
     LoopbackPortError,
     SignInTimeoutError,
-    StateMismatchError,
 )
+from telnyx_oauth.protocol.authorization import PendingAuthorization
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.flow import AuthorizationFlow
 from telnyx_oauth.tokens.loopback import LoopbackReceiver, sign_in
@@ -79,7 +81,12 @@ async def test_the_browser_brings_the_answer_and_is_told_that_it_worked(flow, te
     ("spoil", "error", "said"),
     [
         (lambda telnyx, url: telnyx.deny(url), AccessDeniedError, "denied"),
-        (lambda telnyx, url: re.sub("state=[^&]+", "state=other", telnyx.approve(url)), StateMismatchError, "another"),
+        (
+            lambda telnyx, url: re.sub("code=[^&]+", "error=server_error", telnyx.approve(url)),
+            AuthorizationResponseError,
+            "server_error",
+        ),
+        (lambda telnyx, url: f"{telnyx.approve(url)}&iss=other", IssuerMismatchError, "another"),
         (
             lambda telnyx, url: re.sub("code=[^&]+", "code=other", telnyx.approve(url)),
             InvalidGrantError,
@@ -228,22 +235,186 @@ async def test_a_second_sign_in_on_the_same_port_says_so_and_the_first_goes_on(f
     await browser.ended()
 
 
+# --- what is not the answer
+
+
+def port_in(url: str) -> int:
+    return int(re.search(r"127\.0\.0\.1%3A(\d+)", url)[1])
+
+
+FOREIGN = [
+    "?code=evil&state=wrong",
+    "?code=evil",
+    "?code=evil&state=",
+    "?error=access_denied",
+    "?error=access_denied&state=y",
+    "?error=server_error&error_description=it+broke&state=",
+    "?state=only",
+    "",
+    "?code=a&code=b&state=c",
+    "?code=evil&state=%00%ff%F0%9F%92%A9",
+    f"?code={'e' * 4000}&state=wrong",
+]
+
+
+async def test_only_the_answer_with_its_own_state_ends_a_sign_in(flow, telnyx, browser):
+    shown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def show(url):
+        shown.set_result(url)
+
+    waiting = asyncio.create_task(sign_in(flow, show=show))
+    url = await shown
+    root = f"http://127.0.0.1:{port_in(url)}/callback"
+    own = re.search(r"state=([^&]+)", url)[1]
+    for query in (*FOREIGN, f"?code=a&state={own}&state=b", f"?code=a&state={own[:-1]}", f"?state={own}"):
+        status, page, _ = await browser.get(root + query)
+        assert (query, status, heading(page)) == (query, 400, "This is not the answer to the sign-in")
+    assert not waiting.done()
+    browser.open(telnyx.approve(url))
+    assert await (await waiting).get()
+    assert [status for status, _ in await browser.ended()] == [200]
+
+
+async def test_what_was_ignored_is_counted_when_nothing_else_came(flow, browser):
+    async def show(url):
+        for query in FOREIGN[:3]:
+            await browser.get(f"http://127.0.0.1:{port_in(url)}/callback{query}")
+        await browser.get(f"http://127.0.0.1:{port_in(url)}/favicon.ico")
+
+    with pytest.raises(SignInTimeoutError) as caught:
+        await sign_in(flow, show=show, timeout=1)
+    assert caught.value.__notes__ == ["Requests that came and were no answer to this sign-in: 3."]
+
+
+REQUEST = b"GET /callback?code=evil&state=wrong HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+RUDE = {
+    "nothing at all": b"",
+    "half a request": b"GET /callback?code=a&sta",
+    "headers without an end": REQUEST + b"X: y\r\n",
+    "a line without an end": b"GET /callback?code=" + b"a" * 100_000,
+    "too many headers": REQUEST + b"X: y\r\n" * 10_000 + b"\r\n",
+    "a huge header": REQUEST + b"X: " + b"y" * 1_000_000 + b"\r\n\r\n",
+    "a body that never comes": REQUEST.replace(b"GET", b"POST") + b"Content-Length: 1000000000\r\n\r\nx",
+    "a body in chunks": REQUEST.replace(b"GET", b"PUT") + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+    "TLS": bytes.fromhex("16030100f8010000f40303"),
+    "another protocol": b"\x00\xff\r\n\r\n",
+    "a connection that is kept": REQUEST + b"Connection: keep-alive\r\n\r\n",
+    "an upgrade": REQUEST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "a tunnel": b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n",
+    "a stream of requests": (REQUEST + b"\r\n") * 200,
+}
+
+
+@pytest.fixture
+async def rude():
+    """Connections that stay open, with whatever was sent on them."""
+    writers = []
+
+    async def connect(port: int, data: bytes) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        writer.write(data.replace(b"%d", str(port).encode()))
+        return reader
+
+    yield connect
+    for writer in writers:
+        writer.close()
+
+
+@pytest.mark.parametrize("data", RUDE.values(), ids=RUDE)
+async def test_nobody_keeps_the_browser_out_and_nothing_stays_open(flow, telnyx, browser, rude, data, capfd):
+    shown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def show(url):
+        shown.set_result(url)
+
+    waiting = asyncio.create_task(sign_in(flow, show=show))
+    url = await shown
+    readers = [await rude(port_in(url), data) for _ in range(100)]
+    browser.open(telnyx.approve(url))
+    async with asyncio.timeout(10):
+        assert await (await waiting).get()
+        assert [status for status, _ in await browser.ended()] == [200]
+        for reader in readers:
+            with suppress(ConnectionError):
+                await reader.read()
+    socket.create_server(("127.0.0.1", port_in(url))).close()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("data", RUDE.values(), ids=RUDE)
+async def test_a_sign_in_ends_at_its_time_whatever_is_still_connected(flow, rude, data):
+    async def show(url):
+        shown.append(url)
+        for _ in range(5):
+            await rude(port_in(url), data)
+
+    shown = []
+    async with asyncio.timeout(10):
+        with pytest.raises(SignInTimeoutError):
+            await sign_in(flow, show=show, timeout=0.05)
+    socket.create_server(("127.0.0.1", port_in(shown[0]))).close()
+
+
+async def test_a_flood_does_not_close_the_connection_that_brought_the_answer(flow, telnyx, browser, rude, monkeypatch):
+    shown: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    exchange, sent, go_on = flow._exchange, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments):
+        sent.set()
+        await go_on.wait()
+        return await exchange(*arguments)
+
+    async def show(url):
+        shown.set_result(url)
+
+    monkeypatch.setattr(flow, "_exchange", slow)
+    waiting = asyncio.create_task(sign_in(flow, show=show))
+    url = await shown
+    browser.open(telnyx.approve(url))
+    await sent.wait()
+    for _ in range(100):
+        await rude(port_in(url), b"")
+    go_on.set()
+    assert await waiting
+    assert [status for status, _ in await browser.ended()] == [200]
+
+
 # --- the receiver
+
+
+PENDING = PendingAuthorization(
+    "https://as.example/authorize", "https://as.example", "c", "", frozenset(), None, 1e12, False, "b", "verifier"
+)
 
 
 @asynccontextmanager
 async def receiving(browser):
-    """A receiver and what a browser at its address would ask."""
+    """A receiver of the answer with the state `b`, and what a browser at its address would ask."""
     async with LoopbackReceiver() as receiver:
+        receiver.expect(PENDING)
         yield receiver, receiver.redirect_uri.removesuffix("/callback")
+
+
+async def test_before_a_sign_in_has_begun_nothing_is_its_answer(browser):
+    async with LoopbackReceiver() as receiver:
+        status, page, _ = await browser.get(f"{receiver.redirect_uri}?code=a&state=b")
+        assert (status, "No sign-in has begun" in page) == (400, True)
+        receiver.expect(PENDING)
+        browser.open(f"{receiver.redirect_uri}?code=a&state=b")
+        await receiver.wait()
+    assert len(await browser.ended()) == 1
 
 
 async def test_one_request_counts(browser):
     async with receiving(browser) as (receiver, root):
         browser.open(f"{root}/callback?code=a&state=b")
         assert (await receiver.wait()).reveal() == f"{root}/callback?code=a&state=b"
-        status, page, _ = await browser.get(f"{root}/callback?code=c&state=d")
+        status, page, _ = await browser.get(f"{root}/callback?code=c&state=b")
         assert (status, heading(page)) == (409, "This sign-in was answered already")
+        status, page, _ = await browser.get(f"{root}/callback?code=c&state=d")
+        assert (status, heading(page)) == (400, "This is not the answer to the sign-in")
         receiver.tell(None)
         receiver.tell("too late")
         assert [status for status, _ in await browser.ended()] == [200]
@@ -258,6 +429,10 @@ async def test_one_request_counts(browser):
         ("HEAD", "/callback?code=a&state=b", {}, 404),
         ("GET", "/callback", {}, 400),
         ("GET", "/callback?code=a&code=b", {}, 400),
+        ("GET", "/callback?code=a&state=c", {}, 400),
+        ("OPTIONS", "/callback?code=a&state=b", {}, 404),
+        ("GET", "/callback/?code=a&state=b", {}, 404),
+        ("GET", "/callback?code=a&state=b", {"Host": "evil.example:80"}, 421),
         ("GET", "/callback?code=a&state=b", {"Host": "evil.example"}, 421),
     ],
 )

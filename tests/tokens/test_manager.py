@@ -623,6 +623,18 @@ def test_keys_in_flight_are_not_evicted(world):
     world.run(main())
 
 
+@pytest.mark.parametrize(("most", "asked"), [(2, 10), (64, 1000), (1024, 3000)])
+def test_a_storm_of_new_keys_leaves_no_more_than_may_be_kept(world, most, asked):
+    async def main():
+        manager = world.manager(policy=RefreshPolicy(max_keys=most))
+        await asyncio.gather(*(manager.get(scopes=f"s{n}") for n in range(asked)))
+        kept = sum(manager.peek(scopes=f"s{n}") is not None for n in range(asked))
+        assert most - 1 - most // 16 <= kept <= most
+        await manager.aclose()
+
+    world.run(main())
+
+
 def test_forget_drops_the_token_and_generations_still_rise(world):
     async def main():
         manager = world.manager()

@@ -180,21 +180,26 @@ async def test_a_process_killed_at_any_step_leaves_what_the_next_one_needs(servi
             assert resumed.said("token") in (["t1"], ["t2"])
 
 
-async def test_a_stopped_holder_of_the_lock_is_respected_then_outlived_and_may_come_back(service, start, tmp_path):
-    service.model.rotation = "grace"
-    stopped = await start(stop_at="before-send", rounds=2, pause=0.1)
-    await stopped.until("step before-send")
-    policy = {"lock_timeout": 0.2, "flight_timeout": 1.5, "backoff_first": 0.1, "backoff_cap_expired": 0.3}
-    other = await start(policy=policy, rounds=14, pause=0.2)
+@pytest.mark.parametrize("step", ["before-load", "before-intent", "after-intent", "before-send", "after-send"])
+async def test_a_stopped_process_loses_nothing_however_long_it_stands_still(service, start, tmp_path, step):
+    """A shell's ^Z: the operating system keeps its lock, so no other process sends the refresh token meanwhile."""
+    stopped = await start(stop_at=step, rounds=2, pause=0.1)
+    await stopped.until(f"step {step}")
+    policy = {"lock_timeout": 0.2, "flight_timeout": 0.5, "backoff_first": 0.1, "backoff_cap_expired": 0.3}
+    other = await start(policy=policy, rounds=6, pause=0.2)
     await other.end()
-    assert "Another process is renewing this grant" in other.said("error")[0]
-    assert other.said("token")[-1] == "t1"
+    if step == "before-load":  # it has no lock yet
+        assert other.said("token")
+    else:
+        assert "Another process is renewing this grant" in other.said("error")[0]
+        assert not other.said("token")
     os.kill(stopped.process.pid, signal.SIGCONT)
     await stopped.end()
     assert not stopped.said("error")
     left = await record(service, tmp_path / "tokens")
     assert left.intent is None
     assert left.refresh_token in service.model.alive
+    assert not service.model.dead_families
 
 
 async def test_a_fleet_on_one_valkey_makes_one_request(service, start, valkey):

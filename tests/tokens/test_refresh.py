@@ -13,7 +13,6 @@ import pytest
 from telnyx_oauth.errors import (
     APIConnectionError,
     APIStatusError,
-    ClientClosedError,
     InternalServerError,
     InvalidClientError,
     RateLimitError,
@@ -21,6 +20,7 @@ from telnyx_oauth.errors import (
     StoreConflictError,
     TelnyxError,
     TokenError,
+    TokenPersistenceError,
     TokenVerificationError,
 )
 from telnyx_oauth.messages import Response
@@ -193,7 +193,7 @@ def test_replays_keep_their_distances_and_their_end(world):
         store = Faulty()
         world.server.latency = 0
         manager = world.manager(world.refresh(), store=store)
-        world.server.faults.extend(["500"] * 5)
+        world.server.faults.extend(["500"] * 7)
         waiting = asyncio.ensure_future(manager.get())
         await asyncio.sleep(1)
         assert manager.status().phase is Phase.RESOLVING
@@ -205,6 +205,8 @@ def test_replays_keep_their_distances_and_their_end(world):
             0.25,
             0.5,
             1,
+            2,
+            4,
         ]
         assert store.only().intent is not None  # still unknown
         assert (await manager.get()).generation == 1  # the next flight resolves it
@@ -228,14 +230,63 @@ def test_slow_failures_are_not_replayed_past_the_window(world):
     world.run(main())
 
 
-def test_a_definite_failure_while_resolving_leaves_the_intent(world):
+@pytest.mark.parametrize("fault", ["429", "503", "unsent", "500", "temporarily_unavailable"])
+def test_an_unknown_outcome_is_resolved_through_a_busy_or_unreachable_server(world, fault):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "grace"
+        manager = world.manager(world.refresh(), store=store)
+        world.server.faults.extend(["lost_after", fault, fault])
+        assert (await manager.get()).access_token == "t2"
+        assert set(spent(world)) == {"r0"}
+        assert world.server.seen[-1].at - world.server.seen[0].at < 10  # within the server's grace
+        assert store.only().intent is None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_server_that_asks_for_much_time_is_asked_again_within_its_grace(world):
+    async def main():
+        manager = world.manager(world.refresh())
+        world.server.faults.extend(["lost_after", *["503"] * 20])  # each asks for 7 s
+        with pytest.raises(InternalServerError):
+            await manager.get()
+        times = [seen.at - world.server.seen[0].at for seen in world.server.seen]
+        assert len(times) >= 4
+        assert times[2] > 4.5
+        assert 8 < times[-1] < 10
+        assert manager.status().phase is not Phase.REAUTH_REQUIRED
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_refusal_while_resolving_ends_it_and_leaves_the_intent(world):
     async def main():
         store = Faulty()
         manager = world.manager(world.refresh(), store=store)
-        world.server.faults.extend(["lost", "429"])
-        with pytest.raises(RateLimitError):
+        world.server.faults.extend(["lost", "invalid_client"])
+        with pytest.raises(InvalidClientError):
             await manager.get()
+        assert len(world.server.seen) == 2
         assert store.only().intent is not None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_later_renewal_of_an_unknown_outcome_sends_it_once(world):
+    async def main():
+        manager = world.manager(world.refresh())
+        world.server.faults.extend(["500"] * 7)
+        with pytest.raises(InternalServerError):
+            await manager.get()
+        await asyncio.sleep(20)
+        world.server.faults.append("500")
+        with pytest.raises(InternalServerError):
+            await manager.get()
+        assert len(world.server.seen) == 8
         await manager.aclose()
 
     world.run(main())
@@ -418,12 +469,9 @@ def test_two_scopes_of_one_grant_never_spend_it_at_the_same_time(world):
     world.run(main())
 
 
-@pytest.mark.parametrize("broken", [set(), {"lock"}, {"lock", "load", "swap"}])
-def test_a_failing_lock_lets_nobody_in_this_process_spend_it_twice(world, broken):
+def test_scopes_of_one_grant_are_renewed_one_after_the_other(world):
     async def main():
-        store = Faulty()
-        store.broken = broken
-        manager = world.manager(world.refresh(), store=store)
+        manager = world.manager(world.refresh(), store=Faulty())
         await asyncio.gather(*(manager.get(scopes=f"s{n}") for n in range(3)))
         assert world.server.peak["r0"] == 1
         await manager.aclose()
@@ -431,19 +479,16 @@ def test_a_failing_lock_lets_nobody_in_this_process_spend_it_twice(world, broken
     world.run(main())
 
 
-@pytest.mark.parametrize("broken", [set(), {"load"}])
-def test_a_wall_clock_set_back_revives_no_stored_token(world, broken):
+def test_a_wall_clock_set_back_revives_no_stored_token(world):
     async def main():
         store = Faulty()
         manager, other = world.manager(world.refresh(), store=store), world.manager(world.refresh(), store=store)
         await manager.get()
         await asyncio.sleep(150)
         world.clock.jump(-140)
-        store.broken = broken
         assert (await manager.get()).access_token == "t2"
         world.clock.jump(-140)
         await asyncio.sleep(150)
-        store.broken = set()
         assert (await other.get()).access_token == "t3"
         await manager.aclose()
         await other.aclose()
@@ -566,29 +611,117 @@ def test_a_wrapped_refresh_source_still_rotates(world):
 # --- failing stores
 
 
-def test_a_store_that_cannot_be_read_degrades_to_memory_and_says_so(world, caplog):
+BREAKAGES = [{"lock", "load", "swap"}, {"lock"}, {"load"}, {"swap"}, {"swap-intent"}]
+
+
+@pytest.mark.parametrize("broken", BREAKAGES)
+@pytest.mark.parametrize("known", [False, True])
+def test_a_refresh_token_is_never_sent_when_the_store_fails(world, caplog, broken, known):
+    async def main():
+        store = Faulty()
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        if known:
+            await manager.get()
+            await asyncio.sleep(101)
+        sent = len(world.server.seen)
+        store.broken = broken
+        for _ in range(3):
+            with pytest.raises(TokenPersistenceError, match=r"store fails.*kept.*OSError at `(lock|load|intent)`"):
+                await manager.get()
+        assert len(world.server.seen) == sent
+        assert manager.status().phase is Phase.BACKOFF
+        store.broken = set()
+        assert await manager.get()
+        assert spent(world) == ["r0", "r1"][: sent + 1]
+        assert store.only().refresh_token == f"r{sent + 1}"
+        await manager.aclose()
+
+    world.run(main())
+    assert "persistence-degraded" in caplog.text
+    assert any(record.levelname == "ERROR" for record in caplog.records)
+
+
+@pytest.mark.parametrize("broken", BREAKAGES)
+def test_the_old_token_is_served_while_it_lives_though_the_store_fails(world, broken):
+    async def main():
+        store = Faulty()
+        manager = world.manager(world.refresh(), store=store)
+        await manager.get()
+        store.broken = broken
+        while world.clock.boot() - world.server.seen[0].at < 98:
+            assert (await manager.get()).access_token == "t1"
+            await asyncio.sleep(1)
+        await asyncio.sleep(3)
+        with pytest.raises(TokenPersistenceError):
+            await manager.get()
+        assert len(world.server.seen) == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_store_that_cannot_be_read_is_not_told_as_signed_out(world, shared):
+    async def main():
+        store = Faulty()
+        store.shared = shared
+        signed_in = world.manager(world.refresh(account="ann"), store=store)
+        await signed_in.get()
+        await signed_in.aclose()
+        store.broken = {"load"}
+        later = world.manager(world.refresh(None, account="ann"), store=store)
+        for timeout in (30, 0.01):
+            with pytest.raises(TelnyxError) as caught:
+                await later.get(timeout=timeout)
+            assert not isinstance(caught.value, ReauthenticationRequiredError)
+        store.broken = set()
+        assert (await later.get()).access_token == "t1"
+        await later.aclose()
+
+    world.run(main())
+
+
+def test_what_a_store_advises_reaches_the_caller(world):
+    class Closed(Faulty):
+        async def load(self, key):
+            raise TokenPersistenceError("The folder must be yours alone (chmod 700).")
+
+    class Driver(Faulty):
+        async def load(self, key):
+            raise ValueError("redis://user:planted-secret@host")
+
+    async def main():
+        for store, said in ((Closed(), "chmod 700"), (Driver(), "ValueError at `load`")):
+            manager = world.manager(world.refresh(), store=store)
+            with pytest.raises(TokenPersistenceError, match=re.escape(said)) as caught:
+                await manager.get()
+            assert "planted" not in f"{caught.value!r}{caught.value.__cause__!r}"
+            await manager.aclose()
+
+    world.run(main())
+
+
+def test_client_credentials_degrade_to_memory_and_say_so(world, caplog):
     async def main():
         store = Faulty()
         store.broken = {"lock", "load", "swap"}
-        world.server.rotation = "strict"
-        manager = world.manager(world.refresh(), store=store)
+        manager = world.manager(store=store)
         token = await manager.get()
         assert token.access_token == "t1"
         assert manager.status().durable is False
         assert [(event.operation, event.error) for event in world.told(PersistenceDegraded)] == [
             ("lock", "OSError"),
             ("load", "OSError"),
-            ("intent", "OSError"),
             ("persist", "OSError"),
         ]
         assert {event.flight for event in world.told(PersistenceDegraded)} == {world.events[0].flight}
         await asyncio.sleep(101)
         assert (await manager.get()).access_token == "t2"
-        assert spent(world) == ["r0", "r1"]
         store.broken = set()
         await asyncio.sleep(61)
         assert manager.status().durable is True
-        assert store.only().refresh_token == "r2"
+        assert store.only().access_token == "t2"
         await manager.aclose()
 
     world.run(main())
@@ -644,28 +777,36 @@ class Hanging(Faulty):
         pass
 
 
-@pytest.mark.parametrize(
-    "broken", [{"lock", "load", "swap-intent", "swap-grant", "unlock"}, {"lock"}, {"load"}, {"swap-grant"}, {"unlock"}]
-)
-def test_a_store_that_hangs_stops_no_renewal(world, broken):
+HANGS = [{"lock", "load", "swap-intent", "swap-grant", "unlock"}, {"lock"}, {"load"}, {"swap-grant"}, {"unlock"}]
+
+
+@pytest.mark.parametrize("broken", HANGS)
+@pytest.mark.parametrize("grant", ["client", "refresh"])
+def test_a_store_that_hangs_delays_a_get_by_five_seconds_at_most(world, broken, grant):
     async def main():
         store = Hanging()
         store.broken = set(broken)
         world.server.rotation = "strict"
-        manager = world.manager(world.refresh(), store=store)
-        assert (await manager.get()).access_token == "t1"
-        assert world.clock.boot() - began < 22
+        manager = world.manager(world.refresh() if grant == "refresh" else None, store=store)
+        for _ in range(4):
+            began = world.clock.boot()
+            try:
+                await manager.get()
+            except TokenPersistenceError:
+                assert grant == "refresh"
+                assert broken & {"lock", "load"}
+            assert world.clock.boot() - began < 5
+            await asyncio.sleep(101)
         assert world.told(PersistenceDegraded)
-        await asyncio.sleep(101)
-        assert (await manager.get(timeout=30)).access_token == "t2"
-        assert spent(world) == ["r0", "r1"]
         store.broken = set()
-        await asyncio.sleep(70)
+        await asyncio.sleep(170)
+        await manager.get()
         assert manager.status().durable is True
         await manager.aclose()
-        assert store.only().refresh_token == f"r{len(spent(world))}"
+        if grant == "refresh":
+            assert spent(world) == [f"r{n}" for n in range(len(spent(world)))]
+            assert store.only().refresh_token == f"r{len(spent(world))}"
 
-    began = world.clock.boot()
     world.run(main())
 
 
@@ -674,7 +815,7 @@ def test_a_renewal_cut_short_after_its_answer_does_not_lose_the_new_refresh_toke
     async def main():
         store, verifier = Hanging(), Verifier()
         world.server.rotation = "strict"
-        policy = RefreshPolicy(flight_timeout=5.0)
+        policy = RefreshPolicy(flight_timeout=5.0, store_timeout=20.0)
         manager = world.manager(world.refresh(), store=store, verifier=verifier, policy=policy)
         if where == "store":
             store.broken = {"swap-grant"}
@@ -682,6 +823,7 @@ def test_a_renewal_cut_short_after_its_answer_does_not_lose_the_new_refresh_toke
             verifier.stuck = True
         with pytest.raises(TokenError, match="too long"):
             await manager.get()
+        assert where == "store" or store.only().refresh_token == "r1"
         store.broken = set()
         verifier.stuck = False
         await asyncio.sleep(11)
@@ -701,10 +843,9 @@ def test_a_grant_that_was_not_stored_as_the_manager_closed_is_stored_by_the_clos
         world.server.rotation = "strict"
         waiting = asyncio.ensure_future(manager.get())
         await asyncio.sleep(1)
-        asyncio.get_running_loop().call_later(2, store.broken.clear)
+        asyncio.get_running_loop().call_later(0.5, store.broken.clear)
         await manager.aclose(drain=3)
-        with pytest.raises(ClientClosedError):
-            await waiting
+        assert (await waiting).access_token == "t1"
         assert store.only().refresh_token == "r1"
 
     world.run(main())
@@ -904,27 +1045,38 @@ def test_a_record_dated_in_the_future_loses_its_token_and_keeps_its_grant(world)
         assert spent(world) == ["r5"]
         assert [event.reason for event in world.told(RecordSetAside)] == ["it is dated in the future"]
         assert not world.told(PersistenceDegraded)
-        assert store.log[1:] == ["load", "lock", "load", "swap-grant", "swap-grant", "swap-intent", "swap-grant"]
+        assert store.log[1:] == [
+            "load",
+            "lock",
+            "load",
+            "load",
+            "swap-grant",
+            "swap-grant",
+            "swap-intent",
+            "swap-grant",
+        ]
         await manager.aclose()
 
     world.run(main())
 
 
-def test_a_young_intent_of_someone_who_holds_the_lock_is_respected_and_outlived(world):
+@pytest.mark.parametrize("intent", [True, False])
+def test_the_holder_of_the_lock_is_never_overtaken(world, intent):
     async def main():
         store = Faulty()
         source = world.refresh()
         record = StoredGrant(
-            ENDPOINT, "client", refresh_token="r0", intent=Intent(world.clock.wall(), "someone else's")
+            ENDPOINT, "client", refresh_token="r0", intent=Intent(world.clock.wall(), "another's") if intent else None
         )
         await store.compare_and_swap(source.key.family_key, None, record)
         manager = world.manager(source, store=store)
         async with store.lock(source.key.family_key, timeout=1):
-            with pytest.raises(TelnyxError, match="Another process"):
-                await manager.get(timeout=None)
+            for _ in range(3):  # it may have been stopped with the refresh token in hand, and go on at any time
+                with pytest.raises(TelnyxError, match="Another process"):
+                    await manager.get(timeout=None)
+                await asyncio.sleep(60)
             assert not world.server.seen
-            await asyncio.sleep(60)  # whoever it was has stopped: nothing may take this long
-            assert (await manager.get()).access_token == "t1"
+        assert (await manager.get()).access_token == "t1"
         await manager.aclose()
 
     world.run(main())
@@ -1197,18 +1349,15 @@ def test_what_could_not_be_saved_is_used_before_an_older_record(world):
         store = Faulty()
         world.server.rotation = "strict"
         manager = world.manager(world.refresh(), store=store)
-        await manager.get()
-        await asyncio.sleep(101)
-        store.broken = {"swap"}
-        await manager.get()
+        store.broken = {"swap-grant"}
+        assert (await manager.get()).access_token == "t1"
         world.jitter = 1.0
         await asyncio.sleep(97)
-        store.broken = {"swap-grant"}
-        assert (await manager.get()).access_token == "t3"
-        assert spent(world) == ["r0", "r1", "r2"]
+        assert (await manager.get()).access_token == "t2"
+        assert spent(world) == ["r0", "r1"]
         store.broken = set()
         await manager.aclose()
-        assert store.only().refresh_token == "r3"
+        assert store.only().refresh_token == "r2"
 
     world.run(main())
 
@@ -1222,7 +1371,8 @@ def test_a_record_changed_meanwhile_gives_way_to_what_is_newer(world, newer, kep
         waiting = asyncio.ensure_future(manager.get())
         await asyncio.sleep(0.02)
         issued_at = world.clock.wall() + 10 if newer else 0.0
-        store.put(attrs.evolve(store.only(), refresh_token="theirs", issued_at=issued_at))
+        generation = 7 if newer else 0
+        store.put(attrs.evolve(store.only(), refresh_token="theirs", issued_at=issued_at, generation=generation))
         assert (await waiting).access_token == "t1"
         assert store.only().refresh_token == kept
         assert manager.status().durable
@@ -1342,18 +1492,19 @@ def test_what_was_forgotten_before_it_could_be_saved_is_never_saved(world):
     world.run(main())
 
 
-def test_a_store_that_hangs_is_waited_for_no_longer_than_its_lock(world):
+def test_a_store_that_hangs_is_waited_for_once(world):
     class Hanging(Faulty):
         async def load(self, key):
             await asyncio.sleep(1e6)
 
     async def main():
-        manager = world.manager(store=Hanging(), policy=RefreshPolicy(lock_timeout=3.0))
+        manager = world.manager(store=Hanging(), policy=RefreshPolicy(store_timeout=1.5))
         await manager.get()
-        assert world.loop.now == pytest.approx(1003.05)
+        assert world.loop.now == pytest.approx(1001.55)
         assert [(event.operation, event.error) for event in world.told(PersistenceDegraded)] == [
             ("lock", "TimeoutError"),
             ("load", "TimeoutError"),
+            ("persist", "TimeoutError"),
         ]
         await manager.aclose()
 
@@ -1366,11 +1517,10 @@ def test_what_could_not_be_saved_goes_on_from_whatever_version_is_there(world):
         world.server.rotation = "strict"
         manager = world.manager(world.refresh(), store=store)
         await manager.get()
-        store.broken = {"swap"}
+        store.broken = {"swap-grant"}
         await asyncio.sleep(101)
         await manager.get()
         store.put(store.only())  # the same again, under another version
-        store.broken = {"swap-grant"}
         await asyncio.sleep(97)
         assert (await manager.get()).access_token == "t3"
         store.broken = set()
@@ -1614,22 +1764,18 @@ def test_a_grant_that_never_stops_changing_is_given_up_with_the_reason(world):
     world.run(main())
 
 
-@pytest.mark.parametrize(("age", "respected"), [(0, True), (59, True), (60, False), (-1, False)])
-def test_an_intent_counts_for_as_long_as_a_renewal_may_take(world, age, respected):
+@pytest.mark.parametrize("age", [0, 59, 60, 1e6, -1])
+def test_an_intent_of_a_holder_that_is_gone_is_resolved_at_once(world, age):
     async def main():
         store = Faulty()
         source = world.refresh()
-        intent = Intent(world.clock.wall() - age, "someone else's")
+        intent = Intent(world.clock.wall() - age, "another's")
         record = StoredGrant(ENDPOINT, "client", refresh_token="r0", intent=intent)
         await store.compare_and_swap(source.key.family_key, None, record)
-        store.broken = {"lock"}
         manager = world.manager(source, store=store)
-        if respected:
-            with pytest.raises(TokenError, match=r"^Another process is renewing this grant and holds its lock\.$"):
-                await manager.get()
-        else:
-            await manager.get()
-        assert bool(world.server.seen) is not respected
+        began = world.clock.boot()
+        assert (await manager.get()).access_token == "t1"
+        assert world.clock.boot() - began < 0.1
         await manager.aclose()
 
     world.run(main())
@@ -1661,8 +1807,8 @@ def test_a_failure_is_told_as_it_is_though_the_record_was_changed_meanwhile(worl
     world.run(main())
 
 
-@pytest.mark.parametrize(("fault", "operations"), [("429", ["intent"]), ("invalid_grant", ["load", "tombstone"])])
-def test_a_store_that_fails_while_a_failure_is_written_down_says_at_what(world, fault, operations):
+@pytest.mark.parametrize(("fault", "operation"), [("429", "intent"), ("invalid_grant", "load")])
+def test_a_store_that_fails_while_a_failure_is_written_down_says_at_what(world, fault, operation):
     async def main():
         store = Faulty()
         world.server.faults.append(fault)
@@ -1670,10 +1816,11 @@ def test_a_store_that_fails_while_a_failure_is_written_down_says_at_what(world, 
         waiting = asyncio.ensure_future(manager.get())
         await asyncio.sleep(0.02)
         store.broken = {"load", "swap"}
-        with pytest.raises(RateLimitError if fault == "429" else ReauthenticationRequiredError):
+        # Another process may have renewed the grant meanwhile, so one that cannot be read is not over.
+        with pytest.raises(RateLimitError if fault == "429" else TokenPersistenceError):
             await waiting
-        assert [event.operation for event in world.told(PersistenceDegraded)] == operations
-        assert [event.flight for event in world.told(ReauthenticationRequired)] in ([], [world.events[0].flight])
+        assert [event.operation for event in world.told(PersistenceDegraded)] == [operation]
+        assert not world.told(ReauthenticationRequired)
         await manager.aclose()
 
     world.run(main())

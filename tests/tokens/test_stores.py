@@ -18,13 +18,14 @@ import pytest
 from cryptography.fernet import Fernet
 
 from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
+from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.tokens.stores.encrypted import EncryptedStore
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.redis import RedisStore
-from telnyx_oauth.tokens.stores.threads import in_thread
+from telnyx_oauth.tokens.stores.threads import Threads
 
 GRANT = StoredGrant(
     "https://auth.test/token",
@@ -38,6 +39,7 @@ GRANT = StoredGrant(
     "refresh",
     Intent(1_700_000_001.25, "attempt"),
     "why",
+    1_600_000_000.125,
 )
 
 
@@ -251,6 +253,8 @@ def test_a_record_survives_being_written_down():
         {"intent": {"at": 1, "attempt": 2}},
         {"intent": {"at": 1, "attempt": "y", "more": 1}},
         {"tombstone": 0},
+        {"began": None},
+        {"began": float("inf")},
     ],
 )
 def test_what_is_no_record_is_refused_without_quoting_it(change):
@@ -347,7 +351,7 @@ async def test_of_many_that_find_a_corrupt_file_one_moves_it_aside(tmp_path):
 async def test_a_good_record_in_a_corrupt_ones_place_is_not_moved_aside(tmp_path, monkeypatch):
     store = FileStore(tmp_path / "tokens")
     version = await store.compare_and_swap("key", None, GRANT)
-    reads = [b"{"]
+    reads = [Secret(b"{")]
     read = FileStore._read
     monkeypatch.setattr(FileStore, "_read", lambda self, path: reads.pop() if reads else read(self, path))
     assert (await store.load("key")).version == version
@@ -356,7 +360,7 @@ async def test_a_good_record_in_a_corrupt_ones_place_is_not_moved_aside(tmp_path
 async def test_a_draft_left_by_a_killed_writer_is_swept_up(tmp_path):
     store = FileStore(tmp_path / "tokens")
     version = await store.compare_and_swap("key", None, GRANT)
-    (tmp_path / "tokens" / ".key.dead.tmp").write_bytes(b"half")
+    (tmp_path / "tokens" / ".key.tmp").write_bytes(b"half")
     assert (await store.load("key")).version == version
     await store.compare_and_swap("key", version, GRANT)
     assert not list((tmp_path / "tokens").glob("*.tmp"))
@@ -400,13 +404,54 @@ async def test_a_full_disk_leaves_the_old_record(tmp_path, monkeypatch):
 
 async def test_a_dead_holders_lock_ends_by_itself(valkey, tmp_path):
     store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.2)
+    stopped = asyncio.new_event_loop()
     held = store.lock("key", timeout=1)
-    await held.__aenter__()
-    async with RedisStore(valkey, prefix=f"{tmp_path}:").lock("key", timeout=5):
-        await held.__aexit__(None, None, None)  # it comes back, and must not free what is another's by now
+    lease = await asyncio.to_thread(
+        stopped.run_until_complete, held.__aenter__()
+    )  # from here on that loop stands still
+    async with RedisStore(valkey, prefix=f"{tmp_path}:").lock("key", timeout=5) as mine:
+        assert mine.is_held()
+        assert not lease.is_held()
+        # It comes back, and must not free what is another's by now.
+        await asyncio.to_thread(stopped.run_until_complete, held.__aexit__(None, None, None))
+        stopped.close()
+        assert not lease.is_held()
         with pytest.raises(TimeoutError):
             async with store.lock("key", timeout=0.1):
                 pass
+
+
+async def test_a_living_holder_keeps_its_lock_for_longer_than_the_lease(valkey, tmp_path):
+    store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.3)
+    async with store.lock("key", timeout=1) as lease:
+        with pytest.raises(TimeoutError):
+            async with store.lock("key", timeout=1.0):
+                pass
+        assert lease.is_held()
+
+
+async def test_a_lock_that_the_server_lost_in_a_restart_is_had_again(valkey, tmp_path):
+    import redis.asyncio
+
+    store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.6)
+    async with redis.asyncio.Redis.from_url(valkey) as client, store.lock("key", timeout=1) as lease:
+        await client.delete(f"{tmp_path}:key.lock")
+        while not await client.exists(f"{tmp_path}:key.lock"):
+            await asyncio.sleep(0)
+        assert lease.is_held()
+
+
+async def test_a_lock_that_another_has_is_lost(valkey, tmp_path):
+    import redis.asyncio
+
+    store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.6)
+    async with redis.asyncio.Redis.from_url(valkey) as client, store.lock("key", timeout=1) as lease:
+        await client.set(f"{tmp_path}:key.lock", "another's")
+        while lease.is_held():
+            await asyncio.sleep(0)
+        assert await client.get(f"{tmp_path}:key.lock") == b"another's"
+    async with redis.asyncio.Redis.from_url(valkey) as client:
+        assert await client.get(f"{tmp_path}:key.lock") == b"another's"
 
 
 async def test_a_corrupt_value_is_renamed_and_told(valkey, tmp_path, caplog):
@@ -541,7 +586,7 @@ async def test_what_a_thread_did_for_nobody_is_undone():
         loop.call_soon_threadsafe(begun.set)
         go.wait(5)
 
-    task = asyncio.ensure_future(in_thread(work, undo=lambda: loop.call_soon_threadsafe(undone.set)))
+    task = asyncio.ensure_future(Threads().run(work, undo=lambda: loop.call_soon_threadsafe(undone.set)))
     await begun.wait()
     task.cancel()
     go.set()
@@ -555,4 +600,4 @@ async def test_what_a_thread_raises_is_raised():
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await in_thread(work)
+        await Threads().run(work)

@@ -41,8 +41,8 @@ def _signed(
     parent = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
     builder = builder.add_extension(parent, critical=False).add_extension(_usage(signs=authority), critical=True)
     if not authority:
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("service.example")]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(by, hashes.SHA256())
 
 
@@ -62,7 +62,7 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """What a server at 127.0.0.1 shows, and what a client needs in order to trust it."""
+    """What a server at 127.0.0.1, or service.example, shows, and what a client needs in order to trust it."""
     place: Path = tmp_path_factory.mktemp("certificates")
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     pem = serialization.Encoding.PEM

@@ -77,18 +77,37 @@ async def test_the_pool_for_tokens_has_a_given_sessions_headers_and_traces_and_n
 
 
 async def test_the_pool_for_tokens_goes_through_a_given_sessions_proxies(monkeypatch):
+    url = "http://api.example/v2"
     async with RawServer.of(proxied) as proxy, RawServer.of(http()) as server:
         async with aiohttp.ClientSession(proxy=proxy.origin) as session:
-            assert (await sent_with(session, server.base_url)).json() == "by proxy"
+            assert (await sent_with(session, url)).json() == "by proxy"
         monkeypatch.setenv("HTTP_PROXY", proxy.origin)
         async with aiohttp.ClientSession(trust_env=True) as session:
-            assert (await sent_with(session, server.base_url)).json() == "by proxy"
+            assert (await sent_with(session, url)).json() == "by proxy"
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
         async with aiohttp.ClientSession(trust_env=True, proxy=proxy.origin) as session:
-            assert (await sent_with(session, server.base_url)).json() == "by proxy"
+            assert (await sent_with(session, url)).json() == "by proxy"
         async with aiohttp.ClientSession() as session:
             assert (await sent_with(session, server.base_url)).json() == {}
-            assert (await sent_with(session, server.base_url, proxy=proxy.origin)).json() == "by proxy"
+            assert (await sent_with(session, url, proxy=proxy.origin)).json() == "by proxy"
+
+
+async def test_the_pool_for_tokens_sends_what_is_for_this_machine_through_no_proxy_of_a_session(monkeypatch):
+    async with RawServer.of(proxied) as proxy, RawServer.of(http()) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        for options in ({"proxy": proxy.origin}, {"trust_env": True}, {"trust_env": True, "proxy": proxy.origin}):
+            async with aiohttp.ClientSession(**options) as session:
+                assert (await sent_with(session, server.base_url)).json() == {}
+                assert (await sent_with(session, server.base_url, proxy=proxy.origin)).json() == {}
+    assert proxy.requests == []
+
+
+async def test_the_password_of_a_given_sessions_proxy_goes_to_the_proxy():
+    async with RawServer.of(proxied) as proxy:
+        login = f"http://user:secret@127.0.0.1:{proxy.port}"
+        async with aiohttp.ClientSession(proxy=login) as session:
+            assert (await sent_with(session, "http://api.example/v2")).json() == "by proxy"
+    assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in proxy.requests[0]
 
 
 async def test_the_pool_for_tokens_trusts_whom_a_given_session_trusts(certificates):

@@ -50,7 +50,10 @@ async def test_what_cannot_be_checked_is_told_and_not_held_against_the_token(tex
         ({"private": key("evil"), "header": {"kid": "rsa"}}, "signature"),
         ({"private": ec(), "alg": "ES256", "signature": bytes(64)}, "signature"),
         ({"exp": NOW - 61}, "expired"),
-        ({"exp": "soon"}, "expired"),
+        ({"exp": "soon"}, "no date"),
+        ({"exp": None}, "no date"),
+        ({"exp": True}, "no date"),
+        ({"exp": -1}, "no date"),
     ],
 )
 async def test_what_is_wrong_is_an_error_that_quotes_nothing(changes, why):
@@ -59,6 +62,47 @@ async def test_what_is_wrong_is_an_error_that_quotes_nothing(changes, why):
         await verifier()(wrong)
     assert wrong[:20] not in repr(caught.value)
     assert caught.value.__context__ is None
+
+
+DAY = 86400
+
+
+@pytest.mark.parametrize("far", [2**53, 9223372036854775, 9223372036854775807, 2**64, 10**400, 1e300])
+async def test_an_expiry_beyond_what_a_number_can_hold_is_far_away_and_not_past(far):
+    issued = token(exp=far)
+    assert await verifier()(issued) is None
+    assert await verifier().verify_at(issued, server_time=NOW + 1000 * 365 * DAY) is None
+
+
+@pytest.mark.parametrize("ahead", [3600, 2 * DAY, 40 * 365 * DAY])
+async def test_a_clock_that_is_ahead_by_more_than_a_lifetime_is_told_from_an_expired_token(ahead, caplog):
+    check, server_time = verifier(), NOW - ahead
+    issued = token(iat=server_time, exp=server_time + 600)
+    for _ in range(3):
+        said = await check.verify_at(issued, server_time=server_time)
+        assert said == f"this machine's clock is {ahead} s ahead of the server's"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"This machine's clock is {ahead} s ahead of the server's: set it, or good tokens will look expired."
+    ]
+    with pytest.raises(TokenVerificationError, match="by this machine's clock, and the server does not say what time"):
+        await check.verify_at(issued, server_time=None)
+
+
+@pytest.mark.parametrize("skew", [-2 * DAY, 0, 2 * DAY])
+async def test_a_token_that_has_expired_by_the_servers_clock_has_expired(skew):
+    server_time = NOW + skew
+    with pytest.raises(TokenVerificationError, match="by the server's own clock"):
+        await verifier().verify_at(token(exp=server_time - 61), server_time=server_time)
+    assert await verifier().verify_at(token(exp=max(server_time, NOW) + 1), server_time=server_time) is None
+
+
+async def test_a_clock_that_is_ahead_is_no_excuse_for_a_forged_or_a_foreign_token():
+    late = {"exp": NOW - DAY}
+    forged = token(private=key("evil"), header={"kid": "rsa"}, **late)
+    with pytest.raises(TokenVerificationError, match="signature"):
+        await verifier().verify_at(forged, server_time=NOW - 2 * DAY)
+    with pytest.raises(TokenVerificationError, match="another issuer"):
+        await verifier(issuer="https://other.example").verify_at(token(**late), server_time=NOW - 2 * DAY)
 
 
 async def test_keys_that_cannot_be_had_are_no_fault_of_the_token():

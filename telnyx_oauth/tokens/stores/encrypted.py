@@ -9,7 +9,7 @@ import attrs
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from ...errors import TokenPersistenceError
-from .record import StoredGrant, TokenStore, Version, is_shared
+from .record import Lease, StoredGrant, TokenStore, Version, is_shared
 
 
 class EncryptedStore:
@@ -38,7 +38,7 @@ class EncryptedStore:
         """Remove the record, if there is one."""
         await self._inner.delete(key)
 
-    def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
+    def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[Lease | None]:
         """Hold off everyone else who renews this grant."""
         return self._inner.lock(key, timeout=timeout)
 
@@ -51,12 +51,14 @@ class EncryptedStore:
         return attrs.evolve(grant, access_token=None, refresh_token=text)
 
     def _opened(self, key: str, sealed: StoredGrant) -> StoredGrant:
-        text = sealed.refresh_token or sealed.access_token or ""
-        try:
-            name, _, data = self._fernet.decrypt(text).partition(b"\n")
-            grant = StoredGrant.decode(data) if name == key.encode() else None
-        except (InvalidToken, ValueError):
-            grant = None
+        grant = self._decrypted(key, sealed.refresh_token or sealed.access_token or "")
         if grant is None:
             raise TokenPersistenceError("A stored record cannot be decrypted with any of the given keys.")
         return grant
+
+    def _decrypted(self, key: str, text: str) -> StoredGrant | None:
+        try:
+            name, _, data = self._fernet.decrypt(text).partition(b"\n")
+            return StoredGrant.decode(data) if name == key.encode() else None
+        except (InvalidToken, ValueError):
+            return None

@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import os
 import re
-import secrets
 import stat
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,9 +19,10 @@ from typing import Final
 import filelock
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ...protocol.secret import Secret
 from ..events import logger
-from .record import StoredGrant, Version, version_of
-from .threads import in_thread
+from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
+from .threads import Threads
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024
@@ -42,27 +43,28 @@ class FileStore:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
+        self._threads = Threads()
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version. One that cannot be read is moved aside, with a warning."""
-        return await in_thread(partial(self._load, key))
+        return await self._threads.run(partial(self._load, key))
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
-        return await in_thread(partial(self._compare_and_swap, key, expected, new))
+        return await self._threads.run(partial(self._compare_and_swap, key, expected, new))
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
-        await in_thread(partial(self._path(key).unlink, missing_ok=True))
+        await self._threads.run(partial(self._path(key).unlink, missing_ok=True))
 
     @asynccontextmanager
     async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
         """Hold off every other process and thread that renews this grant."""
-        lock = await in_thread(partial(self.file_lock, key, "renew"))
+        lock = await self._threads.run(partial(self.file_lock, key, "renew"))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = _FIRST_POLL
-        while not await in_thread(partial(_acquired, lock), undo=lock.release):
+        while not await self._threads.run(partial(_acquired, lock), undo=lock.release):
             if loop.time() >= deadline:
                 raise TimeoutError
             await asyncio.sleep(pause)
@@ -70,7 +72,7 @@ class FileStore:
         try:
             yield
         finally:
-            await asyncio.shield(in_thread(lock.release))
+            await self._threads.run(lock.release, always=True)
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -93,7 +95,7 @@ class FileStore:
                 f"The token folder {self._folder} must be a folder that belongs to you alone (chmod 700), and no link."
             )
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: Path) -> Secret[bytes] | None:
         self._prepare()
         try:
             handle = os.open(path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
@@ -105,13 +107,13 @@ class FileStore:
                 raise OSError("not a regular file")
             if os.name == "posix" and found.st_mode & 0o077:
                 os.fchmod(handle, 0o600)
-            return file.read(_LARGEST)
+            return Secret(file.read(_LARGEST))
 
     def _load(self, key: str, *, locked: bool = False) -> StoredGrant | None:
         path = self._path(key)
         try:
             data = self._read(path)
-            return None if data is None else StoredGrant.decode(data)
+            return None if data is None else StoredGrant.decode(data.reveal())
         except (ValueError, OSError) as exc:
             if isinstance(exc, OSError) and not path.is_symlink() and path.is_file():
                 raise
@@ -119,29 +121,48 @@ class FileStore:
         if not locked:  # somebody may be writing a good one in its place
             with self.file_lock(key, "write").acquire(timeout=_WRITING):
                 return self._load(key, locked=True)
-        aside = path.with_name(f"{key}.aside-{secrets.token_hex(4)}")
-        path.rename(aside)
+        aside = path.replace(self._path(key + ASIDE))
+        if not aside.is_symlink():
+            self.note_aside(key)
         logger.warning("the token record %s cannot be used (%s); it was moved to %s", path, problem, aside)
         return None
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
-        data = new.encode()
+        data = Secret(new.encode())
         with self.file_lock(key, "write").acquire(timeout=_WRITING):
             now = self._load(key, locked=True)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
-            for leftover in self._folder.glob(f".{key}.*.tmp"):  # of a process that was killed while it wrote
-                leftover.unlink(missing_ok=True)
+            self.end_aside(key)
             self._replace(path, data)
-        return version_of(data)
+        return version_of(data.reveal())
 
-    def _replace(self, path: Path, data: bytes) -> None:
-        draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
+    def note_aside(self, key: str) -> None:
+        """Note that a record was moved aside now. Keyrings keep no dates, so theirs are empty files here."""
+        self._prepare()
+        self._path(key + ASIDE).touch(mode=0o600)
+
+    def end_aside(self, key: str) -> bool:
+        """Delete a record that was moved aside more than 30 days ago. True if there was one."""
+        aside = self._path(key + ASIDE)
+        try:
+            old = time.time() - aside.lstat().st_mtime > ASIDE_KEPT
+        except FileNotFoundError:
+            return False
+        if old:
+            aside.unlink(missing_ok=True)
+        return old
+
+    def _replace(self, path: Path, data: Secret[bytes]) -> None:
+        # One name for each key, so that a draft of a process that was killed while it wrote is found and replaced. Only
+        # the holder of the write lock comes here.
+        draft = path.with_name(f".{path.stem}.tmp")
+        draft.unlink(missing_ok=True)
         try:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                file.write(data.reveal())
                 file.flush()
                 os.fsync(handle)
             draft.replace(path)

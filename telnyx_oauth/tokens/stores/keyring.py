@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ...protocol.secret import Secret
 from ..events import logger
 from .file import FileStore
-from .record import StoredGrant, Version, version_of
-from .threads import in_thread
+from .record import ASIDE, StoredGrant, Version, version_of
+from .threads import Threads
 
 _WRITING: Final = 10.0
 
@@ -30,19 +30,20 @@ class KeyringStore:
     def __init__(self, service: str = "telnyx-oauth", *, folder: str | os.PathLike[str] | None = None) -> None:
         self._service = service
         self._files = FileStore(folder or Path.home() / ".cache" / "telnyx-oauth" / "locks")
+        self._threads = Threads()
         _package()
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version. One that cannot be read is renamed, with a warning."""
-        return await in_thread(partial(self._load, key))
+        return await self._threads.run(partial(self._load, key))
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
-        return await in_thread(partial(self._compare_and_swap, key, expected, new))
+        return await self._threads.run(partial(self._compare_and_swap, key, expected, new))
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
-        await in_thread(partial(self._delete, key))
+        await self._threads.run(partial(self._delete, key))
 
     def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
         """Hold off every other process and thread that renews this grant."""
@@ -50,27 +51,30 @@ class KeyringStore:
 
     def _load(self, key: str) -> StoredGrant | None:
         backend = _backend()
-        text: str | None = backend.get_password(self._service, key)
-        if text is None:
+        text: Secret[str | None] = Secret(backend.get_password(self._service, key))
+        if not text:
             return None
         try:
-            return StoredGrant.decode(text.encode())
+            return StoredGrant.decode((text.reveal() or "").encode())
         except ValueError as exc:
             problem = str(exc)
-        aside = f"{key}.aside-{secrets.token_hex(4)}"
-        backend.set_password(self._service, aside, text)
+        aside = key + ASIDE
+        backend.set_password(self._service, aside, text.reveal())
         backend.delete_password(self._service, key)
+        self._files.note_aside(key)
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", key, problem, aside)
         return None
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
-        data = new.encode()
+        data = Secret(new.encode())
         with self._files.file_lock(key, "write").acquire(timeout=_WRITING):
             now = self._load(key)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
-            _backend().set_password(self._service, key, data.decode("ascii"))
-        return version_of(data)
+            if self._files.end_aside(key):
+                self._delete(key + ASIDE)
+            _backend().set_password(self._service, key, data.reveal().decode("ascii"))
+        return version_of(data.reveal())
 
     def _delete(self, key: str) -> None:
         backend = _backend()

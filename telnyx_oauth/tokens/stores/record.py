@@ -14,6 +14,10 @@ from ...protocol.token import scope_set
 
 Version: TypeAlias = str
 FORMAT: Final = 1
+ASIDE: Final = ".aside-latest"
+"""Ends the name under which a record that cannot be used is kept, one to each key, in the place of any before it."""
+ASIDE_KEPT: Final = 30 * 86400
+"""Seconds for which such a record is kept."""
 
 
 @attrs.frozen
@@ -24,13 +28,30 @@ class Intent:
     attempt: str
 
 
+class Lease(Protocol):
+    """A lock that a server gives for so many `seconds` at a time, and that its holder keeps renewing."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the lock outlives its holder."""
+        ...
+
+    def is_held(self) -> bool:
+        """Whether the lock has been this holder's without a gap, by this machine's clocks. Waits for nothing."""
+        ...
+
+    def may_have_been_anothers(self) -> bool:
+        """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
+        ...
+
+
 @attrs.frozen
 class StoredGrant:
     """One grant: the last access token, and the refresh token with what is known of its fate.
 
-    `request` names what the access token was asked for (`TokenKey.store_key`). Times are Unix seconds. `tombstone`
-    says why the refresh token is of no more use; it is kept all the same. `version` is the store's name for this
-    state of the record.
+    `request` names what the access token was asked for (`TokenKey.store_key`). Times are Unix seconds; `began` is when
+    the person signed in, 0 where that is unknown. `tombstone` says why the refresh token is of no more use; it is kept
+    all the same. `version` is the store's name for this state of the record.
     """
 
     token_endpoint: str
@@ -44,7 +65,15 @@ class StoredGrant:
     refresh_token: str | None = attrs.field(default=None, repr=False)
     intent: Intent | None = None
     tombstone: str | None = None
+    began: float = 0.0
     version: Version | None = attrs.field(default=None, eq=False)
+
+    def is_newer(self, other: StoredGrant) -> bool:
+        """Whether this record was made after `other`: from a later sign-in, or by a later renewal of the same one.
+
+        Stores go back in time (a replica is promoted, a backup restored), so being in the store proves nothing.
+        """
+        return (self.began, self.generation) > (other.began, other.generation)
 
     def encode(self) -> bytes:
         """The record as JSON, without its `version`."""
@@ -54,26 +83,37 @@ class StoredGrant:
     @classmethod
     def decode(cls, data: bytes) -> StoredGrant:
         """What `encode` wrote down; `version` is a digest of it. Raises `ValueError`, quoting nothing, for other bytes."""
-        try:
-            body: object = json.loads(data)
-        except (ValueError, RecursionError):
-            body = None
-        fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-        problem = _problem(fields)
-        if problem:
-            raise ValueError(problem)
-        known = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
-        intent = cast("_IntentFields | None", fields["intent"])
-        return cls(**known, intent=None if intent is None else Intent(**intent), version=version_of(data))
+        record = _read(data)
+        del data  # it holds secrets, and a traceback would show it
+        if isinstance(record, str):
+            raise ValueError(record)  # noqa: TRY004 - it is the data that is wrong
+        return record
+
+
+def _read(data: bytes) -> StoredGrant | str:
+    """The record, or what is wrong with it."""
+    try:
+        body: object = json.loads(data)
+    except (ValueError, RecursionError):
+        body = None
+    # `began` came later than the format.
+    fields = {"began": 0.0, **cast("dict[str, object]", body)} if isinstance(body, dict) else {}
+    problem = _problem(fields)
+    if problem:
+        return problem
+    known = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
+    intent = cast("_IntentFields | None", fields["intent"])
+    return StoredGrant(**known, intent=None if intent is None else Intent(**intent), version=version_of(data))
 
 
 class TokenStore(Protocol):
     """Keeps grants. Methods may be called from any event loop; whatever they raise counts as a failing store.
 
     `compare_and_swap` writes only if the record's version is still `expected` (`None`: there is no record), else it
-    raises `StoreConflictError`. `lock` waits at most `timeout` seconds, then raises `TimeoutError`; it should not
-    outlive its holder. A store that several processes see sets `shared` to true; without the attribute it counts as
-    private.
+    raises `StoreConflictError`. `lock` waits at most `timeout` seconds, then raises `TimeoutError`. It must not outlive
+    its holder: the operating system ends it with the process, and it gives `None`; or a server ends it after a few
+    seconds unless it is renewed, and it gives a `Lease`. A store that several processes see sets `shared` to true;
+    without the attribute it counts as private.
     """
 
     async def load(self, key: str) -> StoredGrant | None:
@@ -88,7 +128,7 @@ class TokenStore(Protocol):
         """Remove the record, if there is one."""
         ...
 
-    def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
+    def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[Lease | None]:
         """Hold off everyone else who renews this grant."""
         ...
 
@@ -114,6 +154,7 @@ class _Fields(TypedDict):
     generation: int
     refresh_token: str | None
     tombstone: str | None
+    began: float
 
 
 class _IntentFields(TypedDict):
@@ -135,6 +176,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "refresh_token": (str, _NONE),
     "intent": (dict, _NONE),
     "tombstone": (str, _NONE),
+    "began": _NUMBER,
 }
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from inspect import signature
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from ...errors import StoreConflictError, TokenPersistenceError
+from ...protocol.secret import Secret
+from ...transport.clock import SystemClock
+from ..drain import start_unlisted
 from ..events import logger
-from .record import StoredGrant, Version, version_of
+from .record import ASIDE, ASIDE_KEPT, Lease, StoredGrant, Version, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
+_CONNECTIONS: Final = 32
+_NEW: Final = 10
+"""Seconds for which a server counts as just started."""
+_CLOCK: Final = SystemClock()
 
 # A record's version is the SHA-1 of its bytes, so both sides can tell it and nobody has to store it.
 _SWAP: Final = """
@@ -31,8 +40,23 @@ else redis.call('SET', KEYS[1], ARGV[2], 'EXAT', ARGV[3]) end
 return 1
 """
 _ASIDE: Final = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('RENAME', KEYS[1], KEYS[2]) end
-return 0
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('RENAME', KEYS[1], KEYS[2])
+return redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+# With the seconds since the server started, where it tells them.
+_TAKE: Final = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return {0, -1} end
+local told = redis.pcall('INFO', 'server')
+if type(told) ~= 'string' then return {1, -1} end
+return {1, tonumber(string.match(told, 'uptime_in_seconds:(%d+)') or '-1')}
+"""
+# A server that was restarted may have lost the lock: it is its holder's still, if no other has it.
+_EXTEND: Final = """
+local now = redis.call('GET', KEYS[1])
+if now and now ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
 """
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -43,19 +67,21 @@ return 0
 class RedisStore:
     """Keeps grants in Redis or Valkey (6.2 or later). Needs the extra `redis`.
 
-    With a URL, each step has a connection of its own: renewals are rare, and so it works on any loop, after any fork,
-    and there is nothing to close. A given client is used as it is, on its own loop. The lock belongs to whoever took
-    it and ends after `lock_ttl` seconds should its holder die; that must be longer than a renewal may take.
+    With a URL, connections (at most 32 on each loop) are open only while there is something to do: renewals are rare,
+    and so it works on any loop, after any fork, and there is nothing to close. A given client is used as it is, on its
+    own loop. The lock is a lease of `lock_ttl` seconds, which its holder extends three times in that time, for as long
+    as its renewal takes: should the holder die, the lock ends that soon.
     """
 
     shared = True
 
     def __init__(
-        self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 60.0, timeout: float = 5.0
+        self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 3.0, timeout: float = 5.0
     ) -> None:
         self._server = server
         self._prefix = prefix
         self._lock_ttl = lock_ttl
+        self._open: dict[asyncio.AbstractEventLoop, _Open] = {}
         package = _package()
         # Telling the server which library this is would cost a look at the disk and a round trip per connection.
         known = signature(package.Redis.__init__).parameters
@@ -65,29 +91,32 @@ class RedisStore:
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version. One that cannot be read is renamed, with a warning."""
         name = self._prefix + key
+        aside = name + ASIDE
         async with self._client() as client:
-            data = await client.get(name)
+            data = _hidden(await client.get(name))
             if data is None:
                 return None
             try:
-                return StoredGrant.decode(_bytes(data))
+                return StoredGrant.decode(data.reveal())
             except ValueError as exc:
                 problem = str(exc)
-            aside = f"{name}.aside-{secrets.token_hex(4)}"
-            await client.eval(_ASIDE, 2, name, aside, data)  # unless somebody has done so, and written a good one
+            # Unless somebody has done so, and written a good one.
+            await client.eval(_ASIDE, 2, name, aside, data.reveal(), ASIDE_KEPT)
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", name, problem, aside)
         return None
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
-        data = new.encode()
-        # What holds no refresh token is of no use once it has expired.
-        ends = new.refresh_token is None and new.expires_at is not None
-        expiry = str(ceil(new.expires_at or 0) + _KEPT_AFTER_EXPIRY) if ends else ""
+        data = Secret(new.encode())
+        expiry = ""
+        if key.endswith(ASIDE):
+            expiry = str(ceil(_CLOCK.wall()) + ASIDE_KEPT)
+        elif new.refresh_token is None and new.expires_at is not None:  # of no use once it has expired
+            expiry = str(ceil(new.expires_at) + _KEPT_AFTER_EXPIRY)
         async with self._client() as client:
-            if not await client.eval(_SWAP, 1, self._prefix + key, expected or "", data, expiry):
+            if not await client.eval(_SWAP, 1, self._prefix + key, expected or "", data.reveal(), expiry):
                 raise StoreConflictError
-        return version_of(data)
+        return version_of(data.reveal())
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
@@ -95,37 +124,121 @@ class RedisStore:
             await client.delete(self._prefix + key)
 
     @asynccontextmanager
-    async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
+    async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[Lease]:
         """Hold off every other process that renews this grant."""
-        name, mine = f"{self._prefix}{key}.lock", secrets.token_hex(16)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        pause = _FIRST_POLL
-        async with self._client() as client:
-            try:
-                while not await client.set(name, mine, nx=True, px=int(self._lock_ttl * 1000)):
-                    if loop.time() >= deadline:
-                        raise TimeoutError
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it only spreads a fleet
-                    pause = min(pause * 1.5, _LAST_POLL)
-                yield
-            finally:
-                await client.eval(_RELEASE, 1, name, mine)
+        lock = _Lock(self._client, f"{self._prefix}{key}.lock", self._lock_ttl)
+        await lock.acquire(timeout)
+        # Unlisted: the end of the program must not end a lease under which a refresh token is on the wire.
+        beating = start_unlisted(lock.keep())
+        try:
+            yield lock
+        finally:
+            lock.over.set()  # cancelled amid a step, it would leave a connection open
+            await asyncio.wait({beating})
+            await lock.release()
 
     @asynccontextmanager
     async def _client(self) -> AsyncGenerator[Redis]:
         if not isinstance(self._server, str):
             yield self._server
             return
-        client: Redis = _package().Redis.from_url(self._server, **self._options)
+        here = asyncio.get_running_loop()
+        shared = self._open.get(here)
+        if shared is None:
+            for loop in [loop for loop in list(self._open) if loop.is_closed()]:
+                self._open.pop(loop, None)
+            shared = self._open[here] = _Open(self._new_client(self._server))
+        shared.users += 1
         try:
-            yield client
+            yield shared.client
         finally:
-            await client.aclose()
+            shared.users -= 1
+            if not shared.users:
+                del self._open[here]  # before waiting, so that nobody begins with what is being closed
+                await shared.client.aclose()
+
+    def _new_client(self, url: str) -> Redis:
+        package = _package()
+        pool = package.BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=None, **self._options)
+        client: Redis = package.Redis.from_pool(pool)
+        return client
 
 
-def _bytes(data: str | bytes) -> bytes:
-    return data.encode() if isinstance(data, str) else data
+@attrs.define(eq=False)
+class _Open:
+    """A client that is open for as long as somebody uses it."""
+
+    client: Redis
+    users: int = 0
+
+
+class _Lock:
+    """A lock on the server, had for `ttl` seconds at a time."""
+
+    def __init__(self, client: Callable[[], AbstractAsyncContextManager[Redis]], name: str, ttl: float) -> None:
+        self._client = client
+        self._name = name
+        self.seconds = ttl
+        self._mine = secrets.token_hex(16)
+        self._since = (-inf, -inf)
+        self._lost = False
+        self._new_server = False
+        self.over = asyncio.Event()
+
+    async def acquire(self, timeout: float) -> None:
+        """Wait for the lock. Raises `TimeoutError`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = _FIRST_POLL
+        # Cut short, this may leave a lock on the server that nobody extends: it ends by itself.
+        async with self._client() as client:
+            while True:
+                since = (_CLOCK.boot(), _CLOCK.wall())
+                taken, uptime = await client.eval(_TAKE, 1, self._name, self._mine, int(self.seconds * 1000))
+                if taken:
+                    self._since = since
+                    self._new_server = 0 <= uptime < _NEW
+                    return
+                if loop.time() >= deadline:
+                    raise TimeoutError
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it only spreads a fleet
+                pause = min(pause * 1.5, _LAST_POLL)
+
+    async def keep(self) -> None:
+        """Extend the lease until `over` is set. A server that cannot be reached is asked again."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.over.wait(), self.seconds / 3)
+            if self.over.is_set():
+                return
+            since = (_CLOCK.boot(), _CLOCK.wall())
+            try:
+                async with asyncio.timeout(self.seconds), self._client() as client:
+                    kept = await client.eval(_EXTEND, 1, self._name, self._mine, int(self.seconds * 1000))
+            except Exception:  # noqa: BLE001, S112 - whatever the server does, `is_held` tells what comes of it
+                continue
+            if not kept or not self.is_held():
+                self._lost = True
+                return
+            self._since = since
+
+    def is_held(self) -> bool:
+        """Whether the lease has been kept without a gap. A machine that was suspended has had one."""
+        boot, wall = self._since
+        return not self._lost and max(_CLOCK.boot() - boot, _CLOCK.wall() - wall) < self.seconds
+
+    def may_have_been_anothers(self) -> bool:
+        """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
+        return self._new_server
+
+    async def release(self) -> None:
+        """Let the lock go, unless it is another's by now."""
+        async with self._client() as client:
+            await client.eval(_RELEASE, 1, self._name, self._mine)
+
+
+def _hidden(data: str | bytes | None) -> Secret[bytes] | None:
+    return None if data is None else Secret(data.encode() if isinstance(data, str) else data)
 
 
 def _package() -> Any:

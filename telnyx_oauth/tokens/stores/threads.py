@@ -1,51 +1,103 @@
-"""Blocking calls off the event loop, in threads that end with them: a loop's own pool would outlive the manager."""
+"""Blocking calls off the event loop, in a few threads that end with their work: a loop's own pool would outlive the manager."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar, cast
 
 T = TypeVar("T")
-U = TypeVar("U")
+_MOST: Final = 32
 
 
-async def in_thread(call: Callable[[], T], undo: Callable[[], object] | None = None) -> T:
-    """What `call` returns or raises. If nobody waits for it any more by then, `undo` takes back what it did."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
+class Threads:
+    """At most 32 daemon threads. Calls wait their turn; a thread ends when none is left.
 
-    def succeed(result: T) -> None:
-        if not answer.cancelled():
-            answer.set_result(result)
-        elif undo is not None:
-            _start(undo)
+    Daemons, so that a call that hangs (a dead network drive, a keyring that asks a person) does not keep the program
+    from ending.
+    """
 
-    def fail(error: Exception) -> None:
-        if not answer.cancelled():
-            answer.set_exception(error)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the two below
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._running = 0
+        _pools.add(self)
 
-    def work() -> None:
+    async def run(self, call: Callable[[], T], undo: Callable[[], object] | None = None, *, always: bool = False) -> T:
+        """The outcome of `call`. If its caller is gone by then, `undo` takes back what it did. A caller that is gone before
+        the call has begun takes it along, unless it is to be made `always`.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(outcome: T | Exception, *, failed: bool) -> None:
+            if answer.cancelled():
+                if undo is not None and not failed:
+                    self._start(undo)
+            elif failed:
+                answer.set_exception(cast("Exception", outcome))
+            else:
+                answer.set_result(cast("T", outcome))
+
+        def work() -> None:
+            if answer.cancelled() and not always:
+                return
+            outcome: T | Exception
+            try:
+                outcome, failed = call(), False
+            except Exception as exc:  # noqa: BLE001 - carried over to the caller
+                outcome, failed = exc, True
+            try:
+                loop.call_soon_threadsafe(partial(settle, outcome, failed=failed))
+            except RuntimeError:  # the loop has been closed
+                if undo is not None and not failed:
+                    undo()
+
+        self._start(work)
+        return await answer
+
+    def _start(self, work: Callable[[], object]) -> None:
+        with self._lock:
+            self._waiting.append(work)
+            if self._running >= _MOST:
+                return
+            self._running += 1
         try:
-            result = call()
-        except Exception as exc:  # noqa: BLE001 - carried over to whoever waits
-            _tell(loop, fail, exc)
-        else:
-            if not _tell(loop, succeed, result) and undo is not None:
-                undo()
+            threading.Thread(target=self._serve, name="telnyx-oauth-store", daemon=True).start()
+        except BaseException:  # the process may have no more threads
+            with self._lock:
+                self._running -= 1
+                self._waiting.clear()
+            raise
 
-    _start(work)
-    return await answer
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+                work = self._waiting.popleft()
+            work()
+
+    def forget_after_fork(self) -> None:
+        """Start over: the parent's threads and its calls are not in the child."""
+        self._lock = threading.Lock()
+        self._waiting.clear()
+        self._running = 0
 
 
-def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[U], None], value: U) -> bool:
-    try:
-        loop.call_soon_threadsafe(callback, value)
-    except RuntimeError:  # it has been closed
-        return False
-    return True
+_pools: weakref.WeakSet[Threads] = weakref.WeakSet()
 
 
-def _start(work: Callable[[], object]) -> None:
-    threading.Thread(target=work, name="telnyx-oauth-store", daemon=True).start()
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool.forget_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,39 @@
+"""Work that goes on to its end when everything around it is cancelled: a refresh token on the wire is spent once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def start_unlisted(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a task that a loop's shutdown does not find.
+
+    `asyncio.run`, and every other runner, cancels the tasks that `asyncio.all_tasks` lists, then waits for them. The
+    caller of this function must be such a task, and wait for the unlisted one when it is cancelled: see `run_to_end`.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    # For tasks that are not to be listed: https://docs.python.org/3/library/asyncio-extending.html
+    asyncio._unregister_task(task)
+    return task
+
+
+async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of `work`, which no cancellation of the caller reaches. A caller that is cancelled still waits for it,
+    so `work` must have a time limit of its own.
+    """
+    task = start_unlisted(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # or asyncio would call it lost
+    raise cancelled
