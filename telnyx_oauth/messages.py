@@ -117,12 +117,15 @@ class Response:
 
     def json(self) -> object:
         """The body as JSON. Raises `ValueError` when it is not."""
+        error: ValueError
         try:
             return cast("object", _json.loads(self.content))
-        except ValueError as exc:
-            problem = str(exc)
-        # Apart from Python's own error, which holds the whole body.
-        raise ValueError(f"The body is not JSON: {problem}")
+        except _json.JSONDecodeError as exc:
+            error = _json.JSONDecodeError(exc.msg, "", exc.pos)
+        except UnicodeDecodeError as exc:
+            error = ValueError(f"The body is no text: {exc.reason}.")
+        # Python's own errors hold the whole body.
+        raise error
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")
