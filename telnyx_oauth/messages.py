@@ -123,10 +123,10 @@ class Response:
         """
         try:
             return self._parsed()
-        except ValueError as exc:
-            problem = str(exc)
+        except _json.JSONDecodeError as exc:
+            error = _json.JSONDecodeError(exc.msg, "", exc.pos)
         # Apart from Python's own error, which holds the whole body.
-        raise ValueError(f"The body is not JSON: {problem}")
+        raise error
 
     def _parsed(self) -> object:
         try:

@@ -35,6 +35,7 @@ NOT_YET_SEALED: frozenset[str] = frozenset(
         "tokens/proof.py Proof.judge",
         "tokens/renewal.py Renewal._keep",
         "validation/issued.py IssuedTokenVerifier.__call__",
+        "validation/issued.py IssuedTokenVerifier.verify_at",
         "validation/validator.py TokenValidator.validate",
         "validation/validator.py TokenValidator._judge",
         "validation/validator.py TokenValidator._verify",

@@ -811,8 +811,8 @@ def test_no_frame_that_cannot_make_a_value_shows_a_secret(what):
 
 async def test_no_frame_shows_the_password_of_the_environments_proxy(monkeypatch):
     for address in (f"socks5://user:{PASSWORD}@127.0.0.1:1", f"http://user:{PASSWORD}@127.0.0.1:1"):
-        monkeypatch.setenv("HTTP_PROXY", address)
-        async with AsyncTelnyx(api_key=SECRETS.api_key, base_url="http://telnyx.test/v2", max_retries=0) as client:
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        async with AsyncTelnyx(api_key=SECRETS.api_key, base_url="https://telnyx.test/v2", max_retries=0) as client:
             with pytest.raises(TelnyxError) as caught:
                 await client.oauth.retrieve_jwks()
             looked_in(caught.value)
