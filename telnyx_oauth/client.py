@@ -15,8 +15,9 @@ import attrs
 
 from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
-from .options import ISSUER, Options, VerifyIssued, address, defaults, identity
-from .protocol.calls import HeaderValues, Omit, QueryValues, as_timeout, omit
+from .options import ISSUER, Options, VerifyIssued, address, changed, defaults, identity
+from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
+from .protocol.secret import Secret
 from .protocol.urls import is_insecure
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
@@ -83,18 +84,22 @@ class AsyncTelnyx(AsyncUndocumented):
         issuer: str | None = None,
         allow_insecure: bool = False,
     ) -> None:
-        base, allowed = address(base_url, allow_insecure=allow_insecure)
-        given = (api_key, client_id, client_secret)
-        key, own_id, secret = identity(*given) if tokens is None else given
+        who = Secret((api_key, client_id, client_secret))
+        added = Secret((default_headers, default_query))
+        place, way = Secret(base_url), Secret(proxy)
+        del api_key, client_secret, default_headers, default_query, base_url, proxy
+        base, allowed = address(place, allow_insecure=allow_insecure)
+        if tokens is None:
+            who = identity(who)
         options = Options(
-            api_key=key,
-            client_id=own_id,
-            client_secret=secret,
+            api_key=who.reveal()[0],
+            client_id=who.reveal()[1],
+            client_secret=who.reveal()[2],
             base_url=base,
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
-            max_retries=max_retries,
-            default_headers=dict(default_headers or {}),
-            default_query=dict(default_query or {}),
+            max_retries=as_retries(max_retries),
+            default_headers=dict(added.reveal()[0] or {}),
+            default_query=dict(added.reveal()[1] or {}),
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else tuple(scopes),
             resource=resource,
             token_store=token_store,
@@ -104,7 +109,7 @@ class AsyncTelnyx(AsyncUndocumented):
             issuer=issuer,
             allow_insecure=allowed,
         )
-        connections = Connections(http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context)
+        connections = Connections(http_session, proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context)
         self._wire(options, connections, None, tokens)
 
     def _wire(
@@ -119,9 +124,7 @@ class AsyncTelnyx(AsyncUndocumented):
         if self._tokens is None and options.client_id and options.client_secret:
             from .managers import of_credentials  # here, as below, because many a client never needs it
 
-            self._tokens = of_credentials(
-                options, options.client_id, options.client_secret, connections.tokens, self._issued_verifier()
-            )
+            self._tokens = of_credentials(options, connections.tokens, self._issued_verifier())
         neighbours = original is not None and original.base_url == options.base_url
         shared = original._engine.shared if original is not None and neighbours else Shared()
         engine = Engine(
@@ -243,7 +246,7 @@ class AsyncTelnyx(AsyncUndocumented):
 
         if self._engine.closed:
             raise ClientClosedError
-        return of_key(self._options, self._options.api_key or "")
+        return of_key(self._options)
 
     def copy(
         self,
@@ -267,26 +270,25 @@ class AsyncTelnyx(AsyncUndocumented):
         alone takes the place of client credentials. `allow_insecure` was said for one origin, so a `base_url` at another needs it
         again. Closing the copy leaves this client open; closing this one ends its copies.
         """
-        if default_headers is not None and set_default_headers is not None:
-            raise ValueError("`default_headers` and `set_default_headers` exclude each other")
-        if default_query is not None and set_default_query is not None:
-            raise ValueError("`default_query` and `set_default_query` exclude each other")
         old = self._options
-        who = old.identity_with(api_key, client_id, client_secret)
-        headers = {**old.default_headers, **(default_headers or {})}
-        query = {**old.default_query, **(default_query or {})}
-        base, allowed = old.moved(base_url, allow_insecure=allow_insecure)
+        who = Secret((api_key, client_id, client_secret))
+        headers = Secret((old.default_headers, default_headers, set_default_headers))
+        query = Secret((old.default_query, default_query, set_default_query))
+        place = Secret(base_url)
+        del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
+        who = old.identity_with(*who.reveal())
+        base, allowed = old.moved(place, allow_insecure=allow_insecure)
         options = attrs.evolve(
             old,
-            api_key=who[0],
-            client_id=who[1],
-            client_secret=who[2],
+            api_key=who.reveal()[0],
+            client_id=who.reveal()[1],
+            client_secret=who.reveal()[2],
             base_url=base,
             allow_insecure=allowed,
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
-            max_retries=old.max_retries if isinstance(max_retries, Omit) else max_retries,
-            default_headers=headers if set_default_headers is None else dict(set_default_headers),
-            default_query=query if set_default_query is None else dict(set_default_query),
+            max_retries=old.max_retries if isinstance(max_retries, Omit) else as_retries(max_retries),
+            default_headers=changed("headers", headers),
+            default_query=changed("query", query),
         )
         connections = self._connections if http_session is None else Connections(http_session)
         twin = type(self).__new__(type(self))

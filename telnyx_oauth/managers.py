@@ -9,15 +9,13 @@ from .tokens.proof import IssuedVerifier
 from .tokens.sources import ApiKey, ClientCredentials
 
 
-def of_credentials(
-    options: Options, client_id: str, client_secret: str, send: Send, verifier: IssuedVerifier | None
-) -> TokenManager:
+def of_credentials(options: Options, send: Send, verifier: IssuedVerifier | None) -> TokenManager:
     """A manager of the client's own tokens."""
     source = ClientCredentials(
         send,
         f"{options.base_url}/oauth/token",
-        client_id,
-        client_secret,
+        options.client_id or "",
+        options.client_secret or "",
         scopes=options.scopes,
         resource=options.resource,
         allow_insecure=options.allow_insecure,
@@ -31,6 +29,6 @@ def of_credentials(
     )
 
 
-def of_key(options: Options, api_key: str) -> TokenManager:
+def of_key(options: Options) -> TokenManager:
     """A manager that has the API key and nothing else."""
-    return TokenManager(ApiKey(api_key), hooks=options.token_hooks)
+    return TokenManager(ApiKey(options.api_key or ""), hooks=options.token_hooks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json as _json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -122,10 +122,17 @@ class Response:
         cannot be read in one member costs no other.
         """
         try:
-            value: object = _json.loads(self.content)
+            return self._parsed()
+        except _json.JSONDecodeError as exc:
+            error = _json.JSONDecodeError(exc.msg, "", exc.pos)
+        # Apart from Python's own error, which holds the whole body.
+        raise error
+
+    def _parsed(self) -> object:
+        try:
+            return cast("object", _json.loads(self.content))
         except UnicodeDecodeError:
-            value = _json.loads(self.text())
-        return value
+            return cast("object", _json.loads(self.text()))
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import attrs
@@ -12,7 +13,8 @@ import attrs
 from ._version import __version__
 from .messages import Timeout
 from .protocol.bearer import bearer
-from .protocol.calls import Defaults, HeaderValues, QueryValues, as_retries, merged
+from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
+from .protocol.secret import Secret
 from .protocol.urls import QueryValue, check_base_url, origin
 
 if TYPE_CHECKING:
@@ -25,9 +27,11 @@ _HEADERS: Final = {
     "Accept": "application/json",
     "User-Agent": f"telnyx-oauth/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
 }
+_T = TypeVar("_T")
 VerifyIssued: TypeAlias = Literal["auto"] | bool
 
 
+# Nothing is checked here: an error would pass a frame that holds all of it.
 @attrs.frozen
 class Options:
     """What a client is made of. A copy is a client made of the same, but for what is given."""
@@ -37,7 +41,7 @@ class Options:
     client_secret: str | None = attrs.field(repr=False)
     base_url: str
     timeout: Timeout
-    max_retries: int = attrs.field(converter=as_retries)
+    max_retries: int
     default_headers: HeaderValues = attrs.field(repr=False)
     default_query: QueryValues = attrs.field(repr=False)
     scopes: tuple[str, ...]
@@ -54,33 +58,43 @@ class Options:
         """What decides which tokens the client carries: clients that agree in it can share them."""
         return (self.api_key, self.client_id, self.client_secret, self.base_url)
 
-    def identity_with(
-        self, api_key: str | None, client_id: str | None, client_secret: str | None
-    ) -> tuple[str | None, str | None, str | None]:
+    def identity_with(self, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
         """The identity of a copy. An API key that is given alone takes the place of client credentials."""
         if api_key is not None and client_id is None and client_secret is None:
-            return api_key, None, None
-        return api_key or self.api_key, client_id or self.client_id, client_secret or self.client_secret
+            return Secret((api_key, None, None))
+        return Secret((api_key or self.api_key, client_id or self.client_id, client_secret or self.client_secret))
 
-    def moved(self, base_url: str | None, *, allow_insecure: bool) -> tuple[str, bool]:
+    def moved(self, base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
         """The base address of a copy, and if plain http to another machine is allowed there.
 
         It was allowed for one origin. Raises `ValueError` for an address that is none, or that is not allowed.
         """
-        if base_url is None:
+        if base_url.reveal() is None:
             return self.base_url, allow_insecure or self.allow_insecure
-        base = check_base_url(base_url, allow_insecure=True)  # its shape first, or it has no origin
+        base = check_base_url(base_url.reveal() or "", allow_insecure=True)  # its shape first, or it has no origin
         allowed = allow_insecure or (self.allow_insecure and origin(base) == origin(self.base_url))
         return check_base_url(base, allow_insecure=allowed), allowed
 
 
-def identity(
-    api_key: str | None, client_id: str | None, client_secret: str | None
-) -> tuple[str | None, str | None, str | None]:
+Who: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
+"""An API key, a client's id and its secret."""
+
+
+def identity(given: Who) -> Who:
     """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for.
 
     An empty string is a credential that its caller does not have, and no reason to take another in its place.
+    Raises `ValueError` for a key that no header can carry.
     """
+    who = Secret(_filled(*given.reveal()))
+    if who.reveal()[0] is not None and not _is_key(who.reveal()[0] or ""):
+        raise ValueError("`api_key` must be one or more visible ASCII characters")
+    return who
+
+
+def _filled(
+    api_key: str | None, client_id: str | None, client_secret: str | None
+) -> tuple[str | None, str | None, str | None]:
     if api_key is None or client_id is not None or client_secret is not None:
         named = os.environ.get("TELNYX_CLIENT_ID")
         # A secret belongs to one client: the environment's is not sent for another.
@@ -88,30 +102,31 @@ def identity(
             client_secret = os.environ.get("TELNYX_CLIENT_SECRET")
         client_id = named if client_id is None else client_id
     api_key = (os.environ.get("TELNYX_API_KEY") if api_key is None else api_key) or None
-    if api_key is not None:
-        try:
-            bearer(api_key)
-        except ValueError:
-            problem = True
-        else:
-            problem = False
-        if problem:
-            raise ValueError("`api_key` must be one or more visible ASCII characters")
     return api_key, client_id or None, client_secret or None
 
 
-def address(base_url: str | None, *, allow_insecure: bool) -> tuple[str, bool]:
+def _is_key(api_key: str) -> bool:
+    try:
+        bearer(Secret(api_key))
+    except ValueError:
+        return False
+    return True
+
+
+def address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
     """The base address, given or the environment's, and if plain http to another machine is allowed there.
 
     Raises `ValueError` for an address that is none, or that is plain http to another machine without being allowed:
     `TELNYX_ALLOW_INSECURE=1` is the word for `TELNYX_BASE_URL`, and for no address that a program gives.
     """
-    if base_url is not None:
-        return check_base_url(base_url, allow_insecure=allow_insecure), allow_insecure
-    named = os.environ.get("TELNYX_BASE_URL")
+    if base_url.reveal() is not None:
+        return check_base_url(base_url.reveal() or "", allow_insecure=allow_insecure), allow_insecure
     allow_insecure = allow_insecure or environment_allows_insecure()
     checked = check_base_url(
-        named or BASE_URL, allow_insecure=allow_insecure, name="TELNYX_BASE_URL", word="TELNYX_ALLOW_INSECURE=1"
+        os.environ.get("TELNYX_BASE_URL") or BASE_URL,
+        allow_insecure=allow_insecure,
+        name="TELNYX_BASE_URL",
+        word="TELNYX_ALLOW_INSECURE=1",
     )
     return checked, allow_insecure
 
@@ -123,6 +138,17 @@ def environment_allows_insecure() -> bool:
 
 def defaults(options: Options) -> Defaults:
     """What the client adds to every call. Raises `ValueError` for headers that could not be sent."""
-    headers = merged(_HEADERS, options.default_headers)
-    query: dict[str, QueryValue] = dict(options.default_query)
-    return Defaults(options.base_url, options.timeout, headers, query, options.max_retries)
+    headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
+    query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
+    return Defaults(options.base_url, options.timeout, headers.reveal(), query.reveal(), options.max_retries)
+
+
+def changed(
+    name: str, values: Secret[tuple[Mapping[str, _T], Mapping[str, _T] | None, Mapping[str, _T] | None]]
+) -> dict[str, _T]:
+    """The old values with the new ones laid over them, or what replaces them. Raises `ValueError` for both at once."""
+    if values.reveal()[1] is not None and values.reveal()[2] is not None:
+        raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
+    if values.reveal()[2] is not None:
+        return dict(values.reveal()[2] or {})
+    return {**values.reveal()[0], **(values.reveal()[1] or {})}

@@ -11,6 +11,7 @@ from .blocking.hold import Hold
 from .client import AsyncTelnyx
 from .messages import Timeout
 from .protocol.calls import HeaderValues, QueryValues
+from .protocol.secret import Secret
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
@@ -154,11 +155,13 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.__init__)
     def __init__(self, **options: Any) -> None:
-        if options.get("http_session") is not None:
+        given = Secret(options)
+        del options
+        if given.reveal().get("http_session") is not None:
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
-        self._wrap(AsyncTelnyx(**options))
+        self._wrap(AsyncTelnyx(**given.reveal()))
 
     def _wrap(self, core: AsyncTelnyx, lender: Hold | None = None) -> None:
         lease = self._hold = Hold(core.close, partial(_unclosed, core), lender)
@@ -231,12 +234,14 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.copy)
     def copy(self, **changes: Any) -> Telnyx:
-        if changes.get("http_session") is not None:
+        given = Secret(changes)
+        del changes
+        if given.reveal().get("http_session") is not None:
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
         twin = type(self).__new__(type(self))
-        twin._wrap(self._client.copy(**changes), self._hold)
+        twin._wrap(self._client.copy(**given.reveal()), self._hold)
         return twin
 
     with_options = copy

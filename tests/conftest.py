@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import os
 import pickle
+import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 
 import aiohttp
 import aioresponses.core
@@ -19,8 +23,11 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster
 
+import telnyx_oauth
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "telnyx_oauth"
+PLACE = str(Path(telnyx_oauth.__file__).parent)
 PATIENCE = 5.0
 """Seconds that a thread or task is given to end on a busy machine before it counts as left behind."""
 THREADS = pytest.StashKey[set[threading.Thread]]()
@@ -137,9 +144,95 @@ class Secrets:
     code_verifier: str = "planted-code-verifier-2e6d-0123456789-0123456789-012345"
 
     def found_in(self, *things: object) -> list[str]:
-        """The names of the planted values that these things tell: as text, and for an error its whole chain."""
-        told = "\n".join(text for thing in things for text in _texts(thing))
-        return [name for name, value in attrs.asdict(self).items() if value in told]
+        """The names of the planted values that these things tell: as text, and for an error all that a crash reporter
+        sends of its whole chain, the local variables of our frames among it.
+        """
+        return found_among(attrs.asdict(self), *things)
+
+
+def found_among(planted: Mapping[str, str], *things: object) -> list[str]:
+    """As `Secrets.found_in`, for any texts by any names. Where a frame tells one, that is named as well."""
+    found = [
+        name for name, value in planted.items() if any(value in text for thing in things for text in _texts(thing))
+    ]
+    for thing in things:
+        if isinstance(thing, BaseException):
+            found += [told for frame in frames_of(thing) for told in _told_by(frame, planted)]
+    return found
+
+
+def frames_of(error: BaseException) -> Iterator[FrameType]:
+    """The frames of this package that an error, and all that it is linked to, has passed."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        waiting += [linked for linked in (each.__cause__, each.__context__) if linked is not None]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if _is_ours(frame.f_code.co_filename):
+                yield frame
+
+
+def _is_ours(filename: str) -> bool:
+    # attrs and the codec compile functions from text, under names like `<attrs generated init telnyx_oauth...>`.
+    return filename.startswith(PLACE) or (filename.startswith("<") and "telnyx_oauth" in filename)
+
+
+def _told_by(frame: FrameType, planted: Mapping[str, str]) -> Iterator[str]:
+    """What the local variables of a frame tell, as rich and Sentry show them."""
+    file, function = frame.f_code.co_filename.removeprefix(f"{PLACE}/"), frame.f_code.co_qualname
+    place = f"{file}:{frame.f_lineno} {function}"
+    for local, value in frame.f_locals.items():
+        text = "\n".join(_shown(value))
+        # What a tool cuts short is told in part.
+        for name, secret in planted.items():
+            if any(secret[:16] in each for each in (text, *_decoded(text))):
+                yield f"{name} in {local} at {place}"
+
+
+def _shown(value: object, depth: int = 0) -> Iterator[str]:
+    """A value as tools that show local variables print it: containers with what is in them, all else by its repr."""
+    if isinstance(value, str):
+        yield value
+        return
+    if isinstance(value, (bytes, bytearray)):
+        yield value.decode("latin-1")
+        return
+    try:
+        yield repr(value)
+        yield _pretty(value)
+    except Exception:
+        return
+    if depth < 6:
+        items: list[object] = []
+        if isinstance(value, Mapping):
+            items = [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)):
+            items = [*value]
+        for each in items:
+            yield from _shown(each, depth + 1)
+
+
+def _pretty(value: object) -> str:
+    """As `rich.traceback` with `show_locals` prints it, where rich is installed."""
+    try:
+        from rich.pretty import pretty_repr
+    except ImportError:
+        return ""
+    return pretty_repr(value, max_string=None)
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """What is in base64 in a text."""
+    for run in re.findall(r"[A-Za-z0-9+/_\-]{12,}", text):
+        for start in range(4):
+            part = run[start:].replace("-", "+").replace("_", "/")
+            yield base64.b64decode(part[: len(part) // 4 * 4]).decode("latin-1")
 
 
 def _texts(thing: object) -> Iterator[str]:
@@ -154,7 +247,8 @@ def _texts(thing: object) -> Iterator[str]:
     yield repr(getattr(thing, "__notes__", ()))
     yield repr(vars(thing))
     yield pickle.dumps(thing, protocol=0).decode("ascii", "replace")
-    for linked in (thing.__cause__, thing.__context__):
+    parts = thing.exceptions if isinstance(thing, BaseExceptionGroup) else ()
+    for linked in (thing.__cause__, thing.__context__, *parts):
         if linked is not None:
             yield from _texts(linked)
 

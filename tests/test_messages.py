@@ -110,3 +110,12 @@ def test_messages_cannot_be_changed_by_accident():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Response(200).status_code = 500
     assert Timeout() == Timeout(60.0, 5.0)
+
+
+@pytest.mark.parametrize("content", [b'{"access_token": "planted', b"\xff planted", b"planted"])
+def test_the_error_for_a_body_that_is_no_json_does_not_hold_the_body(content):
+    with pytest.raises(ValueError, match=r"char|text") as caught:
+        Response(200, content=content).json()
+    assert b"planted" not in pickle.dumps(caught.value)
+    assert "planted" not in repr(vars(caught.value))
+    assert caught.value.__context__ is None

@@ -8,8 +8,6 @@ import os
 import pickle
 import subprocess
 import sys
-import traceback
-from types import TracebackType
 
 import attrs
 import pytest
@@ -17,9 +15,9 @@ import pytest
 from telnyx_oauth import AsyncTelnyx, Telnyx
 from telnyx_oauth.errors import TelnyxError
 from telnyx_oauth.messages import Response, headers
-from telnyx_oauth.protocol.calls import Call, Defaults, Extras
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.transport.engine import Identity
+from tests.conftest import Secrets, found_among
 from tests.operations import CLIENT, OPERATIONS
 from tests.wire import RawServer, Script, StaticToken, cut, http, refused, resources
 
@@ -33,39 +31,15 @@ REDIRECT = "https://example.com/cb?code=planted-redirect-code-31dd"
 class Planted:
     """All of them, and how to find them."""
 
-    secrets: object
+    secrets: Secrets
     more: tuple[str, ...] = (CONSENT, HEADER, INTROSPECTED, "planted-redirect-code-31dd")
 
+    @property
+    def values(self) -> dict[str, str]:
+        return attrs.asdict(self.secrets) | {value: value for value in self.more}
+
     def look_in(self, *things: object) -> None:
-        assert self.secrets.found_in(*things) == []
-        told = "\n".join(text for thing in things for text in _texts(thing))
-        assert [each for each in self.more if each in told] == []
-
-
-def _texts(thing: object):
-    if isinstance(thing, BaseException):
-        yield "".join(traceback.format_exception(thing))
-        yield pickle.dumps(thing, protocol=0).decode("ascii", "replace")
-        yield from _carried(thing.__traceback__)
-        for linked in (thing.__cause__, thing.__context__):
-            if linked is not None:
-                yield from _texts(linked)
-    yield from (repr(thing), str(thing))
-
-
-def _carried(trace: TracebackType | None):
-    """The values that our own frames hold, as a tool that shows local variables would print them."""
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__", "").startswith("telnyx_oauth."):
-            for name, value in trace.tb_frame.f_locals.items():
-                # What a caller passed in is in its own frame too; the values that we made of it are ours.
-                if isinstance(value, attrs_values()):
-                    yield f"{name}={value!r}"
-        trace = trace.tb_next
-
-
-def attrs_values() -> tuple[type, ...]:
-    return (Call, Extras, Defaults, Identity, Response)
+        assert found_among(self.values, *things) == []
 
 
 @pytest.fixture

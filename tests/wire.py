@@ -16,6 +16,7 @@ import attrs
 from telnyx_oauth.errors import APIConnectionError
 from telnyx_oauth.messages import Request, Response, Timeout, headers
 from telnyx_oauth.protocol.calls import Defaults
+from telnyx_oauth.protocol.token import Token
 from telnyx_oauth.resources.oauth import AsyncOAuth
 from telnyx_oauth.resources.oauth_clients import AsyncOAuthClients
 from telnyx_oauth.resources.oauth_grants import AsyncOAuthGrants
@@ -111,7 +112,7 @@ class StaticToken:
     renewable = False
 
     def __init__(self, *tokens: str) -> None:
-        self.left = [SimpleNamespace(access_token=token, authorization=f"Bearer {token}") for token in tokens]
+        self.left = [Token(token) for token in tokens]
         self.replaced: list[Any] = []
 
     def peek(self) -> Any:

@@ -11,6 +11,7 @@ from yarl import URL
 from ..errors import APIConnectionError
 from ..protocol.bearer import parse_challenges
 from ..protocol.endpoints import check_endpoint
+from ..protocol.secret import Secret
 from ..protocol.token import Token
 
 _Origin: TypeAlias = tuple[bool, str | None, int | None]
@@ -73,18 +74,19 @@ class BearerTokenMiddleware:
             )
         token = self._tokens.peek() or await self._tokens.get()
         request.headers[hdrs.AUTHORIZATION] = token.authorization
-        response = await handler(request)
-        if response.status != 401 or not self._retry or not _asks_for_another(response):
-            return response
+        # aiohttp's response shows its whole address and its headers.
+        response = Secret(await handler(request))
+        if response.reveal().status != 401 or not self._retry or not _asks_for_another(response.reveal()):
+            return response.reveal()
         try:
             replacement = await self._tokens.replace(token)
         except BaseException:
-            response.close()
+            response.reveal().close()
             raise
         if replacement.access_token == token.access_token or not _replayable(request.body):
-            return response
+            return response.reveal()
         # Before the second request: with one connection at most, both would wait for each other.
-        response.release()
+        response.reveal().release()
         request.headers[hdrs.AUTHORIZATION] = replacement.authorization
         return await handler(request)
 

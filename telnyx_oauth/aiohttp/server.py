@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
+from ..protocol.secret import Secret
 from ..transport.log import logger
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
@@ -152,12 +153,12 @@ class BearerAuth:
         demand = self._demand(request)
         try:
             in_query = bool(request.rel_url.raw_query_string) and "access_token" in request.query
-            token = bearer_token(request.headers.getall(hdrs.AUTHORIZATION, ()), token_in_query=in_query)
+            token = Secret(bearer_token(request.headers.getall(hdrs.AUTHORIZATION, ()), token_in_query=in_query))
         except MissingTokenError:
             if self._optional and not demand.scopes:
                 return None
             raise
-        access = await self._validator.validate(token)
+        access = await self._validator.validate(token.reveal())
         demand.check(access)
         return access
 

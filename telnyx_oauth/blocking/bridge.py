@@ -10,6 +10,7 @@ from functools import wraps
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+from ..protocol.secret import Secret
 from ..resources.resource import Form, Resource
 from ..transport.engine import Engine
 from ..transport.pager import AsyncPage, AsyncPaginator
@@ -67,9 +68,11 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
         @wraps(method)
         def row(twin: Twin | RawTwin | StreamedTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
             core, lease = twin._core, twin._lease
+            given = Secret((args, kwargs))
+            del args, kwargs
 
             def call() -> Awaitable[Any]:
-                return method(core, *args, **kwargs)
+                return method(core, *given.reveal()[0], **given.reveal()[1])
 
             def done(value: Any) -> Any:
                 return finish(value, lease)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..protocol.secret import Secret
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
 from .loop import Lease
 
@@ -65,8 +66,8 @@ class APIResponse(ResponseFacts[_T]):
         async def following() -> Any:
             return await anext(items, _END)
 
-        while (item := self._run(following)) is not _END:
-            yield item
+        while (item := Secret(self._run(following))).reveal() is not _END:
+            yield item.reveal()
 
     def _run(self, call: Callable[[], Coroutine[Any, Any, _I]]) -> _I:
         if not self._response.is_here:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..protocol.secret import Secret
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
 from .bridge import Twin, blocking, takes
@@ -16,10 +17,11 @@ class Validator(Twin):
 
     @takes(TokenValidator.validate)
     def validate(self, token: str, **options: Any) -> AccessToken:
-        validator = self._validator
-        if not options and (access := validator.cached(token)) is not None:
+        validator, presented = self._validator, Secret(token)
+        del token
+        if not options and (access := validator.cached(presented.reveal())) is not None:
             return access
-        return self._lease.run(lambda: validator.validate(token, **options))
+        return self._lease.run(lambda: validator.validate(presented.reveal(), **options))
 
     @takes(TokenValidator.cached)
     def cached(self, token: str) -> AccessToken | None:

@@ -17,6 +17,7 @@ from .._version import __version__
 from ..errors import Reason, TelnyxError, TokenValidationError
 from ..protocol.dates import http_date
 from ..protocol.jose import looks_like_jwt
+from ..protocol.secret import Secret
 from ..protocol.urls import is_loopback, origin
 from ..transport.proxies import environment_proxy
 from .command import command
@@ -55,7 +56,7 @@ class Visit:
     reached: bool = True
     metadata: Metadata | None = None
     date: str | None = None
-    token: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
 
 
 @command("doctor")
@@ -115,7 +116,7 @@ def _connection(visit: Visit) -> Finding:
     _, host, port = origin(visit.client.base_url)
     proxy = _proxy(visit)
     if proxy:
-        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy).hostname}")
+        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy.reveal()).hostname}")
     try:
         addresses = sorted({str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except OSError:
@@ -217,7 +218,7 @@ def _verification(visit: Visit) -> Finding:
     return Finding("ok", f"signed by the service with {access.algorithm}, key {access.key_id}")
 
 
-def _proxy(visit: Visit) -> str | None:
+def _proxy(visit: Visit) -> Secret[str] | None:
     return environment_proxy(visit.client.base_url)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 import attrs
 import click
 
+from ..protocol.secret import Secret
 from ..types import BaseModel
 
 if TYPE_CHECKING:
@@ -73,13 +74,17 @@ class Output:
 
     def json(self, value: object) -> None:
         """Write the one document. ASCII, so that it is the same in every locale and gives no terminal an order."""
-        click.echo(json.dumps(value, indent=2, default=str))
+        document = Secret(json.dumps(value, indent=2, default=str))
+        del value  # the pipe may be broken, and the document may be asked for its secrets
+        click.echo(document.reveal())
 
     def line(self, words: str = "", style: str = "") -> None:
         """Write a line, which the terminal may wrap and nobody cuts."""
         from rich.text import Text
 
-        self.console.print(Text(words, style), soft_wrap=True)
+        line = Secret(Text(words, style))
+        del words
+        self.console.print(line.reveal(), soft_wrap=True)
 
     def note(self, words: str) -> None:
         """Say something beside the result, on stderr."""
@@ -100,17 +105,18 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        given = {name: text(value) for name, value in members.items() if value is not None}
-        width = max(map(len, given), default=0)
+        given = Secret([(clean(name), text(value)) for name, value in members.items() if value is not None])
+        del members
+        width = max((len(name) for name, _ in given.reveal()), default=0)
         if not self.console.is_terminal:
-            for name, value in given.items():
-                click.echo(f"{'':{indent}}{clean(name):{width}}  {value}")
+            for pair in map(Secret, given.reveal()):
+                click.echo(f"{'':{indent}}{pair.reveal()[0]:{width}}  {pair.reveal()[1]}")
             return
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="cyan", no_wrap=True)
         grid.add_column(overflow="fold")
-        for name, value in given.items():
-            grid.add_row(Text(clean(name)), Text(value))
+        for pair in map(Secret, given.reveal()):
+            grid.add_row(*map(Text, pair.reveal()))
         self.console.print(Padding(grid, (0, 0, 0, indent)))
 
     def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, object]], nothing: str) -> None:

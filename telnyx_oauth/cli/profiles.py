@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from pathlib import Path
@@ -12,6 +13,7 @@ import attrs
 from attrs.validators import deep_iterable, in_, instance_of, optional
 
 from ..protocol.urls import INSECURE, check_base_url, is_insecure
+from ..tokens.folders import create_private, make_private
 from .failures import Failure, WrongUsage
 
 Store = Literal["file", "keyring"]
@@ -76,16 +78,17 @@ def save(profile: Profile) -> None:
     path = _path(profile.name)
     draft = path.with_name(f".{profile.name}.{secrets.token_hex(4)}")
     members = attrs.asdict(profile, filter=attrs.filters.exclude("name"))
-    draft.write_text(json.dumps(members, indent=2) + "\n", encoding="utf-8")
+    with os.fdopen(create_private(draft), "w", encoding="utf-8") as file:
+        file.write(json.dumps(members, indent=2) + "\n")
     draft.replace(path)
 
 
 def prepare() -> None:
     """Make sure that a profile can be kept. Raises `OSError` when not, before anyone has signed in in vain."""
     where = _path(DEFAULT).parent
-    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(where)
     probe = where / f".{secrets.token_hex(4)}"
-    probe.touch(mode=0o600)
+    os.close(create_private(probe))
     probe.unlink()
 
 

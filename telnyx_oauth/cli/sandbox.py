@@ -7,6 +7,7 @@ import time
 
 import click
 
+from ..protocol.secret import Secret
 from .command import command
 from .failures import Failure
 from .session import Session
@@ -28,19 +29,22 @@ def sandbox(session: Session, *, port: int, token_lifetime: int) -> None:
         local.start()
     except OSError as error:
         raise Failure(f"Cannot listen on 127.0.0.1:{port}: {error.strerror}.", "Choose another --port.") from None
-    variables = {
-        "TELNYX_BASE_URL": local.base_url,
-        "TELNYX_CLIENT_ID": local.client_id,
-        "TELNYX_CLIENT_SECRET": local.client_secret,
-        "TELNYX_API_KEY": local.api_key,
-    }
+    variables = Secret(
+        {
+            "TELNYX_BASE_URL": local.base_url,
+            "TELNYX_CLIENT_ID": local.client_id,
+            "TELNYX_CLIENT_SECRET": local.client_secret,
+            "TELNYX_API_KEY": local.api_key,
+        }
+    )
     try:
         if session.out.as_json:
-            session.out.json(variables)
+            session.out.json(variables.reveal())
         else:
             session.out.line(f"# A local Telnyx on {local.root_url}, until Ctrl-C. In another shell:")
-            for name, value in variables.items():
-                session.out.line(f'$env:{name} = "{value}"' if os.name == "nt" else f"export {name}='{value}'")
+            form = '$env:{} = "{}"' if os.name == "nt" else "export {}='{}'"
+            for pair in map(Secret, variables.reveal().items()):
+                session.out.line(form.format(*pair.reveal()))
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

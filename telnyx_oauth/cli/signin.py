@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import attrs
 import click
 
+from ..protocol.secret import Secret
 from ..protocol.urls import is_insecure
 from .command import command, several
 from .failures import AuthenticationNeeded, Failure
@@ -192,16 +193,16 @@ class _Paste:
             self._out.note(problem)
         click.echo("Or paste the address that it ended at: ", nl=False, err=True)
         loop = asyncio.get_running_loop()
-        line: asyncio.Future[bytes] = loop.create_future()
+        line: asyncio.Future[Secret[bytes]] = loop.create_future()
 
-        def finish(typed: bytes) -> None:
+        def finish(typed: Secret[bytes]) -> None:
             if not line.done():
                 line.set_result(typed)
 
         def read() -> None:
             # Not through sys.stdin: its lock, held by a thread that nobody can end, would end the process badly.
-            typed = os.read(sys.stdin.fileno(), 65536)
+            typed = Secret(os.read(sys.stdin.fileno(), 65536))
             loop.call_soon_threadsafe(finish, typed)
 
         threading.Thread(target=read, daemon=True).start()
-        return (await line).decode(errors="replace").strip() or None
+        return (await line).reveal().decode(errors="replace").strip() or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from math import isinf
 from typing import Final
@@ -10,8 +9,10 @@ from typing import Final
 import click
 
 from ..errors import AuthenticationError, Reason, TokenValidationError
+from ..protocol.secret import Secret
 from .command import command, several
-from .failures import AuthenticationNeeded, Failure, WrongUsage
+from .failures import AuthenticationNeeded, Failure
+from .given import secret
 from .profiles import Profile
 from .session import Session
 
@@ -89,12 +90,15 @@ def _configured(session: Session) -> dict[str, object]:
 
 
 @command("introspect")
-@click.argument("token", required=False)
-def introspect(session: Session, *, token: str | None) -> None:
-    """Ask the service what a token means (RFC 7662). Without TOKEN, or with -, it is read from stdin."""
+@click.argument("token", required=False, type=Secret)
+def introspect(session: Session, *, token: Secret[str] | None) -> None:
+    """Ask the service what a token means (RFC 7662).
+
+    Without TOKEN, or with -, it is read from stdin, where no list of processes and no shell history shows it.
+    """
     with session.client() as client:
         try:
-            session.answer(client.oauth.introspect(token=_read(token)))
+            session.answer(client.oauth.introspect(token=secret(token, "token", session.out).reveal()))
         except AuthenticationError as error:
             if session.profile is not None:
                 error.add_note("Introspection is for OAuth clients: set TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET.")
@@ -102,18 +106,20 @@ def introspect(session: Session, *, token: str | None) -> None:
 
 
 @command("verify")
-@click.argument("token", required=False)
+@click.argument("token", required=False, type=Secret)
 @click.option("--audience", help="Whom it must be for; the service itself without it.")
 @click.option("--issuer", help="Who must have issued it; the service itself without it.")
 @several("--scope", "scopes", "What it must allow.")
-def verify(session: Session, *, token: str | None, audience: str | None, issuer: str | None, scopes: list[str]) -> None:
+def verify(
+    session: Session, *, token: Secret[str] | None, audience: str | None, issuer: str | None, scopes: list[str]
+) -> None:
     """Check a token against the service's keys, as an API that takes it would. Exits with 1 when it is not good.
 
-    Without TOKEN, or with -, it is read from stdin.
+    Without TOKEN, or with -, it is read from stdin, where no list of processes and no shell history shows it.
     """
     with session.client(public=True, audience=audience or session.root, issuer=issuer or session.root) as client:
         try:
-            access = client.validator.validate(_read(token), scopes=scopes)
+            access = client.validator.validate(secret(token, "token", session.out).reveal(), scopes=scopes)
         except TokenValidationError as error:
             raise Failure(f"{error.message} ({error.reason}).", *HINTS.get(error.reason, ()), code=error.code) from None
     if session.out.as_json:
@@ -122,16 +128,6 @@ def verify(session: Session, *, token: str | None, audience: str | None, issuer:
         )
     else:
         session.out.record({"valid": True, **access.claims, "signed by": access.key_id, "algorithm": access.algorithm})
-
-
-def _read(given: str | None) -> str:
-    """A token from the command line, else from stdin, where no list of processes shows it."""
-    if given not in (None, "-"):
-        return given
-    text = click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
-    if not text.strip():
-        raise WrongUsage("There is no token on stdin.", code="usage")
-    return str(text.strip())
 
 
 def _moment(seconds: float | None) -> str | None:

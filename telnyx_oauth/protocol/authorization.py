@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Self, cast
+from typing import Final, Self, TypeAlias, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
@@ -24,6 +24,7 @@ from ..errors import (
 )
 from .discovery import AuthorizationServer
 from .grants import authorize_url, base64url, pkce
+from .secret import Secret
 from .token import scope_set
 from .urls import is_loopback
 
@@ -35,6 +36,8 @@ _BAD_IN_URI: Final = re.compile(r"[^\x21-\x7e]")
 _CODE: Final = re.compile(r"[\x20-\x7e]+")
 _ERROR: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _ANSWER: Final = ("code", "error", "error_description", "iss", "state")
+Answer: TypeAlias = Secret[Mapping[str, str]]
+"""The parameters of the address that the browser came back to."""
 
 
 @attrs.frozen
@@ -63,16 +66,27 @@ class PendingAuthorization:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The value that `to_json` wrote down. Raises `ValueError`, quoting nothing, for any other text."""
-        try:
-            fields: object = json.loads(text)
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict) or fields.keys() != _KINDS.keys():
+        fields = Secret(_members(text))
+        del text
+        if not fields:
             raise ValueError("This text is no pending authorization.")
-        given = cast("dict[str, object]", fields)
-        if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
-            raise ValueError("This text is no pending authorization.")
-        return cls(**(given | {"scopes": scope_set(cast("list[str]", given["scopes"]))}))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as _KINDS has held them to
+        return cls(**(fields.reveal() or {}))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as _KINDS has held them to
+
+
+def _members(text: str) -> dict[str, object] | None:
+    try:
+        fields: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.keys() != _KINDS.keys():
+        return None
+    given = cast("dict[str, object]", fields)
+    if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
+        return None
+    words = cast("list[object]", given["scopes"])
+    if not all(isinstance(word, str) for word in words):
+        return None
+    return given | {"scopes": scope_set(cast("list[str]", words))}
 
 
 _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -97,7 +111,7 @@ def begin(
     scopes: Iterable[str] | str = (),
     resource: str | None = None,
     extra: Mapping[str, str] | None = None,
-    entropy: tuple[bytes, bytes],
+    entropy: tuple[Secret[bytes], Secret[bytes]],
     now: float,
 ) -> PendingAuthorization:
     """Begin a sign-in. `entropy`: 32 random bytes each for the state and the verifier; `now`: Unix seconds.
@@ -105,20 +119,22 @@ def begin(
     Raises `ValueError` for a `redirect_uri` that is not fit for one, and for an `extra` that repeats a parameter.
     """
     proof = pkce(entropy[1])
-    state = base64url(entropy[0])
+    state = Secret(base64url(entropy[0].reveal()))
     wanted = scope_set(scopes)
-    url = authorize_url(
-        server.authorization_endpoint,
-        client_id=client_id,
-        redirect_uri=check_redirect_uri(redirect_uri),
-        scopes=wanted,
-        state=state,
-        code_challenge=proof.challenge,
-        resource=resource,
-        extra=extra,
+    url = Secret(
+        authorize_url(
+            server.authorization_endpoint,
+            client_id=client_id,
+            redirect_uri=check_redirect_uri(redirect_uri),
+            scopes=wanted,
+            state=state,
+            code_challenge=proof.challenge,
+            resource=resource,
+            extra=extra,
+        )
     )
     return PendingAuthorization(
-        url,
+        url.reveal(),
         server.issuer,
         client_id,
         redirect_uri,
@@ -126,7 +142,7 @@ def begin(
         resource,
         now + LIFETIME,
         server.issuer_in_response,
-        state,
+        state.reveal(),
         proof.verifier,
     )
 
@@ -147,22 +163,16 @@ def check_redirect_uri(uri: str) -> str:
     return uri
 
 
-def read_callback(callback_url: str) -> Mapping[str, str]:
+def read_callback(callback_url: Secret[str]) -> Answer:
     """What the browser was sent back with: those parameters of the address that an answer has.
 
     Raises `InvalidCallbackError` for an address that answers nothing, or has a parameter twice (RFC 6749 section 3.1).
     """
-    text = callback_url.strip()
-    try:
-        query = urlsplit(text).query if len(text) <= _LONGEST else ""
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
-    except ValueError:
-        pairs = []
-    found = [(name, value) for name, value in pairs if name in _ANSWER and value]
-    answer = dict(found)
-    if len(answer) < len(found):
+    found = Secret(_parameters(callback_url.reveal().strip()))
+    answer: Answer = Secret(dict(found.reveal()))
+    if len(answer.reveal()) < len(found.reveal()):
         raise InvalidCallbackError("This address has a parameter twice, so it is not what the server sent.")
-    if "code" not in answer and "error" not in answer:
+    if "code" not in answer.reveal() and "error" not in answer.reveal():
         raise InvalidCallbackError(
             "This address does not answer a sign-in: it has no code and no error. Take the whole address of the page "
             "that the browser ended at."
@@ -170,19 +180,32 @@ def read_callback(callback_url: str) -> Mapping[str, str]:
     return answer
 
 
-def check_state(pending: PendingAuthorization, answer: Mapping[str, str]) -> None:
+def _parameters(address: str) -> list[tuple[str, str]]:
+    try:
+        query = urlsplit(address).query if len(address) <= _LONGEST else ""
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        return []
+    return [(name, value) for name, value in pairs if name in _ANSWER and value]
+
+
+def check_state(pending: PendingAuthorization, answer: Answer) -> None:
     """Raises `StateMismatchError` unless the answer is to this very sign-in (RFC 6749 section 10.12)."""
-    given = answer.get("state")
-    if given is None:
-        said = f" It says: {_words(answer['error'])}." if "error" in answer else ""
+    given = Secret(answer.reveal().get("state"))
+    if given.reveal() is None:
+        said = f" It says: {_words(answer.reveal()['error'])}." if "error" in answer.reveal() else ""
         raise StateMismatchError(f"The answer has no state, so it may not be to this sign-in.{said}")
-    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), pending.state.encode("ascii")):
+    if not _is_state(given.reveal() or "", pending.state):
         raise StateMismatchError(
             "The answer is to another sign-in than this one: its state is not the one that was sent."
         )
 
 
-def code_in(pending: PendingAuthorization, answer: Mapping[str, str], *, now: float) -> str:
+def _is_state(given: str, state: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), state.encode("utf-8", "surrogatepass"))
+
+
+def code_in(pending: PendingAuthorization, answer: Answer, *, now: float) -> Secret[str]:
     """The authorization code of an answer whose state has been checked. `now`: Unix seconds.
 
     Raises `AuthorizationExpiredError`, `IssuerMismatchError`, `AccessDeniedError`, `AuthorizationResponseError` or
@@ -191,16 +214,16 @@ def code_in(pending: PendingAuthorization, answer: Mapping[str, str], *, now: fl
     if not now < pending.expires_at:
         raise AuthorizationExpiredError("This sign-in began more than 10 minutes ago. Begin another.")
     # https://www.rfc-editor.org/rfc/rfc9207#section-2.4 - before anything else, errors included
-    issuer = answer.get("iss")
+    issuer = answer.reveal().get("iss")
     if issuer is None and pending.issuer_in_response:
         raise IssuerMismatchError("The answer does not say which server it is from, though this server always does.")
     if issuer is not None and issuer != pending.issuer:
         raise IssuerMismatchError("The answer is from another authorization server than the one that was asked.")
-    if "error" in answer:
-        raise _refusal(_words(answer["error"]), _words(answer.get("error_description", "")))
-    if not _CODE.fullmatch(answer["code"]):
+    if "error" in answer.reveal():
+        raise _refusal(_words(answer.reveal()["error"]), _words(answer.reveal().get("error_description", "")))
+    if not _CODE.fullmatch(answer.reveal()["code"]):
         raise InvalidCallbackError("The code in this address holds characters that a code cannot have.")
-    return answer["code"]
+    return Secret(answer.reveal()["code"])
 
 
 def _refusal(code: str, description: str) -> AuthorizationResponseError:

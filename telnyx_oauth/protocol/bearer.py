@@ -9,30 +9,37 @@ from urllib.parse import quote, unquote_plus
 
 import attrs
 
+from .secret import Secret
 
-def bearer(token: str) -> str:
+
+def bearer(token: Secret[str]) -> Secret[str]:
     """The `Authorization` value for a bearer token (RFC 6750 section 2.1).
 
     Raises `ValueError` when the token cannot be part of a header; the message does not quote it.
     """
     # Line breaks would start a header of their own; the rest of RFC 6750's b64token is the server's to judge.
-    if not token or not _VISIBLE.fullmatch(token):
+    if not _VISIBLE.fullmatch(token.reveal()):
         raise ValueError("A bearer token must be one or more visible ASCII characters.")
-    return f"Bearer {token}"
+    return Secret(f"Bearer {token.reveal()}")
 
 
-def basic_credentials(client_id: str, client_secret: str) -> str:
+def basic_credentials(client_id: str, client_secret: Secret[str]) -> Secret[str]:
     """The `Authorization` value for a client's id and secret, form-urlencoded first (RFC 6749 section 2.3.1).
 
     Only what must be encoded is: at least one real server does not decode, so `-._~` stay as they are.
+    Raises `ValueError`, quoting nothing, for a lone surrogate.
     """
-    try:
-        pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
-    except UnicodeEncodeError:
-        pair = ""  # Python's own error holds the secret.
-    if not pair:
+    encoded = _encoded_pair(client_id, client_secret)
+    if encoded is None:
         raise ValueError("A client's id and secret must not hold half a character (a lone surrogate).")
-    return "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")
+    return Secret("Basic " + base64.b64encode(encoded.reveal()).decode("ascii"))
+
+
+def _encoded_pair(client_id: str, client_secret: Secret[str]) -> Secret[bytes] | None:
+    try:
+        return Secret(f"{quote(client_id, safe='')}:{quote(client_secret.reveal(), safe='')}".encode("ascii"))
+    except UnicodeEncodeError:  # Python's own error holds the secret.
+        return None
 
 
 def secrets_in(authorization: str) -> tuple[str, ...]:

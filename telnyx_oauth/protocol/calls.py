@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from ..messages import Request, RequestInfo, Timeout
 from .scrub import secrets_beside
+from .secret import Secret
 from .urls import QueryValue, join, query
 
 
@@ -111,37 +112,57 @@ def texts(parameters: Mapping[str, str | Omit]) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
 
 
-def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: str | None) -> Request:
+def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None) -> Request:
     """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
-    url = join(defaults.base_url, call.path)
-    shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
-    headers = defaults.headers.copy()
-    content = b""
-    if _is_more_than_a_path(call, defaults, extras):
-        encoded = _encoded(call, defaults, extras)
-        if encoded is None:
-            raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
-        pairs, content, content_type = encoded
-        if pairs:
-            url += ("&" if "?" in url else "?") + pairs
-        if content_type:
-            headers["Content-Type"] = content_type
-    if call.accept != "application/json":
-        headers["Accept"] = call.accept
-    if authorization is not None:
-        headers["Authorization"] = authorization
+    timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
     if extras.headers:
-        headers = merged(headers, extras.headers)
+        check_headers(Secret(extras.headers))
+    encoded = _encoded(call, defaults, extras) if _is_more_than_a_path(call, defaults, extras) else _NOTHING
+    if encoded is None:
+        raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+    # Once the path is found good nothing is refused any more, so no error shows what is plain.
+    url = join(defaults.base_url, Secret(call.path))
+    shown = join(defaults.base_url, Secret(call.shown)) if call.shown else url.partition("?")[0]
     return Request(
         call.method,
-        url,
+        _with_query(url, encoded.query) if encoded.query else url,
         RequestInfo(call.method, shown),
-        headers,
-        content,
-        defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout),
+        _headers(call, defaults, extras, authorization, encoded.content_type),
+        encoded.content,
+        timeout,
         stream=extras.stream,
         secrets=call.secrets,
     )
+
+
+@attrs.frozen(slots=False)
+class _Encoded:
+    """The query and the body of a call."""
+
+    query: str = attrs.field(repr=False, default="")
+    content: bytes = attrs.field(repr=False, default=b"")
+    content_type: str = ""
+
+
+_NOTHING: Final = _Encoded()
+
+
+def _with_query(url: str, pairs: str) -> str:
+    return url + ("&" if "?" in url else "?") + pairs
+
+
+def _headers(
+    call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None, content_type: str
+) -> CIMultiDict[str]:
+    """All headers of a request. Its own have been checked."""
+    headers = defaults.headers.copy()
+    if content_type:
+        headers["Content-Type"] = content_type
+    if call.accept != "application/json":
+        headers["Accept"] = call.accept
+    if authorization is not None:
+        headers["Authorization"] = authorization.reveal()
+    return _laid_over(headers, extras.headers) if extras.headers else headers
 
 
 def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool:
@@ -155,9 +176,9 @@ def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool
     )
 
 
-def _encoded(call: Call, defaults: Defaults, extras: Extras) -> tuple[str, bytes, str] | None:
+def _encoded(call: Call, defaults: Defaults, extras: Extras) -> _Encoded | None:
     try:
-        return (_query(call, defaults, extras), *_content(call, extras))
+        return _Encoded(_query(call, defaults, extras), *_content(call, extras))
     except UnicodeEncodeError:  # it holds the text, which may be a secret
         return None
 
@@ -181,21 +202,26 @@ def _secrets(call: Call, extras: Extras, request: Request) -> Iterable[str]:
 def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
     if not (call.query or defaults.query or extras.query):
         return ""
-    return query({**defaults.query, **call.query, **(extras.query or {})})
+    return query(Secret({**defaults.query, **call.query, **(extras.query or {})}))
 
 
 def _content(call: Call, extras: Extras) -> tuple[bytes, str]:
     if call.form is not None:
-        form = {**call.form, **cast("QueryValues", extras.body or {})}
+        form = Secret({**call.form, **cast("QueryValues", extras.body or {})})
         return query(form).encode("ascii"), "application/x-www-form-urlencoded"
-    body = call.body
+    body = Secret(call.body)
     if extras.body is not None:
-        body = {**cast("Mapping[str, object]", body), **extras.body} if isinstance(body, Mapping) else extras.body
-    if body is omit:
+        whole = not isinstance(call.body, Mapping)
+        body = Secret(extras.body if whole else {**cast("Mapping[str, object]", call.body), **extras.body})
+    if body.reveal() is omit:
         return b"", ""
-    if isinstance(body, bytes):
-        return body, "application/octet-stream"
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(), "application/json"
+    if isinstance(body.reveal(), bytes):
+        return cast("bytes", body.reveal()), "application/octet-stream"
+    return _as_json(body), "application/json"
+
+
+def _as_json(body: Secret[object]) -> bytes:
+    return json.dumps(body.reveal(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def as_timeout(timeout: float | Timeout | None) -> Timeout:
@@ -236,23 +262,48 @@ _SECRET: Final = frozenset(
 )
 
 
-def merged(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[str]:
-    """`headers` with `more` laid over them, whatever their case; `omit` takes one away. Raises `ValueError` for a bad one."""
-    result = CIMultiDict(headers)
-    for name, value in more.items():
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a header name")
-        result.pop(name, None)
+def merged(headers: Mapping[str, str], more: Secret[HeaderValues]) -> CIMultiDict[str]:
+    """`headers`, which hold no secret, with `more` laid over them, whatever their case; `omit` takes one away.
+
+    Raises `ValueError` or `TypeError` for a header that could not be sent.
+    """
+    check_headers(more)
+    return _laid_over(headers, more.reveal())
+
+
+def check_headers(headers: Secret[HeaderValues]) -> None:
+    """Raise `ValueError` or `TypeError`, quoting no value, for a header that could not be sent."""
+    error = _fault(tuple(headers.reveal().items()))
+    if error is not None:
+        raise error
+
+
+def _fault(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError | None:
+    """What is wrong with the headers. Given and not raised here, where their values are."""
+    for number, (name, value) in enumerate(headers, 1):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            # Not quoted: whole lines are pasted here, with their secrets.
+            return ValueError(f"The name of header {number} is not a header name: it has no space, colon or line break")
         if isinstance(value, Omit):
             continue
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
-            raise TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
+        if not isinstance(value, str):
+            return TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
         if _BREAKS.search(value):
-            raise ValueError(f"The value of the header {name!r} must hold no line break, NUL or half character")
-        result[name] = value
+            return ValueError(f"The value of the header {name!r} must hold no line break, NUL or half character")
+    return None
+
+
+def _laid_over(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[str]:
+    result = CIMultiDict(headers)
+    for name, value in more.items():
+        result.pop(name, None)
+        if not isinstance(value, Omit):
+            result[name] = value
     return result
 
 
 def names(headers: HeaderValues | None, name: str) -> bool:
-    """Whether `headers` speak of `name`, whatever its case."""
-    return headers is not None and any(each.lower() == name for each in headers)
+    """Whether `headers` speak of `name`, whatever its case. Never raises: other names than texts are refused later."""
+    if headers is None:
+        return False
+    return any(isinstance(each, str) and each.lower() == name for each in headers)  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked

@@ -25,15 +25,25 @@ def bearer_token(authorization: Sequence[str], *, token_in_query: bool = False) 
     A token in the query is not taken (RFC 9700 section 4.3.2). Raises `MissingTokenError` without bearer credentials, and
     `MalformedCredentialsError` for several, for a token in the query beside the header, and for what is no `b64token`.
     """
+    found = _credentials(authorization, token_in_query=token_in_query)
+    del authorization
+    if not isinstance(found, str):
+        raise found
+    return found
+
+
+def _credentials(authorization: Sequence[str], *, token_in_query: bool) -> str | TokenValidationError:
     if not authorization:
-        raise MissingTokenError
+        return MissingTokenError()
     scheme, _, token = authorization[0].partition(" ")
     if len(authorization) > 1:
-        raise MalformedCredentialsError
+        return MalformedCredentialsError()
     if scheme.lower() != "bearer":
-        raise MissingTokenError
+        return MissingTokenError()
+    # 1*SP stands between the two (RFC 6750 section 2.1).
+    token = token.lstrip(" ")
     if token_in_query or not _B64TOKEN.fullmatch(token):
-        raise MalformedCredentialsError
+        return MalformedCredentialsError()
     return token
 
 

@@ -14,14 +14,16 @@ from ..errors import APIResponseValidationError
 from ..messages import Response
 from ..types import OAuthRetrieveAuthorizeResponse
 from .hooks import RefusedError, hook_for, is_readable
+from .secret import Secret
 
 _T = TypeVar("_T")
 _MOST_PROBLEMS: Final = 20
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9.+\-]{1,40}/[A-Za-z0-9.+\-]{1,80}")
 _NO_JSON: Final = object()
+NO_ADDRESS: Final = Secret("")
 
 
-def decode(response: Response, kind: type[_T], *, url: str = "") -> _T:
+def decode(response: Response, kind: type[_T], *, url: Secret[str] = NO_ADDRESS) -> _T:
     """The answer's body as a `kind`: a model, a list of them, `object` for any JSON, `str`, `bytes`, `Response`, `None`'s type.
 
     `url` is the address that was asked. Raises `APIResponseValidationError` with a path for each problem.
@@ -29,19 +31,35 @@ def decode(response: Response, kind: type[_T], *, url: str = "") -> _T:
     special = _SPECIAL.get(kind)
     if special is not None:
         return cast("_T", special(response, url))
-    value = _parsed(_whole(response))
+    outcome = _typed(_whole(response), kind)
+    if not isinstance(outcome, _Problems):
+        return outcome
+    problems = outcome.found
+    if len(problems) > _MOST_PROBLEMS:
+        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
+    raise APIResponseValidationError(tuple(problems), response=response)
+
+
+class _Problems:
+    """Why a body is not what it should be."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, found: list[str]) -> None:
+        self.found = found
+
+
+def _typed(response: Response, kind: type[_T]) -> _T | _Problems:
+    """The body, or what is wrong with it: told and not raised, since this frame holds what was read."""
+    value = _parsed(response)
     if value is _NO_JSON:
-        raise APIResponseValidationError((_no_json(response),), response=response)
+        return _Problems([_no_json(response)])
     hashable: Any = kind
     try:
         typed: _T = hook_for(hashable)(value, kind)
     except RefusedError as refused:
-        problems = [f"${problem}" for problem in refused.problems]
-    else:
-        return typed
-    if len(problems) > _MOST_PROBLEMS:
-        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
-    raise APIResponseValidationError(tuple(problems), response=response)
+        return _Problems([f"${problem}" for problem in refused.problems])
+    return typed
 
 
 def _parsed(response: Response) -> object:
@@ -76,27 +94,26 @@ def _whole(response: Response) -> Response:
     return response
 
 
-def _authorize_response(response: Response, url: str) -> OAuthRetrieveAuthorizeResponse:
+def _authorize_response(response: Response, url: Secret[str]) -> OAuthRetrieveAuthorizeResponse:
     """The consent page, or where the server points to (RFC 6749 section 4.1)."""
     if response.status_code < 300:
-        return OAuthRetrieveAuthorizeResponse(url=url, html=_whole(response).text())
-    location = response.headers.get("Location")
-    target = _joined(url, location) if location else None
-    if target is None:
+        return OAuthRetrieveAuthorizeResponse(url=url.reveal(), html=_whole(response).text())
+    target = Secret(_joined(url.reveal(), response.headers.get("Location")))
+    if target.reveal() is None:
         raise APIResponseValidationError(
             ("$: the redirect has no Location header, or no URL in it",), response=response
         )
-    return OAuthRetrieveAuthorizeResponse(url=target)
+    return OAuthRetrieveAuthorizeResponse(url=target.reveal() or "")
 
 
-def _joined(url: str, location: str) -> str | None:
+def _joined(url: str, location: str | None) -> str | None:
     try:
-        return urljoin(url, location)
+        return urljoin(url, location) if location else None
     except ValueError:
         return None
 
 
-_SPECIAL: Final[dict[object, Callable[[Response, str], object]]] = {
+_SPECIAL: Final[dict[object, Callable[[Response, Secret[str]], object]]] = {
     NoneType: lambda _response, _url: None,
     Response: lambda response, _url: _whole(response),
     bytes: lambda response, _url: _whole(response).content,

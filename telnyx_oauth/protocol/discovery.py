@@ -16,6 +16,7 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import parse_challenges
 from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
+from .secret import Secret
 from .token import scope_set
 from .urls import check_base_url, is_loopback, origin, root_of
 
@@ -50,7 +51,9 @@ class ProtectedResource:
 
 def telnyx_server(base_url: str, issuer: str | None = None, *, allow_insecure: bool = False) -> AuthorizationServer:
     """Telnyx at `base_url`, every address derived from it, so that no secret goes anywhere else."""
-    base = check_base_url(base_url, allow_insecure=allow_insecure)
+    place = Secret(base_url)
+    del base_url  # it may hold a password
+    base = check_base_url(place.reveal(), allow_insecure=allow_insecure)
     return AuthorizationServer(
         issuer or root_of(base), f"{base}/oauth/authorize", f"{base}/oauth/token", f"{base}/oauth/register"
     )

@@ -20,13 +20,16 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
 from .dates import http_date
 from .failures import error_from
+from .secret import Secret
 from .token import scope_set
 
 AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "none"]
-Form: TypeAlias = tuple[tuple[str, str], ...]
+Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
+"""The fields of a form, in their order."""
 
 LARGEST_ANSWER: Final = 1024 * 1024
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
+NO_SECRETS: Final[Secret[tuple[str, ...]]] = Secret(())
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
@@ -34,32 +37,41 @@ _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 
 def client_credentials_form(scopes: Iterable[str], resource: str | None = None) -> Form:
     """RFC 6749 section 4.4.2."""
-    return (("grant_type", "client_credentials"), *_asked(scopes, resource))
+    return Secret((("grant_type", "client_credentials"), *_asked(scopes, resource)))
 
 
 def authorization_code_form(
-    code: str, *, redirect_uri: str | None, code_verifier: str | None, resource: str | None = None
+    code: Secret[str],
+    *,
+    redirect_uri: str | None,
+    code_verifier: Secret[str] | None,
+    resource: str | None = None,
 ) -> Form:
     """RFC 6749 section 4.1.3, RFC 7636 section 4.5."""
-    pairs = [("grant_type", "authorization_code"), ("code", code)]
-    if redirect_uri is not None:
-        pairs.append(("redirect_uri", redirect_uri))
-    if code_verifier is not None:
-        pairs.append(("code_verifier", code_verifier))
-    return (*pairs, *_asked((), resource))
+    return Secret(
+        (
+            ("grant_type", "authorization_code"),
+            ("code", code.reveal()),
+            *((("redirect_uri", redirect_uri),) if redirect_uri is not None else ()),
+            *((("code_verifier", code_verifier.reveal()),) if code_verifier is not None else ()),
+            *_asked((), resource),
+        )
+    )
 
 
-def refresh_token_form(refresh_token: str, scopes: Iterable[str] = (), resource: str | None = None) -> Form:
+def refresh_token_form(refresh_token: Secret[str], scopes: Iterable[str] = (), resource: str | None = None) -> Form:
     """RFC 6749 section 6."""
-    return (("grant_type", "refresh_token"), ("refresh_token", refresh_token), *_asked(scopes, resource))
+    asked = _asked(scopes, resource)
+    return Secret((("grant_type", "refresh_token"), ("refresh_token", refresh_token.reveal()), *asked))
 
 
-def _asked(scopes: Iterable[str], resource: str | None) -> Form:
+def _asked(scopes: Iterable[str], resource: str | None) -> tuple[tuple[str, str], ...]:
     scope = " ".join(sorted(scopes))
     return (*((("scope", scope),) if scope else ()), *((("resource", resource),) if resource is not None else ()))
 
 
-@attrs.frozen
+# Without attrs' own `__init__`, whose frame would show the secret that comes with a wrong method.
+@attrs.frozen(init=False)
 class ClientAuthentication:
     """How a client shows who it is. Without a `method`: Basic when there is a secret, else only the id (`none`).
 
@@ -70,23 +82,26 @@ class ClientAuthentication:
     client_secret: str | None = attrs.field(default=None, repr=False)
     method: AuthMethod | None = None
 
-    def __attrs_post_init__(self) -> None:
-        if self.method not in (None, "client_secret_basic", "client_secret_post", "none"):
+    def __init__(self, client_id: str, client_secret: str | None = None, method: AuthMethod | None = None) -> None:
+        self.__attrs_init__(client_id, client_secret, method)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # attrs makes it
+        del client_secret
+        if method not in (None, "client_secret_basic", "client_secret_post", "none"):
             raise ValueError("`auth_method` must be client_secret_basic, client_secret_post or none.")
-        if self.method in ("client_secret_basic", "client_secret_post") and not self.client_secret:
-            raise ValueError(f"`auth_method` {self.method} needs a client_secret.")
+        if method in ("client_secret_basic", "client_secret_post") and not self.client_secret:
+            raise ValueError(f"`auth_method` {method} needs a client_secret.")
 
-    def apply(self) -> tuple[dict[str, str], Form]:
+    def apply(self) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
         """The headers and the form fields to add. Never both kinds of credentials: servers refuse two at once."""
         method = self.method or ("client_secret_basic" if self.client_secret else "none")
         if method == "client_secret_basic":
-            return {"Authorization": basic_credentials(self.client_id, self.client_secret or "")}, ()
+            credentials = basic_credentials(self.client_id, Secret(self.client_secret or ""))
+            return {"Authorization": credentials.reveal()}, ()
         if method == "client_secret_post":
             return {}, (("client_id", self.client_id), ("client_secret", self.client_secret or ""))
         return {}, (("client_id", self.client_id),)
 
 
-_SECRET_FIELDS: Final = frozenset({"client_secret", "refresh_token", "code", "code_verifier"})
+_SECRET_FIELDS: Final = frozenset({"client_secret", "refresh_token", "code", "code_verifier", "token"})
 _TOKEN_FIELDS: Final = ("access_token", "refresh_token", "id_token")
 
 
@@ -94,20 +109,51 @@ def token_request(
     token_endpoint: str, form: Form, client: ClientAuthentication, *, timeout: Timeout = TOKEN_TIMEOUT
 ) -> Request:
     """The token request, form-encoded as RFC 6749 appendix B demands. Its answer may have 1 MiB and no more."""
-    sent, fields = client.apply()
-    form = (*form, *fields)
-    secrets = {value for name, value in form if name in _SECRET_FIELDS} | {client.client_secret or ""}
-    secrets |= {header.partition(" ")[2] for header in sent.values()}
+    return authenticated_request(token_endpoint, form, client, timeout=timeout, max_bytes=LARGEST_ANSWER)
+
+
+def authenticated_request(
+    endpoint: str, form: Form, client: ClientAuthentication, *, timeout: Timeout, max_bytes: int
+) -> Request:
+    """A form for an endpoint at which clients authenticate. Its answer may have `max_bytes` and no more.
+
+    Raises `ValueError`, quoting nothing, for a lone surrogate in a parameter.
+    """
+    applied = Secret(client.apply())
+    whole: Form = Secret((*form.reveal(), *applied.reveal()[1]))
+    content = _encoded(whole)
+    if content is None:
+        raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
     return Request(
         "POST",
-        token_endpoint,
-        RequestInfo("POST", token_endpoint.partition("?")[0]),
-        {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **sent},
-        urlencode(form).encode("ascii"),
+        endpoint,
+        RequestInfo("POST", endpoint.partition("?")[0]),
+        {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+            **applied.reveal()[0],
+        },
+        content.reveal(),
         timeout,
-        LARGEST_ANSWER,
-        secrets=tuple(sorted(secrets - {""}, key=len, reverse=True)),
+        max_bytes,
+        secrets=_secrets(whole.reveal(), applied.reveal()[0], client),
     )
+
+
+def _encoded(form: Form) -> Secret[bytes] | None:
+    try:
+        return Secret(urlencode(form.reveal()).encode("ascii"))
+    except UnicodeEncodeError:  # it holds the text, which may be a secret
+        return None
+
+
+def _secrets(
+    form: tuple[tuple[str, str], ...], headers: Mapping[str, str], client: ClientAuthentication
+) -> tuple[str, ...]:
+    """What must not be seen again of a request, the longest first."""
+    secrets = {value for name, value in form if name in _SECRET_FIELDS} | {client.client_secret or ""}
+    secrets |= {header.partition(" ")[2] for header in headers.values()}
+    return tuple(sorted(secrets - {""}, key=len, reverse=True))
 
 
 @attrs.frozen
@@ -126,7 +172,12 @@ class TokenGrant:
     """Unix seconds by the clock of the server when it answered, from the answer's `Date`."""
 
 
-def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
+def parse_token_response(
+    response: Response,
+    *,
+    secrets: Secret[tuple[str, ...]] = NO_SECRETS,
+    now: float = 0.0,
+) -> TokenGrant:
     """What the token endpoint granted (RFC 6749 section 5.1).
 
     Raises `APIStatusError` (a `TokenEndpointError` where the answer names an OAuth error, even under a 200, as some
@@ -138,7 +189,9 @@ def parse_token_response(response: Response, *, secrets: Iterable[str] = (), now
     return grant
 
 
-def read_token_response(response: Response, *, secrets: Iterable[str] = (), now: float = 0.0) -> TokenGrant:
+def read_token_response(
+    response: Response, *, secrets: Secret[tuple[str, ...]] = NO_SECRETS, now: float = 0.0
+) -> TokenGrant:
     """As `parse_token_response`, but for an answer that is refused and carries a refresh token: a grant that has only
     that, and the error as `refused`. The refresh token that was sent for it may be used up.
     """
@@ -146,32 +199,45 @@ def read_token_response(response: Response, *, secrets: Iterable[str] = (), now:
         return _granted(response, secrets, now)
     except APIError as exc:
         error = exc
+    grant = _refused(response, error)
+    if grant is None:
+        raise error
+    return grant
+
+
+def _refused(response: Response, error: APIError) -> TokenGrant | None:
     fields = _fields(response) if 200 <= response.status_code < 300 and not response.fault else None
     refresh_token = None if fields is None else fields.get("refresh_token")
-    if not is_refresh_token(refresh_token):
-        raise error
-    return TokenGrant("", refresh_token=refresh_token, refused=error)
+    return TokenGrant("", refresh_token=refresh_token, refused=error) if is_refresh_token(refresh_token) else None
 
 
-def _granted(response: Response, secrets: Iterable[str], now: float) -> TokenGrant:
+def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -> TokenGrant:
     if not 200 <= response.status_code < 300:
-        raise error_from(response, token_endpoint=True, secrets=secrets, now=now)
-    fields = _fields(response)
-    if fields is not None and isinstance(fields.get("error"), str):
-        issued = [text for name in _TOKEN_FIELDS if isinstance(text := fields.get(name), str) and text]
-        raise error_from(response, token_endpoint=True, secrets=[*secrets, *issued], now=now)
-    problems = ("the body is no JSON object",) if fields is None else tuple(_problems(fields))
+        raise error_from(response, token_endpoint=True, secrets=secrets.reveal(), now=now)
+    fields = Secret(_fields(response))
+    if isinstance((fields.reveal() or {}).get("error"), str):
+        told = Secret((*secrets.reveal(), *_issued(fields.reveal() or {})))
+        raise error_from(response, token_endpoint=True, secrets=told.reveal(), now=now)
+    problems = tuple(_problems(fields.reveal()))
     if response.fault:
         problems = (response.fault,)
-    if fields is None or problems:
+    if problems:
         raise APIResponseValidationError(problems, response=response)
+    return _grant(fields.reveal() or {}, http_date(response.headers.get("Date", "")))
+
+
+def _issued(fields: Mapping[str, object]) -> Iterable[str]:
+    return [text for name in _TOKEN_FIELDS if isinstance(text := fields.get(name), str) and text]
+
+
+def _grant(fields: Mapping[str, object], server_time: float | None) -> TokenGrant:
     return TokenGrant(
         cast("str", fields["access_token"]),
         "Bearer",
         lifetime(fields.get("expires_in")),
         cast("str | None", fields.get("refresh_token")) or None,
         _scopes(fields.get("scope")),
-        server_time=http_date(response.headers.get("Date", "")),
+        server_time=server_time,
     )
 
 
@@ -183,7 +249,10 @@ def _fields(response: Response) -> dict[str, object] | None:
     return cast("dict[str, object]", body) if isinstance(body, dict) else None
 
 
-def _problems(fields: Mapping[str, object]) -> Iterable[str]:
+def _problems(fields: Mapping[str, object] | None) -> Iterable[str]:
+    if fields is None:
+        yield "the body is no JSON object"
+        return
     if not is_bearer(fields.get("access_token")):
         yield "$.access_token must be visible ASCII characters"
     # Absent, it can only mean the one type there is; another type must not be used (RFC 6749 section 7.1).
@@ -232,12 +301,12 @@ class Pkce:
     challenge: str
 
 
-def pkce(entropy: bytes) -> Pkce:
+def pkce(entropy: Secret[bytes]) -> Pkce:
     """PKCE from 32 to 96 random bytes. Raises `ValueError` for fewer or more."""
-    verifier = base64url(entropy)
-    if not 43 <= len(verifier) <= 128:
+    if not 32 <= len(entropy.reveal()) <= 96:
         raise ValueError("A code verifier is made of 32 to 96 bytes.")
-    return Pkce(verifier, base64url(hashlib.sha256(verifier.encode("ascii")).digest()))
+    verifier = Secret(base64url(entropy.reveal()))
+    return Pkce(verifier.reveal(), base64url(hashlib.sha256(verifier.reveal().encode("ascii")).digest()))
 
 
 def base64url(value: bytes) -> str:
@@ -251,7 +320,7 @@ def authorize_url(
     client_id: str,
     redirect_uri: str,
     scopes: Iterable[str],
-    state: str,
+    state: Secret[str],
     code_challenge: str,
     resource: str | None = None,
     extra: Mapping[str, str] | None = None,
@@ -260,19 +329,21 @@ def authorize_url(
 
     Raises `ValueError` when `extra` names a parameter that is set here or the endpoint has a fragment.
     """
-    pairs = {
-        "response_type": "code",
-        "client_id": client_id,
-        "redirect_uri": redirect_uri,
-        "state": state,
-        "code_challenge": code_challenge,
-        "code_challenge_method": "S256",
-        **dict(_asked(scopes, resource)),
-    }
-    twice = pairs.keys() & (extra or {}).keys()
+    pairs = Secret(
+        {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": redirect_uri,
+            "state": state.reveal(),
+            "code_challenge": code_challenge,
+            "code_challenge_method": "S256",
+            **dict(_asked(scopes, resource)),
+        }
+    )
+    twice = pairs.reveal().keys() & (extra or {}).keys()
     if twice:
         raise ValueError(f"`extra` repeats {', '.join(sorted(twice))}.")
     if "#" in authorization_endpoint:
         raise ValueError("An authorization endpoint has no fragment (RFC 6749 section 3.1).")
     mark = "&" if urlsplit(authorization_endpoint).query else "?"
-    return f"{authorization_endpoint.rstrip('?&')}{mark}{urlencode({**pairs, **(extra or {})})}"
+    return f"{authorization_endpoint.rstrip('?&')}{mark}{urlencode({**pairs.reveal(), **(extra or {})})}"

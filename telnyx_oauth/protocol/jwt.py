@@ -14,6 +14,7 @@ import attrs
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
 from .jose import parse_object, split_compact
 from .kinds import check_kind, is_for_something_else, names_kind
+from .secret import Secret
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -156,6 +157,16 @@ class UnverifiedToken:
 
 def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
     """The token's parts, if its form and header are what the policy allows. Raises `InvalidTokenError`."""
+    presented = Secret(token)
+    del token
+    try:
+        return _taken_apart(policy, presented.reveal())
+    except InvalidTokenError as error:
+        reason = error.reason
+    raise InvalidTokenError(reason)  # without the frames that have the token in parts
+
+
+def _taken_apart(policy: TokenPolicy, token: str) -> UnverifiedToken:
     if len(token) > policy.max_token_bytes:
         raise InvalidTokenError(Reason.TOO_LONG)
     parts = split_compact(token)
@@ -176,16 +187,12 @@ def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
     return UnverifiedToken(algorithm, key_id, claims, signing_input, signature)
 
 
-def refuse_expired(policy: TokenPolicy, token: str, now: float) -> None:
-    """Refuse a token that says of itself that it has expired, if it is a JWT. Raises `ExpiredTokenError`.
-
-    It need not be proven for that, and costs no question to the server then.
-    """
+def says_it_has_expired(policy: TokenPolicy, token: str, now: float) -> bool:
+    """Whether a token is a JWT that says of itself that it has expired. It need not be proven for that."""
     parts = split_compact(token)
     claims = parse_object(parts[1]) if parts is not None and parts[1] is not None else None
     expires_at = None if claims is None else claims.get("exp")
-    if isinstance(expires_at, int | float) and now >= expires_at + policy.leeway:
-        raise ExpiredTokenError
+    return isinstance(expires_at, int | float) and now >= expires_at + policy.leeway
 
 
 def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None, str]:

@@ -12,6 +12,7 @@ from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .failures import error_from
 from .grants import LARGEST_ANSWER, AuthMethod
+from .secret import Secret
 from .token import scope_set
 
 _TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
@@ -60,27 +61,40 @@ def registered_client(response: Response, *, asked: AuthMethod, now: float = 0.0
     """The client that was made. Raises `APIStatusError` when it was refused and `APIResponseValidationError` for no answer."""
     if not 200 <= response.status_code < 300:
         raise error_from(response, now=now)
+    fields = Secret(_fields(response))
+    problems = (response.fault,) if response.fault else tuple(_problems(fields.reveal(), asked))
+    if problems:
+        raise APIResponseValidationError(problems, response=response)
+    return _client(fields.reveal(), asked)
+
+
+def _fields(response: Response) -> dict[str, object]:
     try:
         body = response.json()
     except (ValueError, RecursionError):
-        body = None
-    fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+        return {}
+    return cast("dict[str, object]", body) if isinstance(body, dict) else {}
+
+
+def _problems(fields: dict[str, object], asked: AuthMethod) -> Iterable[str]:
     client_id, secret = fields.get("client_id"), fields.get("client_secret")
     method = fields.get("token_endpoint_auth_method", asked)
-    problems = [
-        problem
-        for wrong, problem in (
-            (not isinstance(client_id, str) or not client_id, "$.client_id must be a string"),
-            (secret is not None and not isinstance(secret, str), "$.client_secret must be a string"),
-            (method not in _METHODS, "$.token_endpoint_auth_method is not one that this package knows"),
-            (method != "none" and not secret, "$.client_secret is missing"),
-        )
-        if wrong
-    ]
-    if response.fault or problems:
-        raise APIResponseValidationError((response.fault,) if response.fault else tuple(problems), response=response)
+    if not isinstance(client_id, str) or not client_id:
+        yield "$.client_id must be a string"
+    if secret is not None and not isinstance(secret, str):
+        yield "$.client_secret must be a string"
+    if method not in _METHODS:
+        yield "$.token_endpoint_auth_method is not one that this package knows"
+    if method != "none" and not secret:
+        yield "$.client_secret is missing"
+
+
+def _client(fields: dict[str, object], asked: AuthMethod) -> RegisteredClient:
     return RegisteredClient(
-        cast("str", client_id), cast("str | None", secret) or None, cast("AuthMethod", method), _end(fields)
+        cast("str", fields["client_id"]),
+        cast("str | None", fields.get("client_secret")) or None,
+        cast("AuthMethod", fields.get("token_endpoint_auth_method", asked)),
+        _end(fields),
     )
 
 

@@ -40,7 +40,7 @@ class Outcome:
     """What one attempt came to: a status with its headers, or a connection error (`status_code` 0)."""
 
     status_code: int = 0
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     sent: bool = True
 
     @classmethod

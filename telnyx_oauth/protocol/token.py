@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from .bearer import bearer
+from .secret import Secret
 
 
 def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
@@ -58,7 +59,8 @@ class TokenKey:
         return f"{self.grant.replace('_', '-') or 'token'}-{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
 
-@attrs.frozen(eq=False)
+# Without attrs' own `__init__`, whose frame would show the text of a token that is refused.
+@attrs.frozen(eq=False, init=False)
 class Token:
     """An access token. It never shows itself: not in its repr, and so in no log.
 
@@ -77,8 +79,21 @@ class Token:
     authorization: str = attrs.field(init=False, repr=False)
     """The `Authorization` header's value, made once."""
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "authorization", bearer(self.access_token))
+    def __init__(
+        self,
+        access_token: str,
+        token_type: str = "Bearer",
+        scopes: Iterable[str] | str = frozenset(),
+        expires_at: float | None = None,
+        generation: int = 0,
+        key: TokenKey = TokenKey(),
+        wall: Callable[[], float] | None = None,
+    ) -> None:
+        text = Secret(access_token)
+        del access_token
+        scopes = scope_set(scopes)  # what fails must fail here
+        self.__attrs_init__(text.reveal(), token_type, scopes, expires_at, generation, key, wall)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # attrs makes it
+        object.__setattr__(self, "authorization", bearer(text).reveal())
 
     def remaining(self, now: float | None = None) -> float:
         """Seconds left, 0 when expired, `inf` when the server named no lifetime.

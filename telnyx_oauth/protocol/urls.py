@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from urllib.parse import quote, urlencode, urlsplit
+
+from .secret import Secret
 
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
 WELL_KNOWN: Final = "/.well-known/"
@@ -28,13 +30,14 @@ def check_base_url(
     machine than this is refused without `allow_insecure`. `name` is what the caller calls the address, and `word` what
     they can say to allow it.
     """
-    text = base_url.strip().rstrip("/")
-    problem = _problem_of_base(text)
+    text = Secret(base_url.strip().rstrip("/"))
+    del base_url  # it may hold a password
+    problem = _problem_of_base(text.reveal())
     if problem:
         raise ValueError(f"{name} {problem}; it should look like https://api.telnyx.com/v2")
-    if not allow_insecure and is_insecure(text):
+    if not allow_insecure and is_insecure(text.reveal()):
         raise ValueError(f"{name} {INSECURE}; use https, or say {word} if that network is yours")
-    return text
+    return text.reveal()
 
 
 def _problem_of_base(text: str) -> str | None:
@@ -57,20 +60,35 @@ def root_of(base_url: str) -> str:
     return re.sub(r"(?<=[^/])/v2$", "", base_url)  # a host may have that name too
 
 
-def join(base_url: str, path: str) -> str:
-    """`path` under `base_url`; a well-known path goes to the root, and an absolute address is kept when it is on the same origin.
+def join(base_url: str, path: Secret[str]) -> str:
+    """`path` under `base_url`; a well-known path goes to the root, and an absolute one is kept where it is on the same origin.
 
     Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
     """
+    url = _joined(base_url, path.reveal())
+    if url is None:
+        if _BAD_IN_PATH.search(path.reveal()):
+            raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
+        raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
+    return url
+
+
+def _joined(base_url: str, path: str) -> str | None:
+    # Raises nothing, since this frame holds the path.
     if _BAD_IN_PATH.search(path):
-        raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
+        return None
     if "://" in path and _ABSOLUTE.match(path):
-        if origin(path) != origin(base_url) or "@" in urlsplit(path).netloc:
-            raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
-        return path
+        return path if _is_on_origin_of(base_url, path) else None
     if not path.startswith("/"):
         path = f"/{path}"
     return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
+
+
+def _is_on_origin_of(base_url: str, address: str) -> bool:
+    try:
+        return origin(address) == origin(base_url) and "@" not in urlsplit(address).netloc
+    except ValueError:
+        return False
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -101,41 +119,58 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def segment(value: str, name: str) -> str:
+def segment(value: Secret[str], name: str) -> str:
     """One path parameter, escaped. Raises `ValueError`, naming the parameter, for one that would change the path.
 
     `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
     """
-    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
-        raise TypeError(f"`{name}` must be a str, not {type(value).__name__}")
-    if value in ("", ".", ".."):
-        raise ValueError(f"`{name}` must not be {value!r}" if value else f"`{name}` must not be empty")
+    escaped = _escaped(value.reveal())
+    if escaped is not None:
+        return escaped
+    if not isinstance(value.reveal(), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+        raise TypeError(f"`{name}` must be a str, not {type(value.reveal()).__name__}")
+    if value.reveal() in ("", ".", ".."):
+        raise ValueError(f"`{name}` must not be {value.reveal()!r}" if value else f"`{name}` must not be empty")
+    raise ValueError(f"`{name}` must not hold half a character (a lone surrogate)")
+
+
+def _escaped(value: object) -> str | None:
+    # Raises nothing, since this frame holds the value.
+    if not isinstance(value, str) or value in ("", ".", ".."):
+        return None
     if _UNRESERVED.fullmatch(value):
         return value
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:
-        pass  # Python's own error holds the value, which may be a secret.
-    raise ValueError(f"`{name}` must not hold half a character (a lone surrogate)")
+        return None
 
 
-def query(pairs: Mapping[str, QueryValue]) -> str:
+def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
     """A query string without its `?`: `None` is left out, booleans are `true` and `false`, a sequence repeats its name.
 
     Raises `TypeError` for a mapping: what stands for one in a query is a name such as `filter[name]`.
     """
-    return urlencode([(name, text) for name, value in pairs.items() for text in _texts(name, value)], quote_via=quote)
+    written: Secret[list[tuple[str, str]]] = Secret([])
+    for name in pairs.reveal():
+        _write(name, Secret(pairs.reveal()[name]), written)
+    return urlencode(written.reveal(), quote_via=quote)
 
 
-def _texts(name: str, value: QueryValue) -> Iterable[str]:
-    if value is None:
-        return ()
-    if isinstance(value, bool):
-        return ("true" if value else "false",)
-    if isinstance(value, str):
-        return (str.__str__(value),)  # the text itself: `str()` of an enumeration's member is its name
-    if isinstance(value, (int, float)):
-        return (str(value),)
-    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
-        raise TypeError(f"`{name}` must be text, a number, a boolean or a sequence of them, not {type(value).__name__}")
-    return [text for each in value for text in _texts(name, each)]
+def _write(name: str, value: Secret[QueryValue], written: Secret[list[tuple[str, str]]]) -> None:
+    """Add what stands for a value in a query."""
+    kind = type(value.reveal())
+    if value.reveal() is None:
+        return
+    if issubclass(kind, bool):
+        written.reveal().append((name, "true" if value else "false"))
+    elif issubclass(kind, str):
+        # The text itself: `str()` of an enumeration's member is its name.
+        written.reveal().append((name, str.__str__(cast("str", value.reveal()))))
+    elif issubclass(kind, (int, float)):
+        written.reveal().append((name, str(value.reveal())))
+    elif issubclass(kind, (bytes, Mapping)) or not issubclass(kind, Iterable):
+        raise TypeError(f"`{name}` must be text, a number, a boolean or a sequence of them, not {kind.__name__}")
+    else:
+        for each in map(Secret, cast("Iterable[QueryValue]", value.reveal())):
+            _write(name, each, written)

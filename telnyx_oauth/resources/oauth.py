@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..messages import Timeout
 from ..protocol.calls import Auth, Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried, texts
+from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..types import (
     CodeChallengeMethod,
@@ -50,6 +51,10 @@ class AsyncOAuth(Resource):
         `scope` is separated by spaces; `resource` is the API that the token shall be for (RFC 8707). Source: RFC 6749
         section 4.1.1, RFC 7636 section 4.3.
         """
+        mark = Secret(state)
+        del state
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "GET",
@@ -61,7 +66,7 @@ class AsyncOAuth(Resource):
                         "redirect_uri": redirect_uri,
                         "response_type": response_type,
                         "scope": scope,
-                        "state": state,
+                        "state": mark.reveal(),
                         "code_challenge": code_challenge,
                         "code_challenge_method": code_challenge_method,
                         "resource": resource,
@@ -71,7 +76,7 @@ class AsyncOAuth(Resource):
                 redirects=True,
             ),
             OAuthRetrieveAuthorizeResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def retrieve(
@@ -84,15 +89,19 @@ class AsyncOAuth(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveResponse:
         """What a person is asked to consent to: the client, and its scopes in words."""
+        consent = Secret(consent_token)
+        del consent_token
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "GET",
-                f"/oauth/consent/{segment(consent_token, 'consent_token')}",
+                f"/oauth/consent/{segment(consent, 'consent_token')}",
                 shown="/oauth/consent/{consent_token}",
-                secrets=(consent_token,),
+                secrets=(consent.reveal(),),
             ),
             OAuthRetrieveResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def grants(
@@ -106,16 +115,20 @@ class AsyncOAuth(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantsResponse:
         """Allow or deny what a consent token asks for. Answers with where to send the person; denial is no error."""
+        consent = Secret(consent_token)
+        del consent_token
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "POST",
                 "/oauth/grants",
-                body=given(allowed=allowed, consent_token=consent_token),
+                body=given(allowed=allowed, consent_token=consent.reveal()),
                 once=True,
-                secrets=(consent_token,),
+                secrets=(consent.reveal(),),
             ),
             OAuthGrantsResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def introspect(
@@ -131,16 +144,20 @@ class AsyncOAuth(Resource):
 
         Authenticates as the OAuth client where one is configured, else with the API key.
         """
+        presented = Secret(token)
+        del token
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "POST",
                 "/oauth/introspect",
                 Auth.CLIENT,
-                form={"token": token},
-                secrets=(token,),
+                form={"token": presented.reveal()},
+                secrets=(presented.reveal(),),
             ),
             OAuthIntrospectResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def retrieve_jwks(
@@ -152,10 +169,12 @@ class AsyncOAuth(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveJwksResponse:
         """The keys that access tokens are signed with (RFC 7517)."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call("GET", "/oauth/jwks", Auth.NONE),
             OAuthRetrieveJwksResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def register(
@@ -176,6 +195,8 @@ class AsyncOAuth(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRegisterResponse:
         """Register a client (RFC 7591). A confidential client's secret is in this answer and nowhere else."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "POST",
@@ -195,7 +216,7 @@ class AsyncOAuth(Resource):
                 once=True,
             ),
             OAuthRegisterResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def token(
@@ -220,6 +241,19 @@ class AsyncOAuth(Resource):
         Credentials given here go into the form. Otherwise the client's own are sent as Basic; the API key never is. A code and a
         refresh token are sent once. `client.tokens` does all this by itself.
         """
+        proofs = Secret(
+            texts(
+                {
+                    "client_secret": client_secret,
+                    "code": code,
+                    "code_verifier": code_verifier,
+                    "refresh_token": refresh_token,
+                }
+            )
+        )
+        del client_secret, code, code_verifier, refresh_token
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "POST",
@@ -229,20 +263,17 @@ class AsyncOAuth(Resource):
                     {
                         "grant_type": grant_type,
                         "client_id": client_id,
-                        "client_secret": client_secret,
-                        "code": code,
-                        "code_verifier": code_verifier,
                         "redirect_uri": redirect_uri,
-                        "refresh_token": refresh_token,
                         "scope": scope,
                         "resource": resource,
+                        **proofs.reveal(),
                     }
                 ),
                 once=grant_type != "client_credentials",
-                secrets=tuple(texts({"s": client_secret, "c": code, "v": code_verifier, "r": refresh_token}).values()),
+                secrets=tuple(proofs.reveal().values()),
             ),
             OAuthTokenResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import Final
 
 from ..messages import Timeout
 from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried
+from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..transport.pager import AsyncPaginator
 from ..types import (
@@ -93,6 +94,8 @@ class AsyncOAuthClients(Resource):
 
         `redirect_uris` are required for the authorization code grant.
         """
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "POST",
@@ -112,7 +115,7 @@ class AsyncOAuthClients(Resource):
                 once=True,
             ),
             OAuthClientCreateResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def retrieve(
@@ -125,10 +128,12 @@ class AsyncOAuthClients(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientRetrieveResponse:
         """The client with this id."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("GET", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
+            Call("GET", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
             OAuthClientRetrieveResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def update(
@@ -149,10 +154,12 @@ class AsyncOAuthClients(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientUpdateResponse:
         """Change a client: what is given here replaces what it has. Its type cannot be changed."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call(
                 "PUT",
-                f"{_PATH}/{segment(id, 'id')}",
+                f"{_PATH}/{segment(Secret(id), 'id')}",
                 resource=_PATH,
                 body=given(
                     name=name,
@@ -166,7 +173,7 @@ class AsyncOAuthClients(Resource):
                 ),
             ),
             OAuthClientUpdateResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def delete(
@@ -179,10 +186,12 @@ class AsyncOAuthClients(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> None:
         """Delete a client. Its tokens can no longer be renewed."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("DELETE", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
+            Call("DELETE", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
             NoneType,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     @property

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..messages import Timeout
 from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, omit, queried
+from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..transport.pager import AsyncPaginator
 from ..types import (
@@ -61,10 +62,12 @@ class AsyncOAuthGrants(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantRetrieveResponse:
         """The grant with this id."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("GET", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
+            Call("GET", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
             OAuthGrantRetrieveResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def delete(
@@ -77,10 +80,12 @@ class AsyncOAuthGrants(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantDeleteResponse:
         """Revoke a grant: its refresh tokens end. Answers with the grant that was revoked."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("DELETE", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
+            Call("DELETE", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
             OAuthGrantDeleteResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     @property

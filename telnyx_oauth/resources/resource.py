@@ -12,6 +12,7 @@ import attrs
 
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
+from ..protocol.secret import Secret
 from ..transport.engine import Answer, Engine
 from ..transport.pager import AsyncPage, AsyncPaginator, Listing, PageBody
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed
@@ -56,7 +57,7 @@ class Resource:
 
 
 def _read(kind: type[_T], answer: Answer) -> _T:
-    return decode(answer.response, kind, url=answer.request.url)
+    return decode(answer.response, kind, url=Secret(answer.request.url))
 
 
 class RawView:
@@ -79,8 +80,11 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
     def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
         @wraps(method)
         def row(view: RawView | StreamedView, *args: _P.args, **kwargs: _P.kwargs) -> object:
+            given = Secret((args, kwargs))
+            del args, kwargs
+
             def send() -> Any:
-                return method(view._resource, *args, **kwargs)
+                return method(view._resource, *given.reveal()[0], **given.reveal()[1])
 
             return send() if isinstance(view, RawView) else AsyncStreamed(send)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TypedDict, TypeVar
 
 from ..messages import Timeout
-from ..protocol.calls import Call, Extras, HeaderValues, QueryValues, as_retries, omit
+from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, as_retries, omit
 from ..protocol.codec import check_kind
+from ..protocol.secret import Secret
 from .resource import Resource
 
 _T = TypeVar("_T")
@@ -32,42 +33,52 @@ class AsyncUndocumented(Resource):
 
     async def get(self, path: str, *, cast_to: type[_T], options: RequestOptions | None = None) -> _T:
         """`GET` a path."""
-        return await self._request("GET", path, cast_to, omit, options)
+        asked = Secret(("GET", path, omit, options))
+        del path, options
+        return await self._request(asked, cast_to)
 
     async def post(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`POST` to a path. It is retried like any other call: let `max_retries` be 0 for what must not happen twice."""
-        return await self._request("POST", path, cast_to, body, options)
+        asked = Secret(("POST", path, body, options))
+        del path, body, options
+        return await self._request(asked, cast_to)
 
     async def put(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`PUT` to a path."""
-        return await self._request("PUT", path, cast_to, body, options)
+        asked = Secret(("PUT", path, body, options))
+        del path, body, options
+        return await self._request(asked, cast_to)
 
     async def patch(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`PATCH` a path."""
-        return await self._request("PATCH", path, cast_to, body, options)
+        asked = Secret(("PATCH", path, body, options))
+        del path, body, options
+        return await self._request(asked, cast_to)
 
     async def delete(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`DELETE` a path."""
-        return await self._request("DELETE", path, cast_to, body, options)
+        asked = Secret(("DELETE", path, body, options))
+        del path, body, options
+        return await self._request(asked, cast_to)
 
-    async def _request(
-        self, method: str, path: str, cast_to: type[_T], body: object, options: RequestOptions | None
-    ) -> _T:
+    async def _request(self, asked: Secret[tuple[str, str, object, RequestOptions | None]], cast_to: type[_T]) -> _T:
         check_kind(cast_to)
-        chosen = options or {}
+        options: Secret[RequestOptions] = Secret(asked.reveal()[3] or RequestOptions())
+        retries = options.reveal().get("max_retries", omit)
         extras = Extras(
-            chosen.get("headers"),
-            chosen.get("params"),
-            chosen.get("extra_json"),
-            chosen.get("timeout", omit),
-            as_retries(chosen["max_retries"]) if "max_retries" in chosen else None,
+            options.reveal().get("headers"),
+            options.reveal().get("params"),
+            options.reveal().get("extra_json"),
+            options.reveal().get("timeout", omit),
+            None if isinstance(retries, Omit) else as_retries(retries),
         )
-        return await self._send(Call(method, path, body=body), cast_to, extras)
+        call = Call(asked.reveal()[0], asked.reveal()[1], body=asked.reveal()[2])
+        return await self._send(call, cast_to, extras)

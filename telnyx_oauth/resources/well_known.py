@@ -25,10 +25,12 @@ class AsyncWellKnown(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> WellKnownRetrieveAuthorizationServerMetadataResponse:
         """What the authorization server offers, and the address of each endpoint (RFC 8414)."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call("GET", "/.well-known/oauth-authorization-server", Auth.NONE),
             WellKnownRetrieveAuthorizationServerMetadataResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     async def retrieve_protected_resource_metadata(
@@ -40,10 +42,12 @@ class AsyncWellKnown(Resource):
         timeout: float | Timeout | Omit | None = omit,
     ) -> WellKnownRetrieveProtectedResourceMetadataResponse:
         """Which authorization servers the API takes tokens from (RFC 9728)."""
+        extras = Extras(extra_headers, extra_query, extra_body, timeout)
+        del extra_headers, extra_query, extra_body
         return await self._send(
             Call("GET", "/.well-known/oauth-protected-resource", Auth.NONE),
             WellKnownRetrieveProtectedResourceMetadataResponse,
-            Extras(extra_headers, extra_query, extra_body, timeout),
+            extras,
         )
 
     @property

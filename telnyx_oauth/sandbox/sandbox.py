@@ -11,13 +11,14 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Generic, ParamSpec, Self, TypeVar, cast
+from typing import Final, Generic, ParamSpec, Self, TypeVar, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import attrs
 
 from ..client import AsyncTelnyx
 from ..messages import Request, RequestInfo, Response
+from ..protocol.secret import Secret
 from ..sync import Telnyx
 from .brain import Brain
 from .faults import Faults, Served
@@ -31,6 +32,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+_CREDENTIALS: Final = ("api_key", "client_id", "client_secret")
+
+
 class _Ready(Generic[_P, _T]):
     """Makes clients of one sandbox. They take what their class takes; its address and credentials are filled in."""
 
@@ -41,15 +45,12 @@ class _Ready(Generic[_P, _T]):
         return cast(Callable[_P, _T], partial(self._make, sandbox))
 
     def _make(self, sandbox: Sandbox, /, **options: object) -> _T:
-        credentials = {name: getattr(sandbox, name) for name in ("api_key", "client_id", "client_secret")}
-        filled: dict[str, object] = {
-            "base_url": sandbox.base_url,
-            "issuer": sandbox.root_url,
-            "audience": sandbox.root_url,
-        }
-        if not credentials.keys() & options.keys():
-            filled |= credentials
-        return cast(Callable[..., _T], self._kind)(**(filled | options))
+        given = Secret(options)
+        del options
+        own = _CREDENTIALS if given.reveal().keys().isdisjoint(_CREDENTIALS) else ()
+        filled = {"base_url": sandbox.base_url, "issuer": sandbox.root_url, "audience": sandbox.root_url}
+        kind = cast(Callable[..., _T], self._kind)
+        return kind(**(filled | {name: getattr(sandbox, name) for name in own} | given.reveal()))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False, slots=False)
@@ -61,11 +62,11 @@ class Sandbox(Settings):
     (see `Settings` for the further ones), and an attribute that may be changed at any time.
     """
 
-    api_key: str = attrs.field(factory=lambda: f"KEY{secrets.token_hex(16)}")
+    api_key: str = attrs.field(factory=lambda: f"KEY{secrets.token_hex(16)}", repr=False)
     """What bearer operations take, besides access tokens."""
     client_id: str = attrs.field(factory=lambda: secrets.token_urlsafe(16))
     """The confidential OAuth client that is there from the start and may do everything."""
-    client_secret: str = attrs.field(factory=lambda: secrets.token_urlsafe(32))
+    client_secret: str = attrs.field(factory=lambda: secrets.token_urlsafe(32), repr=False)
     port: int = 0
     """Where it listens. 0 is any free port, which later starts of the same sandbox keep."""
     seed_data: bool = True
@@ -229,12 +230,14 @@ class Sandbox(Settings):
 
     def revoke(self, token: str) -> None:
         """Make an access token worthless, or a refresh token with its whole grant. Raises `ValueError` when unknown."""
+        presented = Secret(token)
+        del token
         with self._lock:
             state = self._brain.state
-            refresh_token = state.refresh_tokens.pop(token, None)
+            refresh_token = state.refresh_tokens.pop(presented.reveal(), None)
             if refresh_token is not None:
                 state.grants.pop(refresh_token.grant_id, None)
-            elif state.access_tokens.pop(token, None) is None:
+            elif state.access_tokens.pop(presented.reveal(), None) is None:
                 raise ValueError("This token was not issued by this sandbox, or is revoked already.")
 
     def approve(self, url: str) -> str:
@@ -270,9 +273,10 @@ class Sandbox(Settings):
         return str(json.loads(granted.content)["redirect_uri"])
 
     def _ask(self, method: str, url: str, **body: object) -> Response:
-        given = {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"}
+        given = Secret({"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
         info = RequestInfo(method, url.partition("?")[0])
-        response = self._serve(Request(method, url, info, given, json.dumps(body).encode() if body else b"")).response
+        content = json.dumps(body).encode() if body else b""
+        response = self._serve(Request(method, url, info, given.reveal(), content)).response
         if response.status_code >= 400:
             raise ValueError(f"The service refuses this with status {response.status_code}.")
         return response

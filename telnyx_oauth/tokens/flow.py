@@ -27,6 +27,7 @@ from ..protocol.discovery import AuthorizationServer, check_server, metadata_req
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
+from ..protocol.secret import Secret
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
@@ -34,7 +35,7 @@ from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
 from .proof import IssuedVerifier, verdict
-from .sources import AuthorizationCode, RefreshToken, Secret
+from .sources import AuthorizationCode, ClientSecret, RefreshToken
 from .stores.memory import MemoryStore
 from .stores.record import TokenStore
 
@@ -62,7 +63,7 @@ class AuthorizationFlow:
         self,
         *,
         client_id: str | None = None,
-        client_secret: Secret | None = None,
+        client_secret: ClientSecret | None = None,
         auth_method: AuthMethod | None = None,
         base_url: str = BASE_URL,
         issuer: str | None = None,
@@ -77,14 +78,16 @@ class AuthorizationFlow:
         demand_proof: bool = False,
         allow_insecure: bool = False,
     ) -> None:
+        self._secret, place = client_secret, Secret(base_url)
+        del client_secret, base_url
         self.client_id = client_id
         self.resource = resource
-        self.server = server or telnyx_server(base_url, issuer, allow_insecure=allow_insecure)
+        self.server = server or telnyx_server(place.reveal(), issuer, allow_insecure=allow_insecure)
         check_server(self.server, allow_insecure=allow_insecure)
         self._allow_insecure = allow_insecure
-        self._root = None if server is not None else root_of(check_base_url(base_url, allow_insecure=allow_insecure))
+        checked = check_base_url(place.reveal(), allow_insecure=allow_insecure) if server is None else ""
+        self._root = root_of(checked) if server is None else None
         self._advertised_until = 0.0
-        self._secret = client_secret
         self._method: AuthMethod | None = auth_method
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
@@ -119,7 +122,7 @@ class AuthorizationFlow:
             scopes=scopes,
             resource=self.resource if resource is None else resource,
             extra=extra,
-            entropy=(secrets.token_bytes(32), secrets.token_bytes(32)),
+            entropy=(Secret(secrets.token_bytes(32)), Secret(secrets.token_bytes(32))),
             now=self._clock.wall(),
         )
         self._pending = pending
@@ -137,12 +140,14 @@ class AuthorizationFlow:
         `AccessDeniedError`, `AuthorizationCodeLostError`, ...) or a `TokenEndpointError`; what was stored stays. The code is
         sent once, and a sign-in is completed once, unless nothing could be sent.
         """
+        came_back = Secret(callback_url)
+        del callback_url
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
         if (began.issuer, began.client_id) != (self.server.issuer, self.client_id):
             raise StateMismatchError("This sign-in began with another server or client.")
-        answer = read_callback(callback_url)
+        answer = read_callback(came_back)
         check_state(began, answer)
         self._use_up(began)
         code = code_in(began, answer, now=self._clock.wall())
@@ -233,13 +238,13 @@ class AuthorizationFlow:
             raise StateMismatchError("This sign-in was answered already. Begin another.")
         self._used[mark] = max(began.expires_at, now + LIFETIME)
 
-    async def _exchange(self, began: PendingAuthorization, code: str) -> TokenGrant:
+    async def _exchange(self, began: PendingAuthorization, code: Secret[str]) -> TokenGrant:
         source = AuthorizationCode(
             self._send,
             self.server.token_endpoint,
             began.client_id,
             self._secret,
-            code=code,
+            code=code.reveal(),
             redirect_uri=began.redirect_uri,
             code_verifier=began.code_verifier,
             auth_method=self._method,

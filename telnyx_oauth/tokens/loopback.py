@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ..errors import InvalidCallbackError, LoopbackPortError, SignInTimeoutError, StateMismatchError, TelnyxError
 from ..protocol.authorization import PendingAuthorization, check_state, read_callback
+from ..protocol.secret import Secret
 from .flow import AuthorizationFlow
 from .manager import TokenManager
 
@@ -78,7 +79,7 @@ async def sign_in(
         if callback_url is None:
             raise receiver.too_late(timeout)
         try:
-            manager = await flow.complete_authorization(callback_url, pending=pending, account=account)
+            manager = await flow.complete_authorization(callback_url.reveal(), pending=pending, account=account)
         except TelnyxError as exc:
             receiver.tell(exc.message)
             raise
@@ -86,7 +87,7 @@ async def sign_in(
         return manager
 
 
-async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> str | None:
+async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | None]) -> Secret[str] | None:
     """What the first source gives that gives something; None when time is up."""
     waits = {asyncio.ensure_future(source) for source in sources}
     deadline = asyncio.get_running_loop().time() + timeout
@@ -105,17 +106,18 @@ async def _first(timeout: float, *sources: Coroutine[Any, Any, str | None]) -> s
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> str | None:
+async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> Secret[str] | None:
     """Bring the person to the server, and take the address of the answer from them; a wrong one is asked for again."""
     await show(pending.url)  # which may last as long as the browser does
     problem = None
-    while paste is not None and (text := await paste(problem)) is not None:
+    while paste is not None and (text := Secret(await paste(problem))).reveal() is not None:
+        pasted = Secret(text.reveal() or "")
         try:
-            check_state(pending, read_callback(text))
+            check_state(pending, read_callback(pasted))
         except (InvalidCallbackError, StateMismatchError) as exc:
             problem = exc.message
         else:
-            return text
+            return pasted
     return None
 
 
@@ -150,7 +152,7 @@ class LoopbackReceiver:
             error.add_note(f"Requests that came and were no answer to this sign-in: {self._ignored}.")
         return error
 
-    async def wait(self) -> str | None:
+    async def wait(self) -> Secret[str] | None:
         """The address with the answer. The browser waits until `tell` is called."""
         return await asyncio.shield(self._answered)
 
@@ -161,7 +163,7 @@ class LoopbackReceiver:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[str | None] = loop.create_future()
+        self._answered: asyncio.Future[Secret[str] | None] = loop.create_future()
         self._outcome: asyncio.Future[str | None] = loop.create_future()
         try:
             self._server: asyncio.Server = await loop.create_server(self._connect, _HOST, self._port)
@@ -196,7 +198,7 @@ class LoopbackReceiver:
             return _page(421, "This is not the place", "Nothing is served here under this name.")
         if request.method != "GET" or request.path != _PATH:
             return _page(404, "There is nothing here", "Go back to the terminal.")
-        url = f"{self.redirect_uri}?{request.rel_url.raw_query_string}"
+        url = Secret(f"{self.redirect_uri}?{request.rel_url.raw_query_string}")
         try:
             self._check(url)
         except (InvalidCallbackError, StateMismatchError) as exc:
@@ -211,7 +213,7 @@ class LoopbackReceiver:
             return _page(400, "Signing in did not work", problem)
         return _page(200, "You are signed in", "You can close this window and go back to the terminal.")
 
-    def _check(self, url: str) -> None:
+    def _check(self, url: Secret[str]) -> None:
         """Raises `InvalidCallbackError` or `StateMismatchError` for all but an answer to the sign-in that is expected."""
         answer = read_callback(url)
         if self._pending is None:

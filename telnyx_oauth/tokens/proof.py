@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from ..errors import TokenError, TokenVerificationError
 from ..protocol.grants import TokenGrant
+from ..protocol.secret import Secret
 from ..transport.clock import Clock
 from .events import Announcer, IssuedUnverified
 from .flight import Job
@@ -75,11 +76,11 @@ class Proof:
             return TokenError(f"The verifier failed ({type(exc).__name__}).")
         return None
 
-    async def judge(self, job: Job, access_token: str) -> None:
+    async def judge(self, job: Job, access_token: Secret[str]) -> None:
         """Raise `TokenVerificationError` for a token that is proven wrong, or not proven where that is demanded."""
         if self._verifier is None:
             return
-        self._accept(job, await self._verifier(access_token))
+        self._accept(job, await self._verifier(access_token.reveal()))
 
     def _accept(self, job: Job, reason: str | None) -> None:
         if reason is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Literal, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -62,6 +62,8 @@ class Records:
         self._usage = _usage_of(store)
         self._limited = is_shared(store)
         self._turns = MemoryStore()
+        self._kept: dict[str, tuple[Hold, AsyncExitStack]] = {}
+        self._inherited: list[object] = []
 
     def name(self, key: TokenKey) -> str:
         """The name of the record for a key."""
@@ -84,17 +86,36 @@ class Records:
     async def delete(self, key: TokenKey) -> None:
         """Remove the record, and what was set aside of it. A store that fails raises."""
         self.drop(key)
+        await self._let_go(self.name(key))
         await self._answer(self._store.delete(self.name(key)))
         await self._answer(self._store.delete(self.name(key) + ASIDE))
 
     async def save(self, job: Job, *, last: bool = False) -> bool:
         """Try again to store what could not be stored. True when nothing is left to be saved. For the `last` time, a store
-        that gave no answer lately is asked all the same.
+        that gave no answer lately is asked all the same, and other processes are held off no longer.
         """
-        unsaved = self._unsaved.get(self.name(job.key))
-        if unsaved is None:
-            return True
-        return (last or not self._hangs) and await self.persist(job, unsaved, announce=False) is not None
+        name = self.name(job.key)
+        unsaved = self._unsaved.get(name)
+        saved = unsaved is None
+        if unsaved is not None and (last or not self._hangs):
+            saved = await self.persist(job, unsaved, announce=False) is not None
+        if saved or last:
+            await self._let_go(name)
+        return saved
+
+    def is_saved(self, key: TokenKey) -> bool:
+        """Whether nothing is left to be saved."""
+        return self.name(key) not in self._unsaved
+
+    async def _let_go(self, name: str) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            await kept[1].aclose()
+
+    def forget_locks(self) -> None:
+        """Let go of nothing, but know of no lock any more: they are the parent process's."""
+        self._inherited.append(self._kept)
+        self._kept = {}
 
     @asynccontextmanager
     async def in_turn(self) -> AsyncGenerator[None]:
@@ -108,11 +129,23 @@ class Records:
     @asynccontextmanager
     async def held(self, job: Job, patience: float, *, in_turn: bool = True) -> AsyncGenerator[Hold]:
         """The record's lock, waited for `patience` seconds at most."""
-        async with AsyncExitStack() as locks:
+        name = self.name(job.key)
+        async with AsyncExitStack() as turn:
             if self._one_for_all and in_turn:
                 # Whatever the store can do, this process spends the one refresh token for one key after the other.
-                await locks.enter_async_context(self._turns.lock("", timeout=self._policy.flight_timeout))
-            yield await self._lock(job, locks, patience)
+                await turn.enter_async_context(self._turns.lock("", timeout=self._policy.flight_timeout))
+            hold, locks = self._kept.pop(name, (None, AsyncExitStack()))
+            if hold is None or not hold.is_safe():
+                await locks.aclose()
+                hold = await self._lock(job, locks, patience)
+            try:
+                yield hold
+            finally:
+                if self._one_for_all and name in self._unsaved:
+                    # Only this process knows the new refresh token. Another would find the old one, and send it again.
+                    self._kept[name] = (hold, locks)
+                else:
+                    await locks.aclose()
 
     async def _lock(self, job: Job, locks: AsyncExitStack, patience: float) -> Hold:
         async def release(*_: object) -> None:
@@ -133,7 +166,7 @@ class Records:
         return Hold("ours", lease)
 
     async def glance(self, job: Job) -> StoredGrant | None:
-        """What the store holds, if it is in order: for those who hold no lock, and so must change nothing."""
+        """What the store holds, if it is in order: for those who hold no lock."""
         if self.name(job.key) in self._unsaved:
             return None
         try:
@@ -141,9 +174,16 @@ class Records:
             stored = await self._answer(self._store.load(self.name(job.key)))
         except Exception:  # noqa: BLE001 - the lock is tried next, and fails for the same reason
             return None
-        if stored is None or self._flaw(job, stored) or (self._family is not None and self._family.is_newer(stored)):
+        if stored is not None and self._flaw(job, stored):
             return None
-        self.note(stored)
+        known = self._family
+        if known is not None and known.version is not None and (stored is None or known.is_newer(stored)):
+            # The store went back in time. Others may know less: they must find this before they renew what is over.
+            with suppress(TokenPersistenceError):
+                await self.swap(job, attrs.evolve(known, version=None if stored is None else stored.version), "restore")
+            return None
+        if stored is not None:
+            self.note(stored)
         return stored
 
     async def load(self, job: Job, *, lenient: bool = False) -> StoredGrant | None:

@@ -24,6 +24,7 @@ from ..errors import (
 from ..protocol import freshness
 from ..protocol.freshness import RefreshPolicy
 from ..protocol.grants import TokenGrant, is_bearer
+from ..protocol.secret import Secret
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock
 from .drain import run_to_end
@@ -84,6 +85,8 @@ class Renewal:
     def inherit(self) -> None:
         """This is a forked child now: the grant is the parent's, unless a store is between them."""
         self._inherited = not self._shared
+        if self._records is not None:
+            self._records.forget_locks()
 
     async def run(self, job: Job) -> Renewed:
         """The next token: somebody else's from the store, or a new one. Raises what the source raises, or a
@@ -157,6 +160,10 @@ class Renewal:
         if self._records is not None:
             await self._records.delete(key)
 
+    def is_saved(self, key: TokenKey) -> bool:
+        """Whether nothing is left to be saved."""
+        return self._records is None or self._records.is_saved(key)
+
     async def save(self, job: Job, *, last: bool = False) -> bool:
         """Try again to store what could not be stored. True when nothing is left to be saved."""
         return self._records is None or await self._records.save(job, last=last)
@@ -223,10 +230,10 @@ class Renewal:
     async def _refresh(
         self, job: Job, spender: RefreshToken, records: Records, stored: StoredGrant | None, hold: Hold
     ) -> Renewed:
-        # A server that lost its records, or was restarted, may have lost another process's lock as well. That process is
-        # given time to store what it has on the wire.
+        # A lease may have been lost by a process that lives: the server was restarted, or failed for a while. That process
+        # is given time to store what it has on the wire.
         lease = hold.lease
-        settle = lease is not None and lease.may_have_been_anothers()
+        settle = lease is not None and (lease.may_have_been_anothers() or self._is_anothers(stored))
         for _ in range(_ROUNDS):
             record = stored or self._seeded(job, spender)
             if record.refresh_token is None:
@@ -255,6 +262,10 @@ class Renewal:
             if refused is not None and (stored is None or stored.refresh_token in (None, record.refresh_token)):
                 raise await self._buried(job, records, record, refused) from refused
         raise TokenError("The stored grant kept changing while it was being renewed.")
+
+    def _is_anothers(self, record: StoredGrant | None) -> bool:
+        """Whether another process has left an intent: it was killed, or cannot reach the store."""
+        return record is not None and record.intent is not None and record.intent.attempt != self._sending[0]
 
     def _seeded(self, job: Job, spender: RefreshToken) -> StoredGrant:
         return StoredGrant(job.key.token_endpoint, job.key.client_id, scopes=job.key.scopes, refresh_token=spender.seed)
@@ -353,7 +364,7 @@ class Renewal:
         if found is None:
             return None
         try:
-            await self._proof.judge(job, found.access_token)
+            await self._proof.judge(job, Secret(found.access_token))
         except TokenVerificationError:
             return None
         _, mandatory, end = freshness.windows(found.lifetime, 0.0, self._policy)

@@ -27,10 +27,12 @@ from ..protocol.grants import (
     refresh_token_form,
     token_request,
 )
+from ..protocol.secret import Secret
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock, SystemClock
 
-Secret: TypeAlias = str | Callable[[], Awaitable[str]]
+ClientSecret: TypeAlias = str | Callable[[], Awaitable[str]]
+"""A client's secret, or an async function that gives it."""
 _SYSTEM: Final = SystemClock()
 
 
@@ -67,22 +69,23 @@ class TokenEndpoint:
         send: Send,
         token_endpoint: str,
         client_id: str,
-        client_secret: Secret | None = None,
+        client_secret: ClientSecret | None = None,
         *,
         auth_method: AuthMethod | None = None,
         timeout: Timeout = TOKEN_TIMEOUT,
         clock: Clock = _SYSTEM,
         allow_insecure: bool = False,
     ) -> None:
+        self._secret = client_secret
+        del client_secret
         self.token_endpoint = check_token_endpoint(token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
         self.client_id = client_id
         self._send = send
-        self._secret = client_secret
         self._method: AuthMethod | None = auth_method
         self._timeout = timeout
         self._clock = clock
-        if client_secret is None or isinstance(client_secret, str):
-            ClientAuthentication(client_id, client_secret, auth_method)  # a mistake shows where it is made
+        if self._secret is None or isinstance(self._secret, str):
+            ClientAuthentication(client_id, self._secret, auth_method)  # a mistake shows where it is made
 
     async def exchange(self, form: Form, *, may_be_refused: bool = False) -> TokenGrant:
         """Send one token request, and a second one only when the first proves the secret to have been replaced: never
@@ -102,22 +105,22 @@ class TokenEndpoint:
             return await self._exchange(form, secret)
         except InvalidClientError:
             # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
-            replaced = secret if "code" in dict(form) else await self._current_secret()
+            replaced = secret if "code" in dict(form.reveal()) else await self._current_secret()
             if replaced == secret:
                 raise
         return await self._exchange(form, replaced)
 
-    async def _exchange(self, form: Form, secret: str | None) -> TokenGrant:
-        client = ClientAuthentication(self.client_id, secret, self._method)
+    async def _exchange(self, form: Form, secret: Secret[str | None]) -> TokenGrant:
+        client = ClientAuthentication(self.client_id, secret.reveal(), self._method)
         request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
         response = await self._send(request)
-        return read_token_response(response, secrets=request.secrets, now=self._clock.wall())
+        return read_token_response(response, secrets=Secret(request.secrets), now=self._clock.wall())
 
-    async def _current_secret(self) -> str | None:
+    async def _current_secret(self) -> Secret[str | None]:
         if self._secret is None or isinstance(self._secret, str):
-            return self._secret
+            return Secret(self._secret)
         try:
-            return await self._secret()
+            return Secret(await self._secret())
         except Exception as exc:  # noqa: BLE001 - a user's function, and its error may quote the secret
             kind = type(exc).__name__
         raise TokenError(f"The function that gives the client secret failed ({kind}).")
@@ -131,7 +134,7 @@ class ClientCredentials:
         send: Send,
         token_endpoint: str,
         client_id: str,
-        client_secret: Secret,
+        client_secret: ClientSecret,
         *,
         auth_method: AuthMethod | None = None,
         scopes: Iterable[str] | str = (),
@@ -140,12 +143,14 @@ class ClientCredentials:
         clock: Clock = _SYSTEM,
         allow_insecure: bool = False,
     ) -> None:
+        secret = Secret(client_secret)
+        del client_secret
         self.key = TokenKey(token_endpoint, client_id, "client_credentials", scopes, resource)
         self._endpoint = TokenEndpoint(
             send,
             token_endpoint,
             client_id,
-            client_secret,
+            secret.reveal(),
             auth_method=auth_method,
             timeout=timeout,
             clock=clock,
@@ -167,7 +172,7 @@ class AuthorizationCode:
         send: Send,
         token_endpoint: str,
         client_id: str,
-        client_secret: Secret | None = None,
+        client_secret: ClientSecret | None = None,
         *,
         code: str,
         redirect_uri: str | None = None,
@@ -179,15 +184,19 @@ class AuthorizationCode:
         clock: Clock = _SYSTEM,
         allow_insecure: bool = False,
     ) -> None:
-        self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, digest_of(code))
+        secret, sent_once = Secret(client_secret), Secret(code)
+        verifier = None if code_verifier is None else Secret(code_verifier)
+        del client_secret, code, code_verifier
+        name = digest_of(sent_once.reveal())
+        self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, name)
         self._form: Form | None = authorization_code_form(
-            code, redirect_uri=redirect_uri, code_verifier=code_verifier, resource=resource
+            sent_once, redirect_uri=redirect_uri, code_verifier=verifier, resource=resource
         )
         self._endpoint = TokenEndpoint(
             send,
             token_endpoint,
             client_id,
-            client_secret,
+            secret.reveal(),
             auth_method=auth_method,
             timeout=timeout,
             clock=clock,
@@ -215,7 +224,7 @@ class RefreshToken:
         send: Send,
         token_endpoint: str,
         client_id: str,
-        client_secret: Secret | None = None,
+        client_secret: ClientSecret | None = None,
         *,
         refresh_token: str | None = None,
         first: TokenSource | None = None,
@@ -227,18 +236,19 @@ class RefreshToken:
         clock: Clock = _SYSTEM,
         allow_insecure: bool = False,
     ) -> None:
+        secret, self.seed = Secret(client_secret), refresh_token
+        del client_secret, refresh_token
         # Two people's grants must never meet in one store, so without a name the grant's own beginning parts them.
-        name = account if account is not None else digest_of(refresh_token) if refresh_token else ""
+        name = account if account is not None else digest_of(self.seed) if self.seed else ""
         self.key = TokenKey(token_endpoint, client_id, "refresh_token", scopes, resource, name)
-        self.seed = refresh_token
         self.first = first
-        self._current = refresh_token
+        self._current = self.seed
         self._lock = anyio.Lock()  # guards `_current` while it is being spent, when no manager does so
         self._endpoint = TokenEndpoint(
             send,
             token_endpoint,
             client_id,
-            client_secret,
+            secret.reveal(),
             auth_method=auth_method,
             timeout=timeout,
             clock=clock,
@@ -260,7 +270,7 @@ class RefreshToken:
             return grant
 
     async def spend(self, key: TokenKey, refresh_token: str) -> TokenGrant:
-        """Spend this refresh token and keep nothing. The answer may be `refused` and have a new refresh token."""
-        return await self._endpoint.exchange(
-            refresh_token_form(refresh_token, key.scopes, key.resource), may_be_refused=True
-        )
+        """Spend this refresh token and keep nothing. The grant may be `refused`: then it has only the next refresh token."""
+        form = refresh_token_form(Secret(refresh_token), key.scopes, key.resource)
+        del refresh_token
+        return await self._endpoint.exchange(form, may_be_refused=True)

@@ -30,6 +30,7 @@ from .outcomes import code_of, is_terminal
 from .renewal import Renewal
 
 _LEAST_TEND = 1.0
+_SOON = 0.5
 _numbers = itertools.count(1)  # of flights, over all managers, so that a hook may serve several
 
 
@@ -232,6 +233,7 @@ class Tower:
             return
         entry.snapshot = state
         self._settle(entry, flight)
+        self._save_later(entry)
         status, request_id = (error.status_code, error.request_id) if isinstance(error, APIError) else (None, None)
         number, kind, seconds = flight.job.flight, type(error).__name__, boot - flight.started
         self._announce(TokenRefreshFailed(entry.key, wall, number, code_of(error), kind, status, request_id, seconds))
@@ -274,7 +276,10 @@ class Tower:
             policy=self._policy,
             durable=renewed.durable,
         )
-        if not renewed.durable and not entry.saving:
+        self._save_later(entry)
+
+    def _save_later(self, entry: Entry) -> None:
+        if not self._renewal.is_saved(entry.key) and not entry.saving:
             entry.saving = True
             self._spawn(self._save(entry))
 
@@ -286,7 +291,9 @@ class Tower:
             while not await self._renewal.save(job):
                 if self.closed:
                     return
-                pause = min(self._policy.backoff_first * 2.0**attempt, self._policy.backoff_cap)
+                # While a refresh token is known to this process alone, every other one waits.
+                cap = _SOON if self._renewal.one_for_all else self._policy.backoff_cap
+                pause = min(self._policy.backoff_first * 2.0**attempt, cap)
                 attempt = min(attempt + 1, 30)
                 await self._clock.sleep(max(freshness.LEAST_DELAY, pause * self._jitter()))
             entry.snapshot = attrs.evolve(entry.snapshot, durable=True)

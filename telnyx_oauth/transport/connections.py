@@ -7,6 +7,7 @@ from typing import Final
 
 import aiohttp
 
+from ..protocol.secret import Secret
 from .http import HttpTransport
 from .likeness import Likeness, is_plain
 
@@ -29,15 +30,19 @@ class Connections:
         trust_env: bool = True,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        way = Secret(proxy)
+        del proxy
         self.api = HttpTransport(
-            http_session=http_session, proxy=proxy, trust_env=trust_env, ssl_context=ssl_context, limit=_CALLS
+            http_session=http_session, proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context, limit=_CALLS
         )
         if http_session is not None and is_plain(http_session):
-            self.tokens: HttpTransport = Likeness(http_session, proxy=proxy, ssl_context=ssl_context, limit=_TOKENS)
+            self.tokens: HttpTransport = Likeness(
+                http_session, proxy=way.reveal(), ssl_context=ssl_context, limit=_TOKENS
+            )
             return
         self.tokens = HttpTransport(
             http_session=http_session,
-            proxy=proxy,
+            proxy=way.reveal(),
             trust_env=trust_env,
             ssl_context=ssl_context,
             limit=_TOKENS,

@@ -20,6 +20,7 @@ from ..protocol.bearer import basic_credentials, bearer, parse_challenges
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
 from ..protocol.failures import error_from
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
+from ..protocol.secret import Secret
 from .clock import Clock, SystemClock
 from .log import logger
 from .patience import Ask, patiently
@@ -105,7 +106,7 @@ class Engine:
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
         self._basic = _client_credentials(identity)
-        self._key = bearer(identity.api_key) if identity.api_key and not self._basic else None
+        self._key = bearer(Secret(identity.api_key)) if identity.api_key and not self._basic else None
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
@@ -139,7 +140,7 @@ class Engine:
             request = self._tokenless(call, extras)
         else:
             token = tokens.peek() or await self._patiently(tokens.get, extras)
-            request = prepare(call, self.defaults, extras, token.authorization)
+            request = prepare(call, self.defaults, extras, Secret(token.authorization))
         attempt = 0
         while True:
             reply: Response | APIConnectionError
@@ -164,7 +165,7 @@ class Engine:
             replacement = await self._patiently(partial(tokens.replace, token), extras)
             if replacement.authorization == token.authorization:
                 return answer
-            request = prepare(call, self.defaults, extras, replacement.authorization)
+            request = prepare(call, self.defaults, extras, Secret(replacement.authorization))
             token, attempt = None, 0
 
     def _decided(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> Wait | GiveUp:
@@ -214,7 +215,7 @@ class Engine:
             return call.auth is Auth.BEARER
         return self._basic is None and not _names_a_client(call, extras)
 
-    def _static(self, call: Call, extras: Extras) -> str | None:
+    def _static(self, call: Call, extras: Extras) -> Secret[str] | None:
         """The `Authorization` of a call that needs no token of the manager's."""
         if _names_a_client(call, extras):
             # A client must not authenticate in two ways at once (RFC 6749 section 2.3).
@@ -245,9 +246,9 @@ class Engine:
         )
 
 
-def _client_credentials(identity: Identity) -> str | None:
+def _client_credentials(identity: Identity) -> Secret[str] | None:
     if identity.client_id and identity.client_secret:
-        return basic_credentials(identity.client_id, identity.client_secret)
+        return basic_credentials(identity.client_id, Secret(identity.client_secret))
     return None
 
 

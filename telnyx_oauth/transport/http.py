@@ -17,8 +17,9 @@ from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
+from ..protocol.secret import Secret
 from .names import LocalNames
-from .proxies import environment_proxy, given_proxy, session_has_proxy
+from .proxies import environment_proxy, goes_direct, session_has_proxy
 
 
 class HttpTransport:
@@ -39,15 +40,17 @@ class HttpTransport:
         middlewares: bool = True,
     ) -> None:
         self._given = http_session
-        self._proxy = None if proxy is None else _proxy_address(proxy)
-        if proxy is not None and self._proxy is None:
+        way = None if proxy is None else Secret(proxy)
+        del proxy
+        self._proxy = None if way is None else _proxy_address(way)
+        if way is not None and self._proxy is None:
             raise ValueError("`proxy` must be an http:// or https:// address")
         self._trust_env = trust_env
         self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._limit = limit
         self._middlewares = None if middlewares else ()
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
-        self._proxies: dict[str, str | None] = {}
+        self._proxies: dict[str, Secret[str] | None] = {}
         self._closed = False
         _transports.add(self)
 
@@ -63,27 +66,28 @@ class HttpTransport:
             raise ClientClosedError("The given `http_session`")
         proxy = self._proxy_for(request)
         try:
-            answer = await session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                data=request.content or None,
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=_client_timeout(request.timeout),
-                proxy=proxy,
-                ssl=self._ssl,
-                skip_auto_headers=_left_out(request),
-                raise_for_status=False,
-                middlewares=self._middlewares,
+            answer = Secret(
+                await session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    data=request.content or None,
+                    headers=request.headers,
+                    allow_redirects=False,
+                    timeout=_client_timeout(request.timeout),
+                    proxy=None if proxy is None else proxy.reveal(),
+                    ssl=self._ssl,
+                    skip_auto_headers=_left_out(request),
+                    raise_for_status=False,
+                    middlewares=self._middlewares,
+                )
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             error = _named(exc, request.info)
         else:
             # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
-            if not (request.stream and answer.status < 300):
+            if not (request.stream and answer.reveal().status < 300):
                 return await _received(answer, request)
-            body = _Body(answer, request.info)
-            return Response(answer.status, answer.headers, b"", request.info, _version(answer), body)
+            return _response(answer.reveal(), request, stream=_Body(answer, request.info))
         # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
         raise error
 
@@ -121,7 +125,7 @@ class HttpTransport:
         session._retry_connection = False
         return session, resolver
 
-    def _proxy_for(self, request: Request) -> str | None:
+    def _proxy_for(self, request: Request) -> Secret[str] | None:
         """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
 
         None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
@@ -133,19 +137,20 @@ class HttpTransport:
             self._proxies[place] = self._decide(place, request)
         return self._proxies[place]
 
-    def _decide(self, place: str, request: Request) -> str | None:
+    def _decide(self, place: str, request: Request) -> Secret[str] | None:
         if self._given is not None:
-            proxy = given_proxy(place, self._proxy)
-            if proxy is None and session_has_proxy(self._given, place):
+            if not goes_direct(place) and self._proxy is not None:
+                return self._proxy
+            if session_has_proxy(self._given, place):
                 raise APIConnectionError(
                     "Nothing was sent: the given `http_session` would send this call to this machine through a proxy. Make "
                     "the session without one, or name this machine in NO_PROXY.",
                     request=request.info,
                     sent=False,
                 )
-            return proxy
+            return None
         if self._proxy is not None or not self._trust_env:
-            return given_proxy(place, self._proxy)
+            return None if goes_direct(place) else self._proxy
         named = environment_proxy(place)
         address = None if named is None else _proxy_address(named)
         if named is not None and address is None:
@@ -204,23 +209,24 @@ class _Kept:
 class _Body:
     """A response's body while it is on the wire."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, info: RequestInfo) -> None:
+    def __init__(self, answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> None:
         self._answer = answer
         self._info = info
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._answer.content.iter_any():
+            async for chunk in self._answer.reveal().content.iter_any():
                 yield chunk
+                del chunk  # an error may come next
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             error = _named(exc, self._info)
         else:
             return
-        self._answer.close()
+        self._answer.reveal().close()
         raise error
 
     async def aclose(self) -> None:
-        self._answer.close()
+        self._answer.reveal().close()
 
 
 # aiohttp adds these where they are missing: but whoever left one out meant it.
@@ -234,43 +240,59 @@ def _left_out(request: Request) -> tuple[str, ...] | None:
     return _AUTO_HEADERS
 
 
-def _proxy_address(text: str) -> str | None:
+def _proxy_address(text: Secret[str]) -> Secret[str] | None:
     """A proxy's address, with `http://` where it names no scheme; `None` for what aiohttp has no way through."""
     try:
-        url = URL(text if "://" in text else f"http://{text}")
+        url = Secret(URL(text.reveal() if "://" in text.reveal() else f"http://{text.reveal()}"))
     except ValueError:
         return None
-    return str(url) if url.scheme in ("http", "https") and url.host else None
+    return Secret(str(url.reveal())) if url.reveal().scheme in ("http", "https") and url.reveal().host else None
 
 
-async def _received(answer: aiohttp.ClientResponse, request: Request) -> Response:
-    """The answer with its whole body decoded, or with what is wrong with it. Never holds much more than `max_bytes`."""
-    stream, most = answer.content, request.max_bytes
-    content, fault, error = b"", "", None
+_NOTHING: Final = Secret(b"")
+
+
+async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
+    """The answer with its whole body decoded, or with what is wrong with it. Never holds much more than `max_bytes`.
+
+    The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
+    """
+    stream, most = answer.reveal().content, request.max_bytes
+    content, fault, error = _NOTHING, "", None
     try:
-        content = await stream.readany()
+        content = Secret(await stream.readany())
         if not stream.at_eof():
-            chunks = [content]
-            size = len(content)
-            while size <= most and (chunk := await stream.readany()):
-                chunks.append(chunk)
-                size += len(chunk)
-            content = b"".join(chunks)
-        if len(content) > most:
+            chunks = Secret([content.reveal()])
+            size = len(content.reveal())
+            while size <= most and (content := Secret(await stream.readany())):
+                chunks.reveal().append(content.reveal())
+                size += len(content.reveal())
+            content = Secret(b"".join(chunks.reveal()))
+        if len(content.reveal()) > most:
             fault = f"the body has more than {most} bytes"
     except aiohttp.ClientPayloadError:
         fault = ENDED_EARLY
     except (aiohttp.ClientError, OSError, TimeoutError) as exc:
         error = _named(exc, request.info)
     except BaseException:
-        answer.close()
+        answer.reveal().close()
         raise
     if fault or error is not None:
-        answer.close()
-        content = b""
+        answer.reveal().close()
+        content = _NOTHING
     if error is not None:
         raise error
-    return Response(answer.status, answer.headers, content, request.info, _version(answer), None, fault)
+    return _response(answer.reveal(), request, content.reveal(), fault)
+
+
+def _response(
+    answer: aiohttp.ClientResponse,
+    request: Request,
+    content: bytes = b"",
+    fault: str = "",
+    stream: _Body | None = None,
+) -> Response:
+    return Response(answer.status, answer.headers, content, request.info, _version(answer), stream, fault)
 
 
 def _version(answer: aiohttp.ClientResponse) -> str:

@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractResolver
 
 from ..errors import ClientClosedError
 from ..messages import Request, Response
+from ..protocol.secret import Secret
 from .http import HttpTransport
 
 # What aiohttp lets a session and a connector be given and does not tell again.
@@ -45,11 +46,13 @@ class Likeness(HttpTransport):
     def __init__(
         self, model: aiohttp.ClientSession, *, proxy: str | None, ssl_context: ssl.SSLContext | None, limit: int
     ) -> None:
+        way = Secret(proxy)
+        del proxy
         self._model: Any = model
         trust_env = model.trust_env and self._model._default_proxy is None
-        super().__init__(proxy=proxy, trust_env=trust_env, ssl_context=ssl_context, limit=limit)
-        if proxy is None and self._model._default_proxy is not None:
-            self._proxy = str(self._model._default_proxy)
+        super().__init__(proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context, limit=limit)
+        if way.reveal() is None and self._model._default_proxy is not None:
+            self._proxy = Secret(str(self._model._default_proxy))
 
     async def __call__(self, request: Request) -> Response:
         """Send one request, for as long as the session that it is like is open."""

@@ -14,6 +14,7 @@ from ..errors import APIResponseValidationError
 from ..messages import Response
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
+from ..protocol.secret import Secret
 from ..types import OAuthOAuthPaginationMeta
 from .engine import Answer, Engine
 
@@ -165,15 +166,15 @@ class Listing(Generic[_T]):
         return AsyncPage(self, body, told or self._asked())
 
     def _asked(self) -> int:
-        asked = str({**self._call.query, **(self._extras.query or {})}.get("page[number]"))
+        asked = str((self._extras.query or {}).get("page[number]", self._call.query.get("page[number]")))
         return int(asked) if asked.isdecimal() else 1
 
     async def ask(self, number: int) -> Answer:
         """The answer to the call for page `number`."""
         call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
         # The user's own page number in extra_query would win, and fetch the same page again and again.
-        own = {name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"}
-        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own), _as_it_is)
+        own = Secret({name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"})
+        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own.reveal()), _as_it_is)
 
     def following(self, previous: AsyncPage[_T], answer: Answer) -> AsyncPage[_T]:
         """The page that an answer to `ask` holds. Raises `APIResponseValidationError` unless it can follow `previous`."""

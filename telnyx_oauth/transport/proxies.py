@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from ..protocol.secret import Secret
 from ..protocol.urls import is_loopback
 
 if TYPE_CHECKING:
     import aiohttp
 
 
-def environment_proxy(url: str) -> str | None:
+def environment_proxy(url: str) -> Secret[str] | None:
     """The proxy that the environment (on macOS and Windows the system too) names for a URL, as it is written there.
 
     None for this machine: a proxy there would be asked for what only this machine has, and over plain http it could read
@@ -21,12 +22,12 @@ def environment_proxy(url: str) -> str | None:
     parts = urlsplit(url)
     if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
         return None
-    return getproxies().get(parts.scheme)
+    return Secret(getproxies()[parts.scheme]) if parts.scheme in getproxies() else None
 
 
-def given_proxy(url: str, proxy: str | None) -> str | None:
-    """The proxy that a program named, for a URL. None for this machine."""
-    return None if is_loopback(urlsplit(url).hostname or "") else proxy
+def goes_direct(url: str) -> bool:
+    """Tell if a URL is on this machine, where no proxy that a program named is used."""
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def session_has_proxy(session: aiohttp.ClientSession, url: str) -> bool:

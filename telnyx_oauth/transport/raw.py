@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
@@ -13,6 +12,7 @@ import attrs
 
 from ..messages import Headers, Response
 from ..protocol.codec import decode
+from ..protocol.secret import Secret
 from .engine import Answer
 
 _T = TypeVar("_T")
@@ -92,7 +92,8 @@ class AsyncAPIResponse(ResponseFacts[_T]):
 
     async def json(self) -> object:
         """The whole body as JSON. Raises `ValueError` when it is not."""
-        return json.loads(await self.read())
+        await self.read()
+        return self._answer.response.json()
 
     async def parse(self) -> _T:
         """The typed value that the call without `with_raw_response` would have given."""
@@ -103,37 +104,41 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
         if chunk_size is not None and chunk_size < 1:
             raise ValueError("`chunk_size` must be 1 or more, or None")
-        kept = bytearray()
+        kept = Secret(bytearray())
         async for chunk in self._chunks():
             if chunk_size is None:
                 yield chunk
-                continue
-            kept += chunk
-            while len(kept) >= chunk_size:
-                yield bytes(kept[:chunk_size])
-                del kept[:chunk_size]
+            else:
+                kept.reveal().extend(chunk)
+            del chunk  # an error may come next
+            while chunk_size is not None and len(kept.reveal()) >= chunk_size:
+                yield bytes(kept.reveal()[:chunk_size])
+                del kept.reveal()[:chunk_size]
         if kept:
-            yield bytes(kept)
+            yield bytes(kept.reveal())
 
     async def iter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
         """The body as text, piece by piece."""
         decoder = codecs.getincrementaldecoder(self._answer.response.charset)("replace")
         async for chunk in self.iter_bytes(chunk_size):
-            if text := decoder.decode(chunk):
-                yield text
-        if text := decoder.decode(b"", final=True):
-            yield text
+            text = Secret(decoder.decode(chunk))
+            del chunk  # an error may come next
+            if text:
+                yield text.reveal()
+        if text := Secret(decoder.decode(b"", final=True)):
+            yield text.reveal()
 
     async def iter_lines(self) -> AsyncIterator[str]:
         """The body as text, line by line, without the line ends."""
-        kept = ""
+        kept = Secret("")
         async for text in self.iter_text():
-            lines = (kept + text).split("\n")
-            kept = lines.pop()
-            for line in lines:
-                yield line.removesuffix("\r")
+            lines = Secret((kept.reveal() + text).split("\n"))
+            del text  # an error may come next
+            kept = Secret(lines.reveal().pop())
+            for line in map(Secret, lines.reveal()):
+                yield line.reveal().removesuffix("\r")
         if kept:
-            yield kept
+            yield kept.reveal()
 
     async def close(self) -> None:
         """Give up what is still on the wire."""
@@ -145,15 +150,16 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         """The response with its body here, or with its fault."""
         response, most = self._answer.response, self._answer.request.max_bytes
         if response.stream is not None:
-            content, fault = bytearray(), ""
+            content, fault = Secret(bytearray()), ""
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
-                    content += chunk
-                    if len(content) > most:
-                        content, fault = bytearray(), f"the body has more than {most} bytes"
+                    content.reveal().extend(chunk)
+                    del chunk  # an error may come next
+                    if len(content.reveal()) > most:
+                        content, fault = Secret(bytearray()), f"the body has more than {most} bytes"
                         await self.close()
                         break
-            response = attrs.evolve(response, content=bytes(content), stream=None, fault=fault)
+            response = attrs.evolve(response, content=bytes(content.reveal()), stream=None, fault=fault)
             self._answer = attrs.evolve(self._answer, response=response)
         return response
 
@@ -167,6 +173,7 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         self._consumed = True
         async for chunk in stream:
             yield chunk
+            del chunk  # an error may come next
         self._closed = True
 
 

@@ -7,15 +7,15 @@ from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlencode
 
 from ..errors import APIError, IntrospectionUnavailableError, Reason
-from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..messages import Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
-from ..protocol.grants import ClientAuthentication
+from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.retry import retry_after
+from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
@@ -98,14 +98,16 @@ class IntrospectionCache:
         for its turn for up to `max_wait` seconds. Raises `IntrospectionUnavailableError` when the server does not say:
         that is no verdict, and is not remembered as one.
         """
-        digest = sha256(token.encode()).digest()
+        presented = Secret(token)
+        del token
+        digest = _digest(presented.reveal())
         while True:
             now = self._clock.boot()
             known = None if fresh else self._fresh(digest, now)
             if known is not None:
                 return known
             stale = None if fresh else self._active.get(digest, now, self._clock.wall(), stale=True)
-            problem = await self._tried(token, digest, now, fresh=fresh, proven=proven, stale=stale is not None)
+            problem = await self._tried(presented, digest, now, fresh=fresh, proven=proven, stale=stale is not None)
             if isinstance(problem, IntrospectionResult):
                 return problem
             if problem.reason in _LIMITS and stale is not None:
@@ -117,7 +119,7 @@ class IntrospectionCache:
 
     def cached(self, token: str, /) -> IntrospectionResult | None:
         """The verdict at hand, if one is: a fresh one, or a stale one while the server's limit is reached. Never waits."""
-        digest, now, wall = sha256(token.encode()).digest(), self._clock.boot(), self._clock.wall()
+        digest, now, wall = _digest(token), self._clock.boot(), self._clock.wall()
         # Not by way of `_fresh`: a call more is felt here.
         known = self._active.get(digest, now, wall) or self._inactive.get(digest, now, wall)
         if known is not None or self._quota.limit is None:
@@ -129,7 +131,7 @@ class IntrospectionCache:
 
     def forget(self, token: str, /) -> None:
         """Ask anew next time: the token has been revoked, or given more scopes."""
-        digest = sha256(token.encode()).digest()
+        digest = _digest(token)
         self._active.pop(digest)
         self._inactive.pop(digest)
 
@@ -146,7 +148,7 @@ class IntrospectionCache:
         return self._active.get(digest, now, wall) or self._inactive.get(digest, now, wall)
 
     async def _tried(
-        self, token: str, digest: bytes, now: float, *, fresh: bool, proven: bool, stale: bool
+        self, token: Secret[str], digest: bytes, now: float, *, fresh: bool, proven: bool, stale: bool
     ) -> IntrospectionResult | IntrospectionUnavailableError:
         """The answer, or why there is none now."""
         # A fresh answer is one that was asked for after the call: it shares nobody's flight.
@@ -228,16 +230,10 @@ class IntrospectionCache:
             places.discard(place)
         return wait
 
-    async def _ask(self, token: str, sent_at: float) -> IntrospectionResult:
-        headers, fields = self._auth.apply()
-        request = Request(
-            "POST",
-            self._endpoint,
-            RequestInfo("POST", self._endpoint.partition("?")[0]),
-            {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **headers},
-            urlencode((("token", token), *fields)).encode("ascii"),
-            self._timeout,
-            _LARGEST_ANSWER,
+    async def _ask(self, token: Secret[str], sent_at: float) -> IntrospectionResult:
+        form = Secret((("token", token.reveal()),))
+        request = authenticated_request(
+            self._endpoint, form, self._auth, timeout=self._timeout, max_bytes=_LARGEST_ANSWER
         )
         response = None
         try:
@@ -251,8 +247,8 @@ class IntrospectionCache:
         if response is None:
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_UNAVAILABLE, retry_after=_SOON)
         result = self._read(response, sent_at)
-        digest, now = sha256(token.encode()).digest(), self._clock.boot()
-        self.forget(token)
+        digest, now = _digest(token.reveal()), self._clock.boot()
+        self.forget(token.reveal())
         self._returning.pop(digest, None)
         (self._active if result.active else self._inactive).put(digest, result, now)
         if not result.active:
@@ -262,11 +258,11 @@ class IntrospectionCache:
     def _read(self, response: Response, sent_at: float) -> IntrospectionResult:
         if response.status_code != 200:
             raise self._refused(response, sent_at)
-        answer = parse_document(response.content)
-        active = None if answer is None else answer.get("active")
-        if answer is None or not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
+        answer = Secret(parse_document(response.content) or {})  # a server may repeat the token
+        active = answer.reveal().get("active")
+        if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
-        claims = {name: value for name, value in answer.items() if active and value is not None}
+        claims = {name: value for name, value in answer.reveal().items() if active and value is not None}
         return IntrospectionResult(active, MappingProxyType(claims), self._clock.wall())
 
     def _refused(self, response: Response, sent_at: float) -> IntrospectionUnavailableError:
@@ -289,3 +285,8 @@ class IntrospectionCache:
         if reason is not Reason.INTROSPECTION_UNAVAILABLE or asked_for is not None:
             self._hold = (now + wait, reason)
         return IntrospectionUnavailableError(reason, retry_after=wait)
+
+
+def _digest(token: str) -> bytes:
+    # Python's own error for half a character would hold the token.
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
 from ..protocol.jose import parse_object, split_compact
+from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from ..transport.log import logger
 from .keys import KeySource, SigningKeys
@@ -37,7 +38,9 @@ class IssuedTokenVerifier:
 
     async def __call__(self, access_token: str, /) -> str | None:
         """`None` for a proven token, else why it cannot be checked. Raises `TokenVerificationError` for one that is wrong."""
-        return await self.verify_at(access_token, server_time=None)
+        judging = self.verify_at(access_token, server_time=None)
+        del access_token
+        return await judging
 
     async def verify_at(self, access_token: str, /, *, server_time: float | None) -> str | None:
         """The same, for a token from an answer that was sent at `server_time`: Unix seconds, None when it did not say.
@@ -45,11 +48,14 @@ class IssuedTokenVerifier:
         The token's times are by the server's clock. By this machine's alone, a clock that is wrong here would be taken for a
         token that has expired.
         """
-        header, payload, signature, signing_input = split_compact(access_token) or (None, None, None, b"")
+        parts = Secret(split_compact(access_token) or (None, None, None, b""))
+        del access_token
+        header, payload, signature = parts.reveal()[:3]
         head = None if header is None else parse_object(header)
         claims = None if payload is None else parse_object(payload)
         if head is None or claims is None or signature is None:
             return "it is opaque"
+        signing_input = Secret(parts.reveal()[3])
         algorithm, kid = head.get("alg"), head.get("kid")
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
             return "its header is unusual"

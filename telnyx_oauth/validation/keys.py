@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from ..errors import InvalidTokenError, Reason
 from ..protocol.jwk import VerificationKey
-from ..protocol.jwks import read_jwks
+from ..protocol.jwks import KeySet, read_jwks
+from ..protocol.secret import Secret
 
 
 class KeySource(Protocol):
@@ -64,7 +65,7 @@ class SigningKeys:
         self._select = partial(keys.select, issued=issued) if isinstance(keys, ChangingKeys) else keys.select
 
     async def find(
-        self, algorithm: str, kid: str | None, signing_input: bytes, signature: bytes
+        self, algorithm: str, kid: str | None, signing_input: Secret[bytes], signature: bytes
     ) -> VerificationKey | None:
         """The key; None if the one that the header means did not make it, nor one that has replaced it.
 
@@ -73,13 +74,13 @@ class SigningKeys:
         changing = self._changing
         asked = 0 if changing is None else changing.fetches
         key = await self._select(alg=algorithm, kid=kid)
-        if key.verify(algorithm, signing_input, signature):
+        if key.verify(algorithm, signing_input.reveal(), signature):
             return key
         if changing is None:
             return None
         await changing.fetch_again(asked, issued=self._issued)
         other = await self._select(alg=algorithm, kid=kid)
-        return other if other != key and other.verify(algorithm, signing_input, signature) else None
+        return other if other != key and other.verify(algorithm, signing_input.reveal(), signature) else None
 
 
 class StaticKeys:
@@ -92,8 +93,9 @@ class StaticKeys:
     generation = 0
 
     def __init__(self, jwks: Mapping[str, object] | str | bytes) -> None:
-        text = jwks if isinstance(jwks, str | bytes) else json.dumps(jwks)
-        keys = read_jwks(text.encode() if isinstance(text, str) else text)
+        given = Secret(jwks)  # by mistake it may hold private keys
+        del jwks
+        keys = _read(given)
         if keys is None:
             raise ValueError('jwks must be {"keys": [...]} with at most 64 keys (RFC 7517 section 5).')
         self._keys = keys
@@ -115,3 +117,9 @@ class StaticKeys:
 
     async def aclose(self) -> None:
         """Nothing to do."""
+
+
+def _read(jwks: Secret[Mapping[str, object] | str | bytes]) -> KeySet | None:
+    given = jwks.reveal()
+    text = given if isinstance(given, str | bytes) else json.dumps(given)
+    return read_jwks(text.encode() if isinstance(text, str) else text)

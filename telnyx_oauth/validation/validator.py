@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 
-from ..errors import InsufficientScopeError, InvalidTokenError, Reason
+from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import (
@@ -22,8 +22,9 @@ from ..protocol.jwt import (
     dated,
     expiry,
     read_token,
-    refuse_expired,
+    says_it_has_expired,
 )
+from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, SigningKeys, StaticKeys
@@ -87,7 +88,11 @@ class TokenValidator:
         """
         access = self.cached(token)
         if access is None:
-            access = await self._judge(token)
+            presented = Secret(token)
+            del token
+            access = await self._judge(presented)
+        else:
+            del token
         if scopes:
             required = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
             if not access.scopes >= required:
@@ -141,9 +146,9 @@ class TokenValidator:
             return False
         return self._introspection is None or self._introspection.cached(token) is verdict.result
 
-    async def _judge(self, token: str) -> AccessToken:
+    async def _judge(self, token: Secret[str]) -> AccessToken:
         access, key, result = None, None, None
-        if self._mode in _ALWAYS_SIGNED or (self._mode in _SIGNED and looks_like_jwt(token)):
+        if self._mode in _ALWAYS_SIGNED or (self._mode in _SIGNED and looks_like_jwt(token.reveal())):
             access, key = await self._verify(token)
         if self._introspection is not None:
             result = await self._ask(token, self._introspection, proven=access is not None)
@@ -152,12 +157,12 @@ class TokenValidator:
         self._remember(token, access, key, result)
         return access
 
-    async def _verify(self, token: str) -> tuple[AccessToken, VerificationKey]:
+    async def _verify(self, token: Secret[str]) -> tuple[AccessToken, VerificationKey]:
         policy = self.policy
-        unverified = read_token(policy, token)
+        unverified = read_token(policy, token.reveal())
         check_claims(policy, unverified.claims, self._now())
         key = await self._signing.find(
-            unverified.algorithm, unverified.key_id, unverified.signing_input, unverified.signature
+            unverified.algorithm, unverified.key_id, Secret(unverified.signing_input), unverified.signature
         )
         if key is None:
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
@@ -172,16 +177,16 @@ class TokenValidator:
         )
         return access, key
 
-    async def _ask(self, token: str, introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
-        if len(token) > self._longest:
+    async def _ask(self, token: Secret[str], introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
+        if len(token.reveal()) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
-        if not _B64TOKEN.fullmatch(token):
+        if not _B64TOKEN.fullmatch(token.reveal()):
             raise InvalidTokenError(Reason.ENCODING_INVALID)
-        if not proven:
-            refuse_expired(self.policy, token, self._now())
-        result = await introspection.introspect(token, proven=proven, max_wait=introspection.max_wait)
+        if not proven and says_it_has_expired(self.policy, token.reveal(), self._now()):
+            raise ExpiredTokenError  # it costs no question to the server
+        result = await introspection.introspect(token.reveal(), proven=proven, max_wait=introspection.max_wait)
         if self._is_over(result):
-            result = await introspection.introspect(token, fresh=True)
+            result = await introspection.introspect(token.reveal(), fresh=True)
         if not result.active:
             raise InvalidTokenError(Reason.INACTIVE)
         return result
@@ -212,7 +217,7 @@ class TokenValidator:
         return attrs.evolve(access, scopes=scopes, expires_at=min(access.expires_at, said.expires_at))
 
     def _remember(
-        self, token: str, access: AccessToken, key: VerificationKey | None, result: IntrospectionResult | None
+        self, token: Secret[str], access: AccessToken, key: VerificationKey | None, result: IntrospectionResult | None
     ) -> None:
         policy, now = self.policy, self._now()
         until = min(now + self._ttl, access.expires_at + policy.leeway)
@@ -221,7 +226,9 @@ class TokenValidator:
         # Read before `contains`, so that a change in between is noticed at the next hit.
         generation = self.keys.generation
         if self._size > 0 and (key is None or self.keys.contains(key)):
-            self._verdicts[sha256(token.encode()).digest()] = _Verdict(access, key, generation, result, now, until)
+            self._verdicts[sha256(token.reveal().encode()).digest()] = _Verdict(
+                access, key, generation, result, now, until
+            )
             while len(self._verdicts) > self._size:
                 self._verdicts.popitem(last=False)
 

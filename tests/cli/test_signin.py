@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from telnyx_oauth.cli import signin
+from tests.cli.conftest import PATIENCE
 
 pytestmark = pytest.mark.blocks_loop  # the loop is the command's own, and it prints while it waits
 
@@ -334,6 +336,28 @@ def test_ctrl_c_while_the_browser_is_awaited_ends_it(shell, person):
     assert shown.interrupt() == 1
     assert "Traceback" not in shown.seen
     assert shell("status").returncode == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such modes")
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277, 0o777], ids=oct)
+def test_what_a_sign_in_leaves_is_its_owners_alone_whatever_the_umask(home, umask):
+    """A process of its own; the profile is written before the tokens are, here without a sign-in."""
+    code = """
+from telnyx_oauth.cli.profiles import Profile, folder, prepare, save
+prepare()
+save(Profile("default", "https://api.telnyx.com/v2", "client"))
+print(folder())
+"""
+    above = home / "config"
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(above)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=environment, umask=umask, check=True, capture_output=True, text=True, timeout=PATIENCE
+    )
+    made = Path(done.stdout.strip())
+    assert made.parent == above
+    assert {each.stat().st_mode & 0o777 for each in (above, made, made / "profiles")} == {0o700}
+    assert [each.stat().st_mode & 0o777 for each in (made / "profiles").iterdir()] == [0o600]
 
 
 INSECURE = "http://telnyx.invalid/v2"

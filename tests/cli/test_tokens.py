@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 
+import click
 import pytest
+from click.testing import CliRunner
+from click.types import FuncParamType
+
+from telnyx_oauth.cli.app import cli
+from telnyx_oauth.cli.output import Output
+from telnyx_oauth.protocol.secret import Secret
+from telnyx_oauth.types import OAuthRegisterResponse
 
 
 def test_a_token_is_printed_alone_and_verifies(run, sandbox):
@@ -61,7 +71,7 @@ def test_an_api_key_is_an_identity_too(run, monkeypatch, sandbox):
 
 def test_introspection_says_what_a_token_means(run, sandbox):
     token = sandbox.issue_token(scope="voice.read")
-    told = json.loads(run("introspect", token, "--json").stdout)
+    told = json.loads(run("introspect", "--json", stdin=token).stdout)
     assert (told["active"], told["scope"]) == (True, "voice.read")
     assert json.loads(run("introspect", "-", "--json", stdin="garbage\n").stdout) == {"active": False}
 
@@ -72,6 +82,79 @@ def test_credentials_that_may_not_introspect_are_an_authentication_error(run, mo
     shown = run("introspect", "token")
     assert shown.exit_code == 4
     assert "KEYwrong" not in shown.output
+
+
+@pytest.mark.parametrize("command", ["introspect", "verify"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_token_on_the_command_line_is_taken_with_one_line_of_warning_that_names_stdin(run, sandbox, command, more):
+    token = sandbox.issue_token(scope="voice.read")
+    shown = run(command, token, *more)
+    assert shown.exit_code == 0
+    (line,) = shown.stderr.splitlines()
+    assert "Warning" in line
+    assert "stdin" in line
+    assert token not in shown.output
+    for quiet in (run(command, *more, stdin=token), run(command, "-", *more, stdin=token)):
+        assert (quiet.exit_code, quiet.stderr) == (0, "")
+        assert quiet.stdout == shown.stdout
+    if more:
+        json.loads(shown.stdout)
+
+
+def test_no_command_takes_a_secret_that_is_not_read_from_stdin_as_well():
+    """Whatever is named for a secret has the type that hides it, and may be left out."""
+    seen = 0
+    for name, command in commands(cli):
+        for parameter in command.params:
+            words = set(re.split(r"[^a-z]+", f"{parameter.name} {' '.join(parameter.opts)}".lower().replace("_", " ")))
+            if words & {"token", "secret", "password", "key", "code", "verifier", "callback"} - DESPITE.get(
+                name, set()
+            ):
+                seen += 1
+                assert isinstance(parameter.type, FuncParamType), f"{name} {parameter.name}"
+                assert parameter.type.func is Secret
+                assert not parameter.required
+    assert seen == 2
+
+
+DESPITE = {"sandbox": {"token"}, "register": {"token"}}
+"""Words that are no secret in a command: how long a token lives, and how its endpoint is spoken to."""
+
+
+def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield f"{above}{name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+
+
+def test_no_frame_of_a_command_shows_its_token(monkeypatch, shell, secrets):
+    """Where something unforeseen happens, such as here."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("unforeseen")
+
+    for variable, value in shell.variables.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("telnyx_oauth.transport.http.HttpTransport.__call__", fail)
+    monkeypatch.setattr("telnyx_oauth.validation.validator.TokenValidator.validate", fail)
+    for command, given in (("introspect", {}), ("verify", {}), ("introspect", "-"), ("verify", "-")):
+        arguments, stdin = ([secrets.access_token], "") if not given else (["-"], secrets.access_token)
+        shown = CliRunner().invoke(cli, [command, *arguments], input=stdin)
+        assert isinstance(shown.exception, LookupError)
+        assert secrets.found_in(shown.exception) == []
+
+
+def test_no_frame_of_output_to_a_broken_pipe_shows_a_secret(monkeypatch, secrets):
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("click.echo", broken)
+    answer = OAuthRegisterResponse(client_id="c", client_id_issued_at=1, client_secret=secrets.client_secret)
+    for as_json in (False, True):
+        with pytest.raises(BrokenPipeError) as caught:
+            Output(as_json).answer(answer, secrets=True)
+        assert secrets.found_in(caught.value) == []
 
 
 @pytest.mark.parametrize("command", ["introspect", "verify"])

@@ -27,6 +27,7 @@ from telnyx_oauth.protocol.authorization import (
     read_callback,
 )
 from telnyx_oauth.protocol.discovery import AuthorizationServer
+from telnyx_oauth.protocol.secret import Secret
 
 ISSUER = "https://as.example"
 SERVER = AuthorizationServer(ISSUER, f"{ISSUER}/authorize?tenant=1", f"{ISSUER}/token")
@@ -35,7 +36,8 @@ NOW = 1_800_000_000.0
 
 
 def begun(**options) -> PendingAuthorization:
-    given_options = {"client_id": "client", "redirect_uri": REDIRECT, "entropy": (b"s" * 32, b"v" * 32), "now": NOW}
+    entropy = (Secret(b"s" * 32), Secret(b"v" * 32))
+    given_options = {"client_id": "client", "redirect_uri": REDIRECT, "entropy": entropy, "now": NOW}
     return begin(options.pop("server", SERVER), **(given_options | options))
 
 
@@ -45,9 +47,9 @@ def answered(pending=None, **parameters) -> dict[str, str]:
 
 
 def outcome(pending, *, now=NOW, **parameters) -> str:
-    answer = read_callback(f"{REDIRECT}?{urlencode(answered(pending, **parameters))}")
+    answer = read_callback(Secret(f"{REDIRECT}?{urlencode(answered(pending, **parameters))}"))
     check_state(pending, answer)
-    return code_in(pending, answer, now=now)
+    return code_in(pending, answer, now=now).reveal()
 
 
 # --- what is asked
@@ -156,8 +158,8 @@ def test_the_code_of_a_good_answer_is_taken():
 
 def test_a_pasted_address_may_have_space_around_it_and_a_fragment():
     pending = begun()
-    answer = read_callback(f"  {REDIRECT}?{urlencode(answered(pending))}#_=_\n")
-    assert answer == answered(pending)
+    answer = read_callback(Secret(f"  {REDIRECT}?{urlencode(answered(pending))}#_=_\n"))
+    assert answer.reveal() == answered(pending)
 
 
 @pytest.mark.parametrize(
@@ -176,20 +178,20 @@ def test_a_pasted_address_may_have_space_around_it_and_a_fragment():
 )
 def test_an_address_that_answers_nothing_is_told_apart(address):
     with pytest.raises(InvalidCallbackError, match="Take the whole address"):
-        read_callback(address)
+        read_callback(Secret(address))
 
 
 @pytest.mark.parametrize("name", ["code", "state", "iss", "error"])
 def test_a_parameter_that_is_there_twice_is_not_the_servers(name):
     twice = urlencode([("code", "a"), ("state", "s"), (name, "first"), (name, "second")])
     with pytest.raises(InvalidCallbackError, match="twice"):
-        read_callback(f"{REDIRECT}?{twice}")
+        read_callback(Secret(f"{REDIRECT}?{twice}"))
 
 
 @pytest.mark.parametrize("state", ["other", "", None, "é", "\ud800", begun().state + "x", begun().state[:-1]])
 def test_another_sign_ins_answer_is_refused(state, secrets):
     pending = attrs.evolve(begun(), code_verifier=secrets.code_verifier)
-    answer = answered(pending, state=state, code=secrets.code)
+    answer = Secret(answered(pending, state=state, code=secrets.code))
     with pytest.raises(StateMismatchError) as caught:
         check_state(pending, answer)
     assert secrets.found_in(caught.value) == []
@@ -197,7 +199,7 @@ def test_another_sign_ins_answer_is_refused(state, secrets):
 
 def test_an_error_without_a_state_is_not_believed_but_told():
     with pytest.raises(StateMismatchError, match=r"no state.* It says: server_error\."):
-        check_state(begun(), {"error": "server_error"})
+        check_state(begun(), Secret({"error": "server_error"}))
 
 
 @pytest.mark.parametrize("now", [NOW + 600, NOW + 601, float("nan")])
@@ -251,7 +253,7 @@ def test_a_code_that_no_server_issues_is_not_sent_anywhere(code):
 def test_any_text_is_an_answer_or_a_typed_error(text):
     for address in (text, f"{REDIRECT}?{text}"):
         try:
-            answer = read_callback(address)
+            answer = read_callback(Secret(address))
             check_state(begun(), answer)
         except (InvalidCallbackError, StateMismatchError):
             continue

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_oauth.protocol.bearer import Challenge, basic_credentials, bearer, parse_challenges, secrets_in
+from telnyx_oauth.protocol.secret import Secret
 
 characters = st.characters(exclude_categories=["Cs"])
 tokens = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=8)
@@ -16,13 +17,13 @@ quoted = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size
 
 
 def test_a_bearer_token_goes_into_the_header_as_it_is():
-    assert bearer("abc.DEF-_~+/=!") == "Bearer abc.DEF-_~+/=!"
+    assert bearer(Secret("abc.DEF-_~+/=!")).reveal() == "Bearer abc.DEF-_~+/=!"
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "a\r\nX: y", "a\x00", "a\x7f", "é", "a\n", "\ud800"])
 def test_a_token_that_no_header_can_carry_is_refused_without_being_told(token, secrets):
     with pytest.raises(ValueError, match="visible ASCII") as caught:
-        bearer(secrets.access_token + token if token else token)
+        bearer(Secret(secrets.access_token + token if token else token))
     assert secrets.found_in(caught.value) == []
 
 
@@ -37,20 +38,20 @@ def test_a_token_that_no_header_can_carry_is_refused_without_being_told(token, s
     ],
 )
 def test_basic_credentials_are_urlencoded_first(client_id, client_secret, pair):
-    header = basic_credentials(client_id, client_secret)
+    header = basic_credentials(client_id, Secret(client_secret)).reveal()
     assert header == "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def test_credentials_that_cannot_be_written_are_refused_without_being_told(secrets):
     with pytest.raises(ValueError, match="half a character") as caught:
-        basic_credentials("id", f"{secrets.client_secret}\ud800")
+        basic_credentials("id", Secret(f"{secrets.client_secret}\ud800"))
     assert secrets.found_in(caught.value) == []
     assert caught.value.__context__ is None
 
 
 @given(st.text(characters), st.text(characters))
 def test_basic_credentials_read_back_and_name_their_secret(client_id, client_secret):
-    header = basic_credentials(client_id, client_secret)
+    header = basic_credentials(client_id, Secret(client_secret)).reveal()
     one, _, other = base64.b64decode(header.removeprefix("Basic ")).decode("ascii").partition(":")
     assert (unquote(one), unquote(other)) == (client_id, client_secret)
     assert client_secret in secrets_in(header)

@@ -29,6 +29,7 @@ from telnyx_oauth.protocol.calls import (
 from telnyx_oauth.protocol.calls import (
     given as given_,
 )
+from telnyx_oauth.protocol.secret import Secret
 
 BASE = "https://api.telnyx.com/v2"
 DEFAULTS = Defaults(BASE, Timeout(), {"Accept": "application/json", "User-Agent": "ours/1"})
@@ -37,7 +38,8 @@ SURROGATE = "half \ud800"
 
 
 def prepared(call: Call, extras: Extras = NOTHING, *, authorization: str | None = None, **defaults):
-    request = prepare(call, attrs.evolve(DEFAULTS, **defaults), extras, authorization)
+    sealed = None if authorization is None else Secret(authorization)
+    request = prepare(call, attrs.evolve(DEFAULTS, **defaults), extras, sealed)
     return attrs.evolve(request, secrets=tuple(sorted(secrets_of(call, extras, request))))
 
 
@@ -122,27 +124,27 @@ def test_an_address_elsewhere_is_refused():
 )
 def test_headers_are_laid_over_each_other_whatever_their_case(more, sent):
     before = {"Accept": "a", "X-One": "1"}
-    assert dict(merged(before, more)) == sent
+    assert dict(merged(before, Secret(more))) == sent
     assert before == {"Accept": "a", "X-One": "1"}
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a:", "a\r\nb", "a\n", "a\x00", "é", "(a)", "a\ud800"])
 def test_a_header_name_is_a_token(name):
     with pytest.raises(ValueError, match="is not a header name"):
-        merged({}, {name: "v"})
+        merged({}, Secret({name: "v"}))
 
 
 @pytest.mark.parametrize("value", ["a\r\nX: y", "a\n", "\r", "a\x00b", SURROGATE])
 def test_a_header_value_cannot_start_another(value, secrets):
     with pytest.raises(ValueError, match="The value of the header 'X-A' must hold no line break") as caught:
-        merged({}, {"X-A": secrets.api_key + value})
+        merged({}, Secret({"X-A": secrets.api_key + value}))
     assert secrets.found_in(caught.value) == []
 
 
 @pytest.mark.parametrize("value", [None, 1, b"a", ["a"]])
 def test_a_header_value_is_text(value):
     with pytest.raises(TypeError, match="The value of the header 'X-A' must be a str, not "):
-        merged({}, {"X-A": value})
+        merged({}, Secret({"X-A": value}))
 
 
 def test_bad_headers_stop_the_call():
@@ -318,7 +320,9 @@ def test_no_value_on_the_way_shows_what_may_be_secret(secrets):
         {"Authorization": secrets.api_key}, {"a": secrets.access_token}, {"code": secrets.code}, max_retries=1
     )
     defaults = Defaults(BASE, Timeout(), {"Authorization": secrets.api_key}, {"a": secrets.access_token})
-    shown = prepare(attrs.evolve(call, path="/oauth/consent/x"), defaults, extras, f"Bearer {secrets.access_token}")
+    shown = prepare(
+        attrs.evolve(call, path="/oauth/consent/x"), defaults, extras, Secret(f"Bearer {secrets.access_token}")
+    )
     assert secrets.found_in(call, extras, defaults, shown, shown.info) == []
     assert all(repr(each).startswith(type(each).__name__) for each in (call, extras, defaults, shown))
 
@@ -326,7 +330,7 @@ def test_no_value_on_the_way_shows_what_may_be_secret(secrets):
 def test_a_request_knows_every_secret_that_must_not_come_back(secrets):
     form = {"grant_type": "refresh_token", "refresh_token": secrets.refresh_token}
     call = Call("POST", "/oauth/token", Auth.TOKEN, form=form, secrets=(secrets.refresh_token, ""))
-    header = basic_credentials("id", secrets.client_secret)
+    header = basic_credentials("id", Secret(secrets.client_secret)).reveal()
     extras = Extras({"Proxy-Authorization": f"Bearer {secrets.api_key}"}, body={"code": secrets.code, "n": 1})
     request = prepared(call, extras, authorization=header)
     told = set(request.secrets)
@@ -355,7 +359,7 @@ def test_what_is_sent_reads_back(fields, extra):
 @given(st.dictionaries(st.text(), st.text() | st.just(omit)), st.dictionaries(st.text(), st.text() | st.just(omit)))
 def test_no_header_is_sent_twice_or_broken(some, more):
     try:
-        sent = merged(merged({"Accept": "a"}, some), more)
+        sent = merged(merged({"Accept": "a"}, Secret(some)), Secret(more))
     except ValueError:
         return
     assert len({name.lower() for name in sent}) == len(sent)
@@ -364,6 +368,6 @@ def test_no_header_is_sent_twice_or_broken(some, more):
 
 @given(st.text(characters), st.text(characters))
 def test_basic_credentials_are_known_as_secrets(client_id, client_secret):
-    request = prepared(Call("GET", "/x"), authorization=basic_credentials(client_id, client_secret))
+    request = prepared(Call("GET", "/x"), authorization=basic_credentials(client_id, Secret(client_secret)).reveal())
     assert any(secret == request.headers["Authorization"].split()[1] for secret in request.secrets)
     assert not client_secret or client_secret in request.secrets

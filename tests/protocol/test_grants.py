@@ -31,6 +31,7 @@ from telnyx_oauth.protocol.grants import (
     refresh_token_form,
     token_request,
 )
+from telnyx_oauth.protocol.secret import Secret
 
 INFO = RequestInfo("POST", "https://auth.test/token")
 
@@ -51,17 +52,19 @@ def answer(body, status=200, *pairs, fault=""):
             client_credentials_form({"b", "a"}, "https://r"),
             {"grant_type": "client_credentials", "scope": "a b", "resource": "https://r"},
         ),
-        (refresh_token_form("r"), {"grant_type": "refresh_token", "refresh_token": "r"}),
+        (refresh_token_form(Secret("r")), {"grant_type": "refresh_token", "refresh_token": "r"}),
         (
-            refresh_token_form("r", ("s",), "https://r"),
+            refresh_token_form(Secret("r"), ("s",), "https://r"),
             {"grant_type": "refresh_token", "refresh_token": "r", "scope": "s", "resource": "https://r"},
         ),
         (
-            authorization_code_form("c", redirect_uri=None, code_verifier=None),
+            authorization_code_form(Secret("c"), redirect_uri=None, code_verifier=None),
             {"grant_type": "authorization_code", "code": "c"},
         ),
         (
-            authorization_code_form("c", redirect_uri="http://cb", code_verifier="v", resource="https://r"),
+            authorization_code_form(
+                Secret("c"), redirect_uri="http://cb", code_verifier=Secret("v"), resource="https://r"
+            ),
             {
                 "grant_type": "authorization_code",
                 "code": "c",
@@ -73,8 +76,8 @@ def answer(body, status=200, *pairs, fault=""):
     ],
 )
 def test_forms_hold_what_the_rfc_names_and_no_more(form, expected):
-    assert dict(form) == expected
-    assert len(form) == len(expected)
+    assert dict(form.reveal()) == expected
+    assert len(form.reveal()) == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_an_unknown_method_is_refused():
 
 
 def test_the_token_request_is_a_form_and_tells_nothing():
-    form = refresh_token_form("r/+ é", ("s",))
+    form = refresh_token_form(Secret("r/+ é"), ("s",))
     request = token_request(
         "https://auth.test/token?tenant=1",
         form,
@@ -140,12 +143,12 @@ def test_the_token_request_is_a_form_and_tells_nothing():
 
 
 def test_the_requests_secrets_name_all_that_must_not_be_echoed():
-    form = authorization_code_form("the-code", redirect_uri=None, code_verifier="the-verifier")
+    form = authorization_code_form(Secret("the-code"), redirect_uri=None, code_verifier=Secret("the-verifier"))
     request = token_request("https://auth.test/token", form, ClientAuthentication("id", "s3cret"))
     assert set(request.secrets) == {"the-code", "the-verifier", "s3cret", "aWQ6czNjcmV0"}
     assert request.headers["Authorization"] == "Basic aWQ6czNjcmV0"
-    assert token_request("https://a/t", (), ClientAuthentication("id")).secrets == ()
-    assert token_request("https://a/t", (), ClientAuthentication("id")).timeout == Timeout(30.0, 5.0)
+    assert token_request("https://a/t", Secret(()), ClientAuthentication("id")).secrets == ()
+    assert token_request("https://a/t", Secret(()), ClientAuthentication("id")).timeout == Timeout(30.0, 5.0)
 
 
 # --- what comes back
@@ -290,7 +293,7 @@ def test_other_failures_keep_their_status_and_their_wait():
 def test_echoed_secrets_are_struck_out():
     with pytest.raises(APIStatusError) as caught:
         parse_token_response(
-            answer({"error": "invalid_grant", "error_description": "bad r-secret"}, 400), secrets=["r-secret"]
+            answer({"error": "invalid_grant", "error_description": "bad r-secret"}, 400), secrets=Secret(("r-secret",))
         )
     assert "r-secret" not in str(caught.value) + repr(caught.value.body)
 
@@ -323,17 +326,17 @@ def test_any_bytes_give_a_token_or_a_typed_error(status, body, fault):
 
 
 def test_pkce_as_in_the_rfcs_own_example():
-    pair = pkce(base64.urlsafe_b64decode("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk="))
+    pair = pkce(Secret(base64.urlsafe_b64decode("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk=")))
     assert pair.verifier == "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert pair.challenge == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
     assert "dBjft" not in repr(pair)
 
 
 def test_a_verifier_is_long_enough_and_not_too_long():
-    assert len(pkce(bytes(96)).verifier) == 128
+    assert len(pkce(Secret(bytes(96))).verifier) == 128
     for length in (0, 31, 97):
         with pytest.raises(ValueError, match="32 to 96 bytes"):
-            pkce(bytes(length))
+            pkce(Secret(bytes(length)))
 
 
 def test_the_authorize_url_in_full():
@@ -342,7 +345,7 @@ def test_the_authorize_url_in_full():
         client_id="id",
         redirect_uri="http://127.0.0.1:9/cb?x=1",
         scopes=["b", "a"],
-        state="s&t",
+        state=Secret("s&t"),
         code_challenge="ch",
         resource="https://r",
         extra={"prompt": "consent"},
@@ -363,13 +366,13 @@ def test_the_authorize_url_in_full():
     }
 
 
-REQUIRED = {"client_id": "id", "redirect_uri": "https://c/cb", "state": "s", "code_challenge": "ch"}
+REQUIRED = {"client_id": "id", "redirect_uri": "https://c/cb", "state": Secret("s"), "code_challenge": "ch"}
 
 
 @pytest.mark.parametrize("endpoint", ["https://a/authorize", "https://a/authorize?", "https://a/authorize?x=1&"])
 def test_the_authorize_url_at_its_shortest(endpoint):
     url = authorize_url(endpoint, **REQUIRED, scopes=())
-    told = {"response_type": "code", "code_challenge_method": "S256", **REQUIRED}
+    told = {"response_type": "code", "code_challenge_method": "S256", **REQUIRED, "state": "s"}
     assert dict(parse_qsl(urlsplit(url).query)) == told | ({"x": "1"} if "x=1" in endpoint else {})
     assert "&&" not in url
     assert url.count("?") == 1

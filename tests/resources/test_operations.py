@@ -9,6 +9,7 @@ from telnyx_oauth import omit
 from telnyx_oauth.errors import APIResponseValidationError, MissingCredentialsError
 from telnyx_oauth.messages import Timeout
 from telnyx_oauth.protocol.calls import Defaults, merged
+from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.transport.engine import Identity
 from tests.operations import BY_NAME, META, OPERATIONS, Operation
 from tests.wire import Script, StaticToken, reply, resources
@@ -225,7 +226,7 @@ async def test_a_redirect_without_an_address_is_no_answer():
 @each
 async def test_no_header_is_sent_twice_in_another_case(operation: Operation):
     send = script_for(operation)
-    ours = merged({"Accept": "a", "User-Agent": "a"}, {"accept": "b", "content-type": "b", "user-agent": "b"})
+    ours = merged({"Accept": "a", "User-Agent": "a"}, Secret({"accept": "b", "content-type": "b", "user-agent": "b"}))
     await operation.call(resources(send, headers=ours), extra_headers={"ACCEPT": "c", "x-own": "c"})
     names = [name.lower() for name in send.requests[0].headers]
     assert len(names) == len(set(names))

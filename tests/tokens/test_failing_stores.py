@@ -301,3 +301,43 @@ async def test_a_restart_amid_refreshes_of_several_processes_costs_no_grant(mode
     assert set(model.peak.values()) == {1}
     for each in fleet:
         await each.aclose()
+
+
+@pytest.mark.parametrize("kind", ["file", "valkey"])
+async def test_a_refresh_token_that_one_process_could_not_store_is_not_sent_by_another(request, model, tmp_path, kind):
+    """The store fails between the intent and the storing of the answer, and comes back: one process knows the new token."""
+    model.grant_refresh("r0")
+    model.latency = 0.3
+    if kind == "file":
+        folder, away = tmp_path / "tokens", tmp_path / "away"
+        one, two = manager(model, FileStore(folder)), manager(model, FileStore(folder))
+
+        async def break_it():
+            folder.rename(away)
+            folder.write_text("")
+
+        async def mend_it():
+            folder.unlink()
+            away.rename(folder)
+    else:
+        server = request.getfixturevalue("valkey")
+        one, two = (manager(model, RedisStore(server.url, lock_ttl=0.6)) for _ in range(2))
+        break_it, mend_it = (lambda: read_only(server)), (lambda: a_primary(server))
+    waiting = asyncio.ensure_future(one.get())
+    while not model.in_flight["r0"]:
+        await asyncio.sleep(0.01)
+    await break_it()
+    assert (await waiting).access_token == "t1"
+    assert not one.status().durable
+    await mend_it()
+    while True:
+        try:
+            assert (await two.get()).access_token == "t1"
+            break
+        except TokenError:
+            await asyncio.sleep(0.01)
+    assert len(model.seen) == 1
+    while not one.status().durable:
+        await asyncio.sleep(0.01)
+    await one.aclose()
+    await two.aclose()

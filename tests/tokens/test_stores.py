@@ -430,7 +430,7 @@ async def test_a_living_holder_keeps_its_lock_for_longer_than_the_lease(valkey, 
         assert lease.is_held()
 
 
-async def test_a_lock_that_the_server_lost_in_a_restart_is_had_again(valkey, tmp_path):
+async def test_a_lock_that_the_server_lost_holds_off_others_again_and_allows_nothing(valkey, tmp_path):
     import redis.asyncio
 
     store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.6)
@@ -438,7 +438,11 @@ async def test_a_lock_that_the_server_lost_in_a_restart_is_had_again(valkey, tmp
         await client.delete(f"{tmp_path}:key.lock")
         while not await client.exists(f"{tmp_path}:key.lock"):
             await asyncio.sleep(0)
-        assert lease.is_held()
+        while lease.is_held():
+            await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with store.lock("key", timeout=1):
+                pass
 
 
 async def test_a_lock_that_another_has_is_lost(valkey, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from telnyx_oauth import AsyncTelnyx, Telnyx
 from telnyx_oauth.errors import APIConnectionError
+from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.transport.proxies import environment_proxy
 from tests.wire import RawServer, http
@@ -44,7 +45,7 @@ def test_the_environments_proxy_is_for_other_machines_alone(monkeypatch, scheme)
     monkeypatch.setenv(f"{scheme}_proxy", PROXY)
     for port in ("", ":8080"):
         assert {environment_proxy(f"{scheme}://{host}{port}/v2") for host in HERE} == {None}
-        assert {environment_proxy(f"{scheme}://{host}{port}/v2") for host in ELSEWHERE} == {PROXY}
+        assert {environment_proxy(f"{scheme}://{host}{port}/v2") for host in ELSEWHERE} == {Secret(PROXY)}
 
 
 def test_without_a_proxy_in_the_environment_there_is_none(monkeypatch):
@@ -52,7 +53,7 @@ def test_without_a_proxy_in_the_environment_there_is_none(monkeypatch):
     assert environment_proxy("http://api.example/v2") is None
     monkeypatch.setenv("no_proxy", "api.example")
     assert environment_proxy("https://api.example/v2") is None
-    assert environment_proxy("https://other.example/v2") == PROXY
+    assert environment_proxy("https://other.example/v2") == Secret(PROXY)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["of the environment", "given"])

@@ -21,6 +21,7 @@ import filelock
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
 from ..events import logger
+from ..folders import create_private, make_private
 from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
 from .threads import Threads
 
@@ -86,7 +87,7 @@ class FileStore:
         return filelock.FileLock(self._folder / f"{key}.{purpose}.lock", mode=0o600, thread_local=False)
 
     def _prepare(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._folder)
         if os.name != "posix":
             return
         found = self._folder.lstat()
@@ -160,7 +161,7 @@ class FileStore:
         draft = path.with_name(f".{path.stem}.tmp")
         draft.unlink(missing_ok=True)
         try:
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+            handle = create_private(draft)
             with os.fdopen(handle, "wb") as file:
                 file.write(data.reveal())
                 file.flush()

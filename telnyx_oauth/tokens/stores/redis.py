@@ -51,12 +51,12 @@ local told = redis.pcall('INFO', 'server')
 if type(told) ~= 'string' then return {1, -1} end
 return {1, tonumber(string.match(told, 'uptime_in_seconds:(%d+)') or '-1')}
 """
-# A server that was restarted may have lost the lock: it is its holder's still, if no other has it.
+# 0: another has the lock. 2: it had ended, or the server was restarted and lost it, and is taken again.
 _EXTEND: Final = """
 local now = redis.call('GET', KEYS[1])
 if now and now ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return now and 1 or 2
 """
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -76,7 +76,7 @@ class RedisStore:
     shared = True
 
     def __init__(
-        self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 3.0, timeout: float = 5.0
+        self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 2.0, timeout: float = 5.0
     ) -> None:
         self._server = server
         self._prefix = prefix
@@ -189,6 +189,7 @@ class _Lock:
         """Wait for the lock. Raises `TimeoutError`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        task = asyncio.current_task()
         pause = _FIRST_POLL
         # Cut short, this may leave a lock on the server that nobody extends: it ends by itself.
         async with self._client() as client:
@@ -201,6 +202,8 @@ class _Lock:
                     return
                 if loop.time() >= deadline:
                     raise TimeoutError
+                if task is not None and task.cancelling():  # redis-py loses a cancellation that meets it connecting
+                    raise asyncio.CancelledError
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it only spreads a fleet
                 pause = min(pause * 1.5, _LAST_POLL)
 
@@ -217,9 +220,12 @@ class _Lock:
                     kept = await client.eval(_EXTEND, 1, self._name, self._mine, int(self.seconds * 1000))
             except Exception:  # noqa: BLE001, S112 - whatever the server does, `is_held` tells what comes of it
                 continue
-            if not kept or not self.is_held():
+            if not kept:
                 self._lost = True
                 return
+            # After a gap it is kept on, to hold off others, but nothing may be sent under it any more: what was read before
+            # may be out of date.
+            self._lost = self._lost or kept != 1 or not self.is_held()
             self._since = since
 
     def is_held(self) -> bool:
