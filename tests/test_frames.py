@@ -49,6 +49,7 @@ from telnyx_oauth import (
     sign_in,
 )
 from telnyx_oauth.aiohttp import BearerAuth, BearerTokenMiddleware
+from telnyx_oauth.protocol.freshness import RefreshPolicy
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.validation.issued import IssuedTokenVerifier
 from tests.conftest import PLACE, Secrets, found_among
