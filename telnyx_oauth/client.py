@@ -92,14 +92,14 @@ class AsyncTelnyx(AsyncUndocumented):
         if tokens is None:
             who = identity(who)
         options = Options(
-            api_key=who.reveal()[0],
-            client_id=who.reveal()[1],
-            client_secret=who.reveal()[2],
+            api_key=who.plain[0],
+            client_id=who.plain[1],
+            client_secret=who.plain[2],
             base_url=base,
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=as_retries(max_retries),
-            default_headers=dict(added.reveal()[0] or {}),
-            default_query=dict(added.reveal()[1] or {}),
+            default_headers=dict(added.plain[0] or {}),
+            default_query=dict(added.plain[1] or {}),
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else tuple(scopes),
             resource=resource,
             token_store=token_store,
@@ -109,7 +109,7 @@ class AsyncTelnyx(AsyncUndocumented):
             issuer=issuer,
             allow_insecure=allowed,
         )
-        connections = Connections(http_session, proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context)
+        connections = Connections(http_session, proxy=way.plain, trust_env=trust_env, ssl_context=ssl_context)
         self._wire(options, connections, None, tokens)
 
     def _wire(
@@ -276,13 +276,13 @@ class AsyncTelnyx(AsyncUndocumented):
         query = Secret((old.default_query, default_query, set_default_query))
         place = Secret(base_url)
         del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
-        who = old.identity_with(*who.reveal())
+        who = old.identity_with(*who.plain)
         base, allowed = old.moved(place, allow_insecure=allow_insecure)
         options = attrs.evolve(
             old,
-            api_key=who.reveal()[0],
-            client_id=who.reveal()[1],
-            client_secret=who.reveal()[2],
+            api_key=who.plain[0],
+            client_id=who.plain[1],
+            client_secret=who.plain[2],
             base_url=base,
             allow_insecure=allowed,
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),

@@ -69,9 +69,9 @@ class Options:
 
         It was allowed for one origin. Raises `ValueError` for an address that is none, or that is not allowed.
         """
-        if base_url.reveal() is None:
+        if base_url.plain is None:
             return self.base_url, allow_insecure or self.allow_insecure
-        base = check_base_url(base_url.reveal() or "", allow_insecure=True)  # its shape first, or it has no origin
+        base = check_base_url(base_url.plain or "", allow_insecure=True)  # its shape first, or it has no origin
         allowed = allow_insecure or (self.allow_insecure and origin(base) == origin(self.base_url))
         return check_base_url(base, allow_insecure=allowed), allowed
 
@@ -86,8 +86,8 @@ def identity(given: Who) -> Who:
     An empty string is a credential that its caller does not have, and no reason to take another in its place.
     Raises `ValueError` for a key that no header can carry.
     """
-    who = Secret(_filled(*given.reveal()))
-    if who.reveal()[0] is not None and not _is_key(who.reveal()[0] or ""):
+    who = Secret(_filled(*given.plain))
+    if who.plain[0] is not None and not _is_key(who.plain[0] or ""):
         raise ValueError("`api_key` must be one or more visible ASCII characters")
     return who
 
@@ -119,8 +119,8 @@ def address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str,
     Raises `ValueError` for an address that is none, or that is plain http to another machine without being allowed:
     `TELNYX_ALLOW_INSECURE=1` is the word for `TELNYX_BASE_URL`, and for no address that a program gives.
     """
-    if base_url.reveal() is not None:
-        return check_base_url(base_url.reveal() or "", allow_insecure=allow_insecure), allow_insecure
+    if base_url.plain is not None:
+        return check_base_url(base_url.plain or "", allow_insecure=allow_insecure), allow_insecure
     allow_insecure = allow_insecure or environment_allows_insecure()
     checked = check_base_url(
         os.environ.get("TELNYX_BASE_URL") or BASE_URL,
@@ -140,15 +140,15 @@ def defaults(options: Options) -> Defaults:
     """What the client adds to every call. Raises `ValueError` for headers that could not be sent."""
     headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
     query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
-    return Defaults(options.base_url, options.timeout, headers.reveal(), query.reveal(), options.max_retries)
+    return Defaults(options.base_url, options.timeout, headers.plain, query.plain, options.max_retries)
 
 
 def changed(
     name: str, values: Secret[tuple[Mapping[str, _T], Mapping[str, _T] | None, Mapping[str, _T] | None]]
 ) -> dict[str, _T]:
     """The old values with the new ones laid over them, or what replaces them. Raises `ValueError` for both at once."""
-    if values.reveal()[1] is not None and values.reveal()[2] is not None:
+    if values.plain[1] is not None and values.plain[2] is not None:
         raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
-    if values.reveal()[2] is not None:
-        return dict(values.reveal()[2] or {})
-    return {**values.reveal()[0], **(values.reveal()[1] or {})}
+    if values.plain[2] is not None:
+        return dict(values.plain[2] or {})
+    return {**values.plain[0], **(values.plain[1] or {})}

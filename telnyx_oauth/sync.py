@@ -157,11 +157,11 @@ class Telnyx(Twin):
     def __init__(self, **options: Any) -> None:
         given = Secret(options)
         del options
-        if given.reveal().get("http_session") is not None:
+        if given.plain.get("http_session") is not None:
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
-        self._wrap(AsyncTelnyx(**given.reveal()))
+        self._wrap(AsyncTelnyx(**given.plain))
 
     def _wrap(self, core: AsyncTelnyx, lender: Hold | None = None) -> None:
         lease = self._hold = Hold(core.close, partial(_unclosed, core), lender)
@@ -236,12 +236,12 @@ class Telnyx(Twin):
     def copy(self, **changes: Any) -> Telnyx:
         given = Secret(changes)
         del changes
-        if given.reveal().get("http_session") is not None:
+        if given.plain.get("http_session") is not None:
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
         twin = type(self).__new__(type(self))
-        twin._wrap(self._client.copy(**given.reveal()), self._hold)
+        twin._wrap(self._client.copy(**given.plain), self._hold)
         return twin
 
     with_options = copy

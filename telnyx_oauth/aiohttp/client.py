@@ -76,17 +76,17 @@ class BearerTokenMiddleware:
         request.headers[hdrs.AUTHORIZATION] = token.authorization
         # aiohttp's response shows its whole address and its headers.
         response = Secret(await handler(request))
-        if response.reveal().status != 401 or not self._retry or not _asks_for_another(response.reveal()):
-            return response.reveal()
+        if response.plain.status != 401 or not self._retry or not _asks_for_another(response.plain):
+            return response.plain
         try:
             replacement = await self._tokens.replace(token)
         except BaseException:
-            response.reveal().close()
+            response.plain.close()
             raise
         if replacement.access_token == token.access_token or not _replayable(request.body):
-            return response.reveal()
+            return response.plain
         # Before the second request: with one connection at most, both would wait for each other.
-        response.reveal().release()
+        response.plain.release()
         request.headers[hdrs.AUTHORIZATION] = replacement.authorization
         return await handler(request)
 

@@ -158,7 +158,7 @@ class BearerAuth:
             if self._optional and not demand.scopes:
                 return None
             raise
-        access = await self._validator.validate(token.reveal())
+        access = await self._validator.validate(token.plain)
         demand.check(access)
         return access
 

@@ -72,13 +72,14 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             del args, kwargs
 
             def call() -> Awaitable[Any]:
-                return method(core, *given.reveal()[0], **given.reveal()[1])
+                return method(core, *given.plain[0], **given.plain[1])
+
+            if isinstance(twin, Twin):
+                return finish(lease.run(call), lease)
 
             def done(value: Any) -> Any:
                 return finish(value, lease)
 
-            if isinstance(twin, Twin):
-                return done(lease.run(call))
             if isinstance(twin, RawTwin):
                 return APIResponse(lease.run(call), lease, done)
             return Streamed(AsyncStreamed(call), lease, done)

@@ -66,8 +66,8 @@ class APIResponse(ResponseFacts[_T]):
         async def following() -> Any:
             return await anext(items, _END)
 
-        while (item := Secret(self._run(following))).reveal() is not _END:
-            yield item.reveal()
+        while (item := Secret(self._run(following))).plain is not _END:
+            yield item.plain
 
     def _run(self, call: Callable[[], Coroutine[Any, Any, _I]]) -> _I:
         if not self._response.is_here:

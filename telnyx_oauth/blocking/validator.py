@@ -19,9 +19,9 @@ class Validator(Twin):
     def validate(self, token: str, **options: Any) -> AccessToken:
         validator, presented = self._validator, Secret(token)
         del token
-        if not options and (access := validator.cached(presented.reveal())) is not None:
+        if not options and (access := validator.cached(presented.plain)) is not None:
             return access
-        return self._lease.run(lambda: validator.validate(presented.reveal(), **options))
+        return self._lease.run(lambda: validator.validate(presented.plain, **options))
 
     @takes(TokenValidator.cached)
     def cached(self, token: str) -> AccessToken | None:

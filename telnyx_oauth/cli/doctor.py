@@ -116,7 +116,7 @@ def _connection(visit: Visit) -> Finding:
     _, host, port = origin(visit.client.base_url)
     proxy = _proxy(visit)
     if proxy:
-        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy.reveal()).hostname}")
+        return Finding("skipped", f"calls go through the proxy {urlsplit(proxy.plain).hostname}")
     try:
         addresses = sorted({str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except OSError:

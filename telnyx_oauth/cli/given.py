@@ -22,7 +22,7 @@ def secret(given: Secret[str] | None, name: str, out: Output) -> Secret[str]:
 
     A person at a terminal is asked for it, and types unseen.
     """
-    if given is not None and given.reveal() != STDIN:
+    if given is not None and given.plain != STDIN:
         out.note(
             f"Warning: a {name} on the command line is seen in the list of processes and kept in the shell's history. "
             "Pipe it to stdin instead, and give - or nothing here."

@@ -76,7 +76,7 @@ class Output:
         """Write the one document. ASCII, so that it is the same in every locale and gives no terminal an order."""
         document = Secret(json.dumps(value, indent=2, default=str))
         del value  # the pipe may be broken, and the document may be asked for its secrets
-        click.echo(document.reveal())
+        click.echo(document.plain)
 
     def line(self, words: str = "", style: str = "") -> None:
         """Write a line, which the terminal may wrap and nobody cuts."""
@@ -84,7 +84,7 @@ class Output:
 
         line = Secret(Text(words, style))
         del words
-        self.console.print(line.reveal(), soft_wrap=True)
+        self.console.print(line.plain, soft_wrap=True)
 
     def note(self, words: str) -> None:
         """Say something beside the result, on stderr."""
@@ -107,16 +107,16 @@ class Output:
 
         given = Secret([(clean(name), text(value)) for name, value in members.items() if value is not None])
         del members
-        width = max((len(name) for name, _ in given.reveal()), default=0)
+        width = max((len(name) for name, _ in given.plain), default=0)
         if not self.console.is_terminal:
-            for pair in map(Secret, given.reveal()):
-                click.echo(f"{'':{indent}}{pair.reveal()[0]:{width}}  {pair.reveal()[1]}")
+            for pair in map(Secret, given.plain):
+                click.echo(f"{'':{indent}}{pair.plain[0]:{width}}  {pair.plain[1]}")
             return
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="cyan", no_wrap=True)
         grid.add_column(overflow="fold")
-        for pair in map(Secret, given.reveal()):
-            grid.add_row(*map(Text, pair.reveal()))
+        for pair in map(Secret, given.plain):
+            grid.add_row(*map(Text, pair.plain))
         self.console.print(Padding(grid, (0, 0, 0, indent)))
 
     def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, object]], nothing: str) -> None:

@@ -39,12 +39,12 @@ def sandbox(session: Session, *, port: int, token_lifetime: int) -> None:
     )
     try:
         if session.out.as_json:
-            session.out.json(variables.reveal())
+            session.out.json(variables.plain)
         else:
             session.out.line(f"# A local Telnyx on {local.root_url}, until Ctrl-C. In another shell:")
             form = '$env:{} = "{}"' if os.name == "nt" else "export {}='{}'"
-            for pair in map(Secret, variables.reveal().items()):
-                session.out.line(form.format(*pair.reveal()))
+            for pair in map(Secret, variables.plain.items()):
+                session.out.line(form.format(*pair.plain))
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

@@ -205,4 +205,4 @@ class _Paste:
             loop.call_soon_threadsafe(finish, typed)
 
         threading.Thread(target=read, daemon=True).start()
-        return (await line).reveal().decode(errors="replace").strip() or None
+        return (await line).plain.decode(errors="replace").strip() or None

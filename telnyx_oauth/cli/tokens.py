@@ -98,7 +98,7 @@ def introspect(session: Session, *, token: Secret[str] | None) -> None:
     """
     with session.client() as client:
         try:
-            session.answer(client.oauth.introspect(token=secret(token, "token", session.out).reveal()))
+            session.answer(client.oauth.introspect(token=secret(token, "token", session.out).plain))
         except AuthenticationError as error:
             if session.profile is not None:
                 error.add_note("Introspection is for OAuth clients: set TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET.")
@@ -119,7 +119,7 @@ def verify(
     """
     with session.client(public=True, audience=audience or session.root, issuer=issuer or session.root) as client:
         try:
-            access = client.validator.validate(secret(token, "token", session.out).reveal(), scopes=scopes)
+            access = client.validator.validate(secret(token, "token", session.out).plain, scopes=scopes)
         except TokenValidationError as error:
             raise Failure(f"{error.message} ({error.reason}).", *HINTS.get(error.reason, ()), code=error.code) from None
     if session.out.as_json:

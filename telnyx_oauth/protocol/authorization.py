@@ -70,7 +70,7 @@ class PendingAuthorization:
         del text
         if not fields:
             raise ValueError("This text is no pending authorization.")
-        return cls(**(fields.reveal() or {}))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as _KINDS has held them to
+        return cls(**(fields.plain or {}))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as _KINDS has held them to
 
 
 def _members(text: str) -> dict[str, object] | None:
@@ -119,7 +119,7 @@ def begin(
     Raises `ValueError` for a `redirect_uri` that is not fit for one, and for an `extra` that repeats a parameter.
     """
     proof = pkce(entropy[1])
-    state = Secret(base64url(entropy[0].reveal()))
+    state = Secret(base64url(entropy[0].plain))
     wanted = scope_set(scopes)
     url = Secret(
         authorize_url(
@@ -134,7 +134,7 @@ def begin(
         )
     )
     return PendingAuthorization(
-        url.reveal(),
+        url.plain,
         server.issuer,
         client_id,
         redirect_uri,
@@ -142,7 +142,7 @@ def begin(
         resource,
         now + LIFETIME,
         server.issuer_in_response,
-        state.reveal(),
+        state.plain,
         proof.verifier,
     )
 
@@ -168,11 +168,11 @@ def read_callback(callback_url: Secret[str]) -> Answer:
 
     Raises `InvalidCallbackError` for an address that answers nothing, or has a parameter twice (RFC 6749 section 3.1).
     """
-    found = Secret(_parameters(callback_url.reveal().strip()))
-    answer: Answer = Secret(dict(found.reveal()))
-    if len(answer.reveal()) < len(found.reveal()):
+    found = Secret(_parameters(callback_url.plain.strip()))
+    answer: Answer = Secret(dict(found.plain))
+    if len(answer.plain) < len(found.plain):
         raise InvalidCallbackError("This address has a parameter twice, so it is not what the server sent.")
-    if "code" not in answer.reveal() and "error" not in answer.reveal():
+    if "code" not in answer.plain and "error" not in answer.plain:
         raise InvalidCallbackError(
             "This address does not answer a sign-in: it has no code and no error. Take the whole address of the page "
             "that the browser ended at."
@@ -191,11 +191,11 @@ def _parameters(address: str) -> list[tuple[str, str]]:
 
 def check_state(pending: PendingAuthorization, answer: Answer) -> None:
     """Raises `StateMismatchError` unless the answer is to this very sign-in (RFC 6749 section 10.12)."""
-    given = Secret(answer.reveal().get("state"))
-    if given.reveal() is None:
-        said = f" It says: {_words(answer.reveal()['error'])}." if "error" in answer.reveal() else ""
+    given = Secret(answer.plain.get("state"))
+    if given.plain is None:
+        said = f" It says: {_words(answer.plain['error'])}." if "error" in answer.plain else ""
         raise StateMismatchError(f"The answer has no state, so it may not be to this sign-in.{said}")
-    if not _is_state(given.reveal() or "", pending.state):
+    if not _is_state(given.plain or "", pending.state):
         raise StateMismatchError(
             "The answer is to another sign-in than this one: its state is not the one that was sent."
         )
@@ -214,16 +214,16 @@ def code_in(pending: PendingAuthorization, answer: Answer, *, now: float) -> Sec
     if not now < pending.expires_at:
         raise AuthorizationExpiredError("This sign-in began more than 10 minutes ago. Begin another.")
     # https://www.rfc-editor.org/rfc/rfc9207#section-2.4 - before anything else, errors included
-    issuer = answer.reveal().get("iss")
+    issuer = answer.plain.get("iss")
     if issuer is None and pending.issuer_in_response:
         raise IssuerMismatchError("The answer does not say which server it is from, though this server always does.")
     if issuer is not None and issuer != pending.issuer:
         raise IssuerMismatchError("The answer is from another authorization server than the one that was asked.")
-    if "error" in answer.reveal():
-        raise _refusal(_words(answer.reveal()["error"]), _words(answer.reveal().get("error_description", "")))
-    if not _CODE.fullmatch(answer.reveal()["code"]):
+    if "error" in answer.plain:
+        raise _refusal(_words(answer.plain["error"]), _words(answer.plain.get("error_description", "")))
+    if not _CODE.fullmatch(answer.plain["code"]):
         raise InvalidCallbackError("The code in this address holds characters that a code cannot have.")
-    return Secret(answer.reveal()["code"])
+    return Secret(answer.plain["code"])
 
 
 def _refusal(code: str, description: str) -> AuthorizationResponseError:

@@ -18,9 +18,9 @@ def bearer(token: Secret[str]) -> Secret[str]:
     Raises `ValueError` when the token cannot be part of a header; the message does not quote it.
     """
     # Line breaks would start a header of their own; the rest of RFC 6750's b64token is the server's to judge.
-    if not _VISIBLE.fullmatch(token.reveal()):
+    if not _VISIBLE.fullmatch(token.plain):
         raise ValueError("A bearer token must be one or more visible ASCII characters.")
-    return Secret(f"Bearer {token.reveal()}")
+    return Secret(f"Bearer {token.plain}")
 
 
 def basic_credentials(client_id: str, client_secret: Secret[str]) -> Secret[str]:
@@ -32,12 +32,12 @@ def basic_credentials(client_id: str, client_secret: Secret[str]) -> Secret[str]
     encoded = _encoded_pair(client_id, client_secret)
     if encoded is None:
         raise ValueError("A client's id and secret must not hold half a character (a lone surrogate).")
-    return Secret("Basic " + base64.b64encode(encoded.reveal()).decode("ascii"))
+    return Secret("Basic " + base64.b64encode(encoded.plain).decode("ascii"))
 
 
 def _encoded_pair(client_id: str, client_secret: Secret[str]) -> Secret[bytes] | None:
     try:
-        return Secret(f"{quote(client_id, safe='')}:{quote(client_secret.reveal(), safe='')}".encode("ascii"))
+        return Secret(f"{quote(client_id, safe='')}:{quote(client_secret.plain, safe='')}".encode("ascii"))
     except UnicodeEncodeError:  # Python's own error holds the secret.
         return None
 

@@ -121,13 +121,20 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secre
     if encoded is None:
         raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
     # Once the path is found good nothing is refused any more, so no error shows what is plain.
-    url = join(defaults.base_url, Secret(call.path))
-    shown = join(defaults.base_url, Secret(call.shown)) if call.shown else url.partition("?")[0]
+    url = join(defaults.base_url, call.path)
+    shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
+    headers = defaults.headers.copy()
+    if encoded.content_type:
+        headers["Content-Type"] = encoded.content_type
+    if call.accept != "application/json":
+        headers["Accept"] = call.accept
+    if authorization is not None:
+        headers["Authorization"] = authorization.plain
     return Request(
         call.method,
         _with_query(url, encoded.query) if encoded.query else url,
         RequestInfo(call.method, shown),
-        _headers(call, defaults, extras, authorization, encoded.content_type),
+        _laid_over(headers, extras.headers) if extras.headers else headers,
         encoded.content,
         timeout,
         stream=extras.stream,
@@ -149,20 +156,6 @@ _NOTHING: Final = _Encoded()
 
 def _with_query(url: str, pairs: str) -> str:
     return url + ("&" if "?" in url else "?") + pairs
-
-
-def _headers(
-    call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None, content_type: str
-) -> CIMultiDict[str]:
-    """All headers of a request. Its own have been checked."""
-    headers = defaults.headers.copy()
-    if content_type:
-        headers["Content-Type"] = content_type
-    if call.accept != "application/json":
-        headers["Accept"] = call.accept
-    if authorization is not None:
-        headers["Authorization"] = authorization.reveal()
-    return _laid_over(headers, extras.headers) if extras.headers else headers
 
 
 def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool:
@@ -213,15 +206,15 @@ def _content(call: Call, extras: Extras) -> tuple[bytes, str]:
     if extras.body is not None:
         whole = not isinstance(call.body, Mapping)
         body = Secret(extras.body if whole else {**cast("Mapping[str, object]", call.body), **extras.body})
-    if body.reveal() is omit:
+    if body.plain is omit:
         return b"", ""
-    if isinstance(body.reveal(), bytes):
-        return cast("bytes", body.reveal()), "application/octet-stream"
+    if isinstance(body.plain, bytes):
+        return body.plain, "application/octet-stream"
     return _as_json(body), "application/json"
 
 
 def _as_json(body: Secret[object]) -> bytes:
-    return json.dumps(body.reveal(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(body.plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def as_timeout(timeout: float | Timeout | None) -> Timeout:
@@ -268,12 +261,12 @@ def merged(headers: Mapping[str, str], more: Secret[HeaderValues]) -> CIMultiDic
     Raises `ValueError` or `TypeError` for a header that could not be sent.
     """
     check_headers(more)
-    return _laid_over(headers, more.reveal())
+    return _laid_over(headers, more.plain)
 
 
 def check_headers(headers: Secret[HeaderValues]) -> None:
     """Raise `ValueError` or `TypeError`, quoting no value, for a header that could not be sent."""
-    error = _fault(tuple(headers.reveal().items()))
+    error = _fault(tuple(headers.plain.items()))
     if error is not None:
         raise error
 

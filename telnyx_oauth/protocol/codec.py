@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import urljoin
 
 from ..errors import APIResponseValidationError
-from ..messages import Response
+from ..messages import Request, Response
 from ..types import OAuthRetrieveAuthorizeResponse
 from .hooks import RefusedError, hook_for, is_readable
 from .secret import Secret
@@ -20,46 +20,30 @@ _T = TypeVar("_T")
 _MOST_PROBLEMS: Final = 20
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9.+\-]{1,40}/[A-Za-z0-9.+\-]{1,80}")
 _NO_JSON: Final = object()
-NO_ADDRESS: Final = Secret("")
 
 
-def decode(response: Response, kind: type[_T], *, url: Secret[str] = NO_ADDRESS) -> _T:
+def decode(response: Response, kind: type[_T], *, asked: Request | None = None) -> _T:
     """The answer's body as a `kind`: a model, a list of them, `object` for any JSON, `str`, `bytes`, `Response`, `None`'s type.
 
-    `url` is the address that was asked. Raises `APIResponseValidationError` with a path for each problem.
+    `asked` is the request. Raises `APIResponseValidationError` with a path for each problem.
     """
     special = _SPECIAL.get(kind)
     if special is not None:
-        return cast("_T", special(response, url))
-    outcome = _typed(_whole(response), kind)
-    if not isinstance(outcome, _Problems):
-        return outcome
-    problems = outcome.found
-    if len(problems) > _MOST_PROBLEMS:
-        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
-    raise APIResponseValidationError(tuple(problems), response=response)
-
-
-class _Problems:
-    """Why a body is not what it should be."""
-
-    __slots__ = ("found",)
-
-    def __init__(self, found: list[str]) -> None:
-        self.found = found
-
-
-def _typed(response: Response, kind: type[_T]) -> _T | _Problems:
-    """The body, or what is wrong with it: told and not raised, since this frame holds what was read."""
-    value = _parsed(response)
+        return cast("_T", special(response, Secret("" if asked is None else asked.url)))
+    value = _parsed(_whole(response))
     if value is _NO_JSON:
-        return _Problems([_no_json(response)])
+        raise APIResponseValidationError((_no_json(response),), response=response)
     hashable: Any = kind
     try:
         typed: _T = hook_for(hashable)(value, kind)
     except RefusedError as refused:
-        return _Problems([f"${problem}" for problem in refused.problems])
-    return typed
+        problems = [f"${problem}" for problem in refused.problems]
+    else:
+        return typed
+    del value  # it may hold a secret, and a traceback would show it
+    if len(problems) > _MOST_PROBLEMS:
+        problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
+    raise APIResponseValidationError(tuple(problems), response=response)
 
 
 def _parsed(response: Response) -> object:
@@ -97,13 +81,13 @@ def _whole(response: Response) -> Response:
 def _authorize_response(response: Response, url: Secret[str]) -> OAuthRetrieveAuthorizeResponse:
     """The consent page, or where the server points to (RFC 6749 section 4.1)."""
     if response.status_code < 300:
-        return OAuthRetrieveAuthorizeResponse(url=url.reveal(), html=_whole(response).text())
-    target = Secret(_joined(url.reveal(), response.headers.get("Location")))
-    if target.reveal() is None:
+        return OAuthRetrieveAuthorizeResponse(url=url.plain, html=_whole(response).text())
+    target = Secret(_joined(url.plain, response.headers.get("Location")))
+    if target.plain is None:
         raise APIResponseValidationError(
             ("$: the redirect has no Location header, or no URL in it",), response=response
         )
-    return OAuthRetrieveAuthorizeResponse(url=target.reveal() or "")
+    return OAuthRetrieveAuthorizeResponse(url=target.plain or "")
 
 
 def _joined(url: str, location: str | None) -> str | None:

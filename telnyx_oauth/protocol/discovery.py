@@ -53,7 +53,7 @@ def telnyx_server(base_url: str, issuer: str | None = None, *, allow_insecure: b
     """Telnyx at `base_url`, every address derived from it, so that no secret goes anywhere else."""
     place = Secret(base_url)
     del base_url  # it may hold a password
-    base = check_base_url(place.reveal(), allow_insecure=allow_insecure)
+    base = check_base_url(place.plain, allow_insecure=allow_insecure)
     return AuthorizationServer(
         issuer or root_of(base), f"{base}/oauth/authorize", f"{base}/oauth/token", f"{base}/oauth/register"
     )

@@ -51,9 +51,9 @@ def authorization_code_form(
     return Secret(
         (
             ("grant_type", "authorization_code"),
-            ("code", code.reveal()),
+            ("code", code.plain),
             *((("redirect_uri", redirect_uri),) if redirect_uri is not None else ()),
-            *((("code_verifier", code_verifier.reveal()),) if code_verifier is not None else ()),
+            *((("code_verifier", code_verifier.plain),) if code_verifier is not None else ()),
             *_asked((), resource),
         )
     )
@@ -62,7 +62,7 @@ def authorization_code_form(
 def refresh_token_form(refresh_token: Secret[str], scopes: Iterable[str] = (), resource: str | None = None) -> Form:
     """RFC 6749 section 6."""
     asked = _asked(scopes, resource)
-    return Secret((("grant_type", "refresh_token"), ("refresh_token", refresh_token.reveal()), *asked))
+    return Secret((("grant_type", "refresh_token"), ("refresh_token", refresh_token.plain), *asked))
 
 
 def _asked(scopes: Iterable[str], resource: str | None) -> tuple[tuple[str, str], ...]:
@@ -95,7 +95,7 @@ class ClientAuthentication:
         method = self.method or ("client_secret_basic" if self.client_secret else "none")
         if method == "client_secret_basic":
             credentials = basic_credentials(self.client_id, Secret(self.client_secret or ""))
-            return {"Authorization": credentials.reveal()}, ()
+            return {"Authorization": credentials.plain}, ()
         if method == "client_secret_post":
             return {}, (("client_id", self.client_id), ("client_secret", self.client_secret or ""))
         return {}, (("client_id", self.client_id),)
@@ -120,7 +120,7 @@ def authenticated_request(
     Raises `ValueError`, quoting nothing, for a lone surrogate in a parameter.
     """
     applied = Secret(client.apply())
-    whole: Form = Secret((*form.reveal(), *applied.reveal()[1]))
+    whole: Form = Secret((*form.plain, *applied.plain[1]))
     content = _encoded(whole)
     if content is None:
         raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
@@ -131,18 +131,18 @@ def authenticated_request(
         {
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
-            **applied.reveal()[0],
+            **applied.plain[0],
         },
-        content.reveal(),
+        content.plain,
         timeout,
         max_bytes,
-        secrets=_secrets(whole.reveal(), applied.reveal()[0], client),
+        secrets=_secrets(whole.plain, applied.plain[0], client),
     )
 
 
 def _encoded(form: Form) -> Secret[bytes] | None:
     try:
-        return Secret(urlencode(form.reveal()).encode("ascii"))
+        return Secret(urlencode(form.plain).encode("ascii"))
     except UnicodeEncodeError:  # it holds the text, which may be a secret
         return None
 
@@ -213,17 +213,17 @@ def _refused(response: Response, error: APIError) -> TokenGrant | None:
 
 def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -> TokenGrant:
     if not 200 <= response.status_code < 300:
-        raise error_from(response, token_endpoint=True, secrets=secrets.reveal(), now=now)
+        raise error_from(response, token_endpoint=True, secrets=secrets.plain, now=now)
     fields = Secret(_fields(response))
-    if isinstance((fields.reveal() or {}).get("error"), str):
-        told = Secret((*secrets.reveal(), *_issued(fields.reveal() or {})))
-        raise error_from(response, token_endpoint=True, secrets=told.reveal(), now=now)
-    problems = tuple(_problems(fields.reveal()))
+    if isinstance((fields.plain or {}).get("error"), str):
+        told = Secret((*secrets.plain, *_issued(fields.plain or {})))
+        raise error_from(response, token_endpoint=True, secrets=told.plain, now=now)
+    problems = tuple(_problems(fields.plain))
     if response.fault:
         problems = (response.fault,)
     if problems:
         raise APIResponseValidationError(problems, response=response)
-    return _grant(fields.reveal() or {}, http_date(response.headers.get("Date", "")))
+    return _grant(fields.plain or {}, http_date(response.headers.get("Date", "")))
 
 
 def _issued(fields: Mapping[str, object]) -> Iterable[str]:
@@ -303,10 +303,10 @@ class Pkce:
 
 def pkce(entropy: Secret[bytes]) -> Pkce:
     """PKCE from 32 to 96 random bytes. Raises `ValueError` for fewer or more."""
-    if not 32 <= len(entropy.reveal()) <= 96:
+    if not 32 <= len(entropy.plain) <= 96:
         raise ValueError("A code verifier is made of 32 to 96 bytes.")
-    verifier = Secret(base64url(entropy.reveal()))
-    return Pkce(verifier.reveal(), base64url(hashlib.sha256(verifier.reveal().encode("ascii")).digest()))
+    verifier = Secret(base64url(entropy.plain))
+    return Pkce(verifier.plain, base64url(hashlib.sha256(verifier.plain.encode("ascii")).digest()))
 
 
 def base64url(value: bytes) -> str:
@@ -334,16 +334,16 @@ def authorize_url(
             "response_type": "code",
             "client_id": client_id,
             "redirect_uri": redirect_uri,
-            "state": state.reveal(),
+            "state": state.plain,
             "code_challenge": code_challenge,
             "code_challenge_method": "S256",
             **dict(_asked(scopes, resource)),
         }
     )
-    twice = pairs.reveal().keys() & (extra or {}).keys()
+    twice = pairs.plain.keys() & (extra or {}).keys()
     if twice:
         raise ValueError(f"`extra` repeats {', '.join(sorted(twice))}.")
     if "#" in authorization_endpoint:
         raise ValueError("An authorization endpoint has no fragment (RFC 6749 section 3.1).")
     mark = "&" if urlsplit(authorization_endpoint).query else "?"
-    return f"{authorization_endpoint.rstrip('?&')}{mark}{urlencode({**pairs.reveal(), **(extra or {})})}"
+    return f"{authorization_endpoint.rstrip('?&')}{mark}{urlencode({**pairs.plain, **(extra or {})})}"

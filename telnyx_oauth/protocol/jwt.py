@@ -160,7 +160,7 @@ def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
     presented = Secret(token)
     del token
     try:
-        return _taken_apart(policy, presented.reveal())
+        return _taken_apart(policy, presented.plain)
     except InvalidTokenError as error:
         reason = error.reason
     raise InvalidTokenError(reason)  # without the frames that have the token in parts

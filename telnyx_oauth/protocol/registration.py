@@ -62,10 +62,10 @@ def registered_client(response: Response, *, asked: AuthMethod, now: float = 0.0
     if not 200 <= response.status_code < 300:
         raise error_from(response, now=now)
     fields = Secret(_fields(response))
-    problems = (response.fault,) if response.fault else tuple(_problems(fields.reveal(), asked))
+    problems = (response.fault,) if response.fault else tuple(_problems(fields.plain, asked))
     if problems:
         raise APIResponseValidationError(problems, response=response)
-    return _client(fields.reveal(), asked)
+    return _client(fields.plain, asked)
 
 
 def _fields(response: Response) -> dict[str, object]:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Generic, NoReturn, TypeVar, cast
+from typing import Final, Generic, NoReturn, TypeVar, cast
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Secret(Generic[T_co]):
-    """A text, bytes or mapping that holds a secret. Its `repr` and `str` hide it; only `reveal` gives it.
+    """A text, bytes or mapping that holds a secret. Its `repr` and `str` hide it; only `plain` gives it.
 
     Crash reporters and debuggers show the local variables of every frame that an error passes. A secret that travels in
-    this type is not among them. Reveal it in the expression that needs the plain value, and bind that to no name.
+    this type is not among them. Take it out in the expression that needs the plain value, and bind that to no name.
     """
 
     # Not an attrs class: tools that print values look into those.
-    __slots__ = ("_value",)
+    __slots__ = ("plain",)
 
     def __init__(self, value: T_co) -> None:
-        self._value = value
-
-    def reveal(self) -> T_co:
-        """The plain value."""
-        return self._value
+        self.plain: Final = value
+        """The plain value. An attribute, since a call of a method would be felt on the way of each request."""
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -31,19 +28,19 @@ class Secret(Generic[T_co]):
 
     def __format__(self, spec: str) -> str:
         # Spliced into a text by mistake, it would be sent or stored as `Secret('***')`.
-        raise TypeError("A secret is not text: call `reveal()` where it leaves the program.")
+        raise TypeError("A secret is not text: take `.plain` where it leaves the program.")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == cast("Secret[object]", other)._value
+        return isinstance(other, Secret) and self.plain == cast("Secret[object]", other).plain
 
     def __hash__(self) -> int:
-        return hash(self._value)
+        return hash(self.plain)
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return bool(self.plain)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret cannot be pickled: call `reveal()` where it leaves the program.")
+        raise TypeError("A secret cannot be pickled: take `.plain` where it leaves the program.")
 
     def __copy__(self) -> Secret[T_co]:
         return self

@@ -32,12 +32,12 @@ def check_base_url(
     """
     text = Secret(base_url.strip().rstrip("/"))
     del base_url  # it may hold a password
-    problem = _problem_of_base(text.reveal())
+    problem = _problem_of_base(text.plain)
     if problem:
         raise ValueError(f"{name} {problem}; it should look like https://api.telnyx.com/v2")
-    if not allow_insecure and is_insecure(text.reveal()):
+    if not allow_insecure and is_insecure(text.plain):
         raise ValueError(f"{name} {INSECURE}; use https, or say {word} if that network is yours")
-    return text.reveal()
+    return text.plain
 
 
 def _problem_of_base(text: str) -> str | None:
@@ -60,28 +60,23 @@ def root_of(base_url: str) -> str:
     return re.sub(r"(?<=[^/])/v2$", "", base_url)  # a host may have that name too
 
 
-def join(base_url: str, path: Secret[str]) -> str:
+def join(base_url: str, path: str) -> str:
     """`path` under `base_url`; a well-known path goes to the root, and an absolute one is kept where it is on the same origin.
 
     Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
     """
-    url = _joined(base_url, path.reveal())
-    if url is None:
-        if _BAD_IN_PATH.search(path.reveal()):
-            raise ValueError("A path must hold only the characters of a URL, the others escaped, and no fragment.")
-        raise ValueError("An absolute address must be on base_url's origin: this client's credentials go with it.")
-    return url
-
-
-def _joined(base_url: str, path: str) -> str | None:
-    # Raises nothing, since this frame holds the path.
     if _BAD_IN_PATH.search(path):
-        return None
-    if "://" in path and _ABSOLUTE.match(path):
-        return path if _is_on_origin_of(base_url, path) else None
-    if not path.startswith("/"):
-        path = f"/{path}"
-    return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
+        problem = "A path must hold only the characters of a URL, the others escaped, and no fragment."
+    elif not ("://" in path and _ABSOLUTE.match(path)):
+        if not path.startswith("/"):
+            path = f"/{path}"
+        return (root_of(base_url) if path.startswith(WELL_KNOWN) else base_url) + path
+    elif _is_on_origin_of(base_url, path):
+        return path
+    else:
+        problem = "An absolute address must be on base_url's origin: this client's credentials go with it."
+    del path  # it may hold a secret, and a traceback would show it
+    raise ValueError(problem)
 
 
 def _is_on_origin_of(base_url: str, address: str) -> bool:
@@ -119,31 +114,25 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def segment(value: Secret[str], name: str) -> str:
+def segment(value: str, name: str) -> str:
     """One path parameter, escaped. Raises `ValueError`, naming the parameter, for one that would change the path.
 
     `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
     """
-    escaped = _escaped(value.reveal())
-    if escaped is not None:
-        return escaped
-    if not isinstance(value.reveal(), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
-        raise TypeError(f"`{name}` must be a str, not {type(value.reveal()).__name__}")
-    if value.reveal() in ("", ".", ".."):
-        raise ValueError(f"`{name}` must not be {value.reveal()!r}" if value else f"`{name}` must not be empty")
-    raise ValueError(f"`{name}` must not hold half a character (a lone surrogate)")
-
-
-def _escaped(value: object) -> str | None:
-    # Raises nothing, since this frame holds the value.
-    if not isinstance(value, str) or value in ("", ".", ".."):
-        return None
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+        kind = type(value).__name__
+        del value  # it may hold a secret, and a traceback would show it
+        raise TypeError(f"`{name}` must be a str, not {kind}")
+    if value in ("", ".", ".."):
+        raise ValueError(f"`{name}` must not be {value!r}" if value else f"`{name}` must not be empty")
     if _UNRESERVED.fullmatch(value):
         return value
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:
-        return None
+        pass  # Python's own error holds the value, which may be a secret.
+    del value
+    raise ValueError(f"`{name}` must not hold half a character (a lone surrogate)")
 
 
 def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
@@ -152,25 +141,25 @@ def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
     Raises `TypeError` for a mapping: what stands for one in a query is a name such as `filter[name]`.
     """
     written: Secret[list[tuple[str, str]]] = Secret([])
-    for name in pairs.reveal():
-        _write(name, Secret(pairs.reveal()[name]), written)
-    return urlencode(written.reveal(), quote_via=quote)
+    for name in pairs.plain:
+        _write(name, Secret(pairs.plain[name]), written)
+    return urlencode(written.plain, quote_via=quote)
 
 
 def _write(name: str, value: Secret[QueryValue], written: Secret[list[tuple[str, str]]]) -> None:
     """Add what stands for a value in a query."""
-    kind = type(value.reveal())
-    if value.reveal() is None:
+    kind = type(value.plain)
+    if value.plain is None:
         return
     if issubclass(kind, bool):
-        written.reveal().append((name, "true" if value else "false"))
+        written.plain.append((name, "true" if value else "false"))
     elif issubclass(kind, str):
         # The text itself: `str()` of an enumeration's member is its name.
-        written.reveal().append((name, str.__str__(cast("str", value.reveal()))))
+        written.plain.append((name, str.__str__(cast("str", value.plain))))
     elif issubclass(kind, (int, float)):
-        written.reveal().append((name, str(value.reveal())))
+        written.plain.append((name, str(value.plain)))
     elif issubclass(kind, (bytes, Mapping)) or not issubclass(kind, Iterable):
         raise TypeError(f"`{name}` must be text, a number, a boolean or a sequence of them, not {kind.__name__}")
     else:
-        for each in map(Secret, cast("Iterable[QueryValue]", value.reveal())):
+        for each in map(Secret, cast("Iterable[QueryValue]", value.plain)):
             _write(name, each, written)

@@ -8,7 +8,6 @@ from typing import Final
 
 from ..messages import Timeout
 from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried
-from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..transport.pager import AsyncPaginator
 from ..types import (
@@ -131,7 +130,7 @@ class AsyncOAuthClients(Resource):
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("GET", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
+            Call("GET", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
             OAuthClientRetrieveResponse,
             extras,
         )
@@ -159,7 +158,7 @@ class AsyncOAuthClients(Resource):
         return await self._send(
             Call(
                 "PUT",
-                f"{_PATH}/{segment(Secret(id), 'id')}",
+                f"{_PATH}/{segment(id, 'id')}",
                 resource=_PATH,
                 body=given(
                     name=name,
@@ -189,7 +188,7 @@ class AsyncOAuthClients(Resource):
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("DELETE", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
+            Call("DELETE", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
             NoneType,
             extras,
         )

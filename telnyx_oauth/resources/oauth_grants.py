@@ -7,7 +7,6 @@ from typing import Final
 
 from ..messages import Timeout
 from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, omit, queried
-from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..transport.pager import AsyncPaginator
 from ..types import (
@@ -65,7 +64,7 @@ class AsyncOAuthGrants(Resource):
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("GET", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
+            Call("GET", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
             OAuthGrantRetrieveResponse,
             extras,
         )
@@ -83,7 +82,7 @@ class AsyncOAuthGrants(Resource):
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
-            Call("DELETE", f"{_PATH}/{segment(Secret(id), 'id')}", resource=_PATH),
+            Call("DELETE", f"{_PATH}/{segment(id, 'id')}", resource=_PATH),
             OAuthGrantDeleteResponse,
             extras,
         )

@@ -57,7 +57,7 @@ class Resource:
 
 
 def _read(kind: type[_T], answer: Answer) -> _T:
-    return decode(answer.response, kind, url=Secret(answer.request.url))
+    return decode(answer.response, kind, asked=answer.request)
 
 
 class RawView:
@@ -84,7 +84,7 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
             del args, kwargs
 
             def send() -> Any:
-                return method(view._resource, *given.reveal()[0], **given.reveal()[1])
+                return method(view._resource, *given.plain[0], **given.plain[1])
 
             return send() if isinstance(view, RawView) else AsyncStreamed(send)
 

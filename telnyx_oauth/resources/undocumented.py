@@ -71,14 +71,14 @@ class AsyncUndocumented(Resource):
 
     async def _request(self, asked: Secret[tuple[str, str, object, RequestOptions | None]], cast_to: type[_T]) -> _T:
         check_kind(cast_to)
-        options: Secret[RequestOptions] = Secret(asked.reveal()[3] or RequestOptions())
-        retries = options.reveal().get("max_retries", omit)
+        options: Secret[RequestOptions] = Secret(asked.plain[3] or RequestOptions())
+        retries = options.plain.get("max_retries", omit)
         extras = Extras(
-            options.reveal().get("headers"),
-            options.reveal().get("params"),
-            options.reveal().get("extra_json"),
-            options.reveal().get("timeout", omit),
+            options.plain.get("headers"),
+            options.plain.get("params"),
+            options.plain.get("extra_json"),
+            options.plain.get("timeout", omit),
             None if isinstance(retries, Omit) else as_retries(retries),
         )
-        call = Call(asked.reveal()[0], asked.reveal()[1], body=asked.reveal()[2])
+        call = Call(asked.plain[0], asked.plain[1], body=asked.plain[2])
         return await self._send(call, cast_to, extras)

@@ -47,10 +47,10 @@ class _Ready(Generic[_P, _T]):
     def _make(self, sandbox: Sandbox, /, **options: object) -> _T:
         given = Secret(options)
         del options
-        own = _CREDENTIALS if given.reveal().keys().isdisjoint(_CREDENTIALS) else ()
+        own = _CREDENTIALS if given.plain.keys().isdisjoint(_CREDENTIALS) else ()
         filled = {"base_url": sandbox.base_url, "issuer": sandbox.root_url, "audience": sandbox.root_url}
         kind = cast(Callable[..., _T], self._kind)
-        return kind(**(filled | {name: getattr(sandbox, name) for name in own} | given.reveal()))
+        return kind(**(filled | {name: getattr(sandbox, name) for name in own} | given.plain))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False, slots=False)
@@ -234,10 +234,10 @@ class Sandbox(Settings):
         del token
         with self._lock:
             state = self._brain.state
-            refresh_token = state.refresh_tokens.pop(presented.reveal(), None)
+            refresh_token = state.refresh_tokens.pop(presented.plain, None)
             if refresh_token is not None:
                 state.grants.pop(refresh_token.grant_id, None)
-            elif state.access_tokens.pop(presented.reveal(), None) is None:
+            elif state.access_tokens.pop(presented.plain, None) is None:
                 raise ValueError("This token was not issued by this sandbox, or is revoked already.")
 
     def approve(self, url: str) -> str:
@@ -276,7 +276,7 @@ class Sandbox(Settings):
         given = Secret({"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
         info = RequestInfo(method, url.partition("?")[0])
         content = json.dumps(body).encode() if body else b""
-        response = self._serve(Request(method, url, info, given.reveal(), content)).response
+        response = self._serve(Request(method, url, info, given.plain, content)).response
         if response.status_code >= 400:
             raise ValueError(f"The service refuses this with status {response.status_code}.")
         return response

@@ -82,10 +82,10 @@ class AuthorizationFlow:
         del client_secret, base_url
         self.client_id = client_id
         self.resource = resource
-        self.server = server or telnyx_server(place.reveal(), issuer, allow_insecure=allow_insecure)
+        self.server = server or telnyx_server(place.plain, issuer, allow_insecure=allow_insecure)
         check_server(self.server, allow_insecure=allow_insecure)
         self._allow_insecure = allow_insecure
-        checked = check_base_url(place.reveal(), allow_insecure=allow_insecure) if server is None else ""
+        checked = check_base_url(place.plain, allow_insecure=allow_insecure) if server is None else ""
         self._root = root_of(checked) if server is None else None
         self._advertised_until = 0.0
         self._method: AuthMethod | None = auth_method
@@ -244,7 +244,7 @@ class AuthorizationFlow:
             self.server.token_endpoint,
             began.client_id,
             self._secret,
-            code=code.reveal(),
+            code=code.plain,
             redirect_uri=began.redirect_uri,
             code_verifier=began.code_verifier,
             auth_method=self._method,

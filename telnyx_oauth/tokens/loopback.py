@@ -79,7 +79,7 @@ async def sign_in(
         if callback_url is None:
             raise receiver.too_late(timeout)
         try:
-            manager = await flow.complete_authorization(callback_url.reveal(), pending=pending, account=account)
+            manager = await flow.complete_authorization(callback_url.plain, pending=pending, account=account)
         except TelnyxError as exc:
             receiver.tell(exc.message)
             raise
@@ -110,8 +110,8 @@ async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | Non
     """Bring the person to the server, and take the address of the answer from them; a wrong one is asked for again."""
     await show(pending.url)  # which may last as long as the browser does
     problem = None
-    while paste is not None and (text := Secret(await paste(problem))).reveal() is not None:
-        pasted = Secret(text.reveal() or "")
+    while paste is not None and (text := Secret(await paste(problem))).plain is not None:
+        pasted = Secret(text.plain or "")
         try:
             check_state(pending, read_callback(pasted))
         except (InvalidCallbackError, StateMismatchError) as exc:

@@ -80,7 +80,7 @@ class Proof:
         """Raise `TokenVerificationError` for a token that is proven wrong, or not proven where that is demanded."""
         if self._verifier is None:
             return
-        self._accept(job, await self._verifier(access_token.reveal()))
+        self._accept(job, await self._verifier(access_token.plain))
 
     def _accept(self, job: Job, reason: str | None) -> None:
         if reason is None:

@@ -105,13 +105,13 @@ class TokenEndpoint:
             return await self._exchange(form, secret)
         except InvalidClientError:
             # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
-            replaced = secret if "code" in dict(form.reveal()) else await self._current_secret()
+            replaced = secret if "code" in dict(form.plain) else await self._current_secret()
             if replaced == secret:
                 raise
         return await self._exchange(form, replaced)
 
     async def _exchange(self, form: Form, secret: Secret[str | None]) -> TokenGrant:
-        client = ClientAuthentication(self.client_id, secret.reveal(), self._method)
+        client = ClientAuthentication(self.client_id, secret.plain, self._method)
         request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
         response = await self._send(request)
         return read_token_response(response, secrets=Secret(request.secrets), now=self._clock.wall())
@@ -150,7 +150,7 @@ class ClientCredentials:
             send,
             token_endpoint,
             client_id,
-            secret.reveal(),
+            secret.plain,
             auth_method=auth_method,
             timeout=timeout,
             clock=clock,
@@ -187,7 +187,7 @@ class AuthorizationCode:
         secret, sent_once = Secret(client_secret), Secret(code)
         verifier = None if code_verifier is None else Secret(code_verifier)
         del client_secret, code, code_verifier
-        name = digest_of(sent_once.reveal())
+        name = digest_of(sent_once.plain)
         self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, name)
         self._form: Form | None = authorization_code_form(
             sent_once, redirect_uri=redirect_uri, code_verifier=verifier, resource=resource
@@ -196,7 +196,7 @@ class AuthorizationCode:
             send,
             token_endpoint,
             client_id,
-            secret.reveal(),
+            secret.plain,
             auth_method=auth_method,
             timeout=timeout,
             clock=clock,
@@ -248,7 +248,7 @@ class RefreshToken:
             send,
             token_endpoint,
             client_id,
-            secret.reveal(),
+            secret.plain,
             auth_method=auth_method,
             timeout=timeout,
             clock=clock,

@@ -33,16 +33,14 @@ class Connections:
         way = Secret(proxy)
         del proxy
         self.api = HttpTransport(
-            http_session=http_session, proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context, limit=_CALLS
+            http_session=http_session, proxy=way.plain, trust_env=trust_env, ssl_context=ssl_context, limit=_CALLS
         )
         if http_session is not None and is_plain(http_session):
-            self.tokens: HttpTransport = Likeness(
-                http_session, proxy=way.reveal(), ssl_context=ssl_context, limit=_TOKENS
-            )
+            self.tokens: HttpTransport = Likeness(http_session, proxy=way.plain, ssl_context=ssl_context, limit=_TOKENS)
             return
         self.tokens = HttpTransport(
             http_session=http_session,
-            proxy=way.reveal(),
+            proxy=way.plain,
             trust_env=trust_env,
             ssl_context=ssl_context,
             limit=_TOKENS,

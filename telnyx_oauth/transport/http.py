@@ -74,7 +74,7 @@ class HttpTransport:
                     headers=request.headers,
                     allow_redirects=False,
                     timeout=_client_timeout(request.timeout),
-                    proxy=None if proxy is None else proxy.reveal(),
+                    proxy=None if proxy is None else proxy.plain,
                     ssl=self._ssl,
                     skip_auto_headers=_left_out(request),
                     raise_for_status=False,
@@ -85,9 +85,10 @@ class HttpTransport:
             error = _named(exc, request.info)
         else:
             # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
-            if not (request.stream and answer.reveal().status < 300):
+            if not (request.stream and answer.plain.status < 300):
                 return await _received(answer, request)
-            return _response(answer.reveal(), request, stream=_Body(answer, request.info))
+            body, plain = _Body(answer, request.info), answer.plain
+            return Response(plain.status, plain.headers, b"", request.info, _version(plain.version), body)
         # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
         raise error
 
@@ -215,18 +216,18 @@ class _Body:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._answer.reveal().content.iter_any():
+            async for chunk in self._answer.plain.content.iter_any():
                 yield chunk
                 del chunk  # an error may come next
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             error = _named(exc, self._info)
         else:
             return
-        self._answer.reveal().close()
+        self._answer.plain.close()
         raise error
 
     async def aclose(self) -> None:
-        self._answer.reveal().close()
+        self._answer.plain.close()
 
 
 # aiohttp adds these where they are missing: but whoever left one out meant it.
@@ -243,13 +244,10 @@ def _left_out(request: Request) -> tuple[str, ...] | None:
 def _proxy_address(text: Secret[str]) -> Secret[str] | None:
     """A proxy's address, with `http://` where it names no scheme; `None` for what aiohttp has no way through."""
     try:
-        url = Secret(URL(text.reveal() if "://" in text.reveal() else f"http://{text.reveal()}"))
+        url = Secret(URL(text.plain if "://" in text.plain else f"http://{text.plain}"))
     except ValueError:
         return None
-    return Secret(str(url.reveal())) if url.reveal().scheme in ("http", "https") and url.reveal().host else None
-
-
-_NOTHING: Final = Secret(b"")
+    return Secret(str(url.plain)) if url.plain.scheme in ("http", "https") and url.plain.host else None
 
 
 async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
@@ -257,49 +255,42 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
 
     The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
     """
-    stream, most = answer.reveal().content, request.max_bytes
-    content, fault, error = _NOTHING, "", None
+    stream, most = answer.plain.content, request.max_bytes
+    content, fault, error = b"", "", None
     try:
-        content = Secret(await stream.readany())
+        content = await stream.readany()
         if not stream.at_eof():
-            chunks = Secret([content.reveal()])
-            size = len(content.reveal())
-            while size <= most and (content := Secret(await stream.readany())):
-                chunks.reveal().append(content.reveal())
-                size += len(content.reveal())
-            content = Secret(b"".join(chunks.reveal()))
-        if len(content.reveal()) > most:
+            chunks, size = Secret([content]), len(content)
+            content = b""
+            while size <= most and (chunk := Secret(await stream.readany())):
+                chunks.plain.append(chunk.plain)
+                size += len(chunk.plain)
+            content = b"".join(chunks.plain)
+        if len(content) > most:
             fault = f"the body has more than {most} bytes"
     except aiohttp.ClientPayloadError:
         fault = ENDED_EARLY
     except (aiohttp.ClientError, OSError, TimeoutError) as exc:
         error = _named(exc, request.info)
     except BaseException:
-        answer.reveal().close()
+        answer.plain.close()
         raise
     if fault or error is not None:
-        answer.reveal().close()
-        content = _NOTHING
+        answer.plain.close()
+        content = b""
     if error is not None:
         raise error
-    return _response(answer.reveal(), request, content.reveal(), fault)
+    plain = answer.plain
+    version = plain.version
+    http = "HTTP/1.1" if version == _HTTP_11 else _version(version)
+    return Response(plain.status, plain.headers, content, request.info, http, None, fault)
 
 
-def _response(
-    answer: aiohttp.ClientResponse,
-    request: Request,
-    content: bytes = b"",
-    fault: str = "",
-    stream: _Body | None = None,
-) -> Response:
-    return Response(answer.status, answer.headers, content, request.info, _version(answer), stream, fault)
+_HTTP_11: Final = aiohttp.HttpVersion11
 
 
-def _version(answer: aiohttp.ClientResponse) -> str:
-    version = answer.version
-    if version is None or version == aiohttp.HttpVersion11:
-        return "HTTP/1.1"
-    return f"HTTP/{version.major}.{version.minor}"
+def _version(version: aiohttp.HttpVersion | None) -> str:
+    return "HTTP/1.1" if version is None else f"HTTP/{version.major}.{version.minor}"
 
 
 def _named(exc: BaseException, info: RequestInfo) -> APIConnectionError:

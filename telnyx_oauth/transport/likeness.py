@@ -50,8 +50,8 @@ class Likeness(HttpTransport):
         del proxy
         self._model: Any = model
         trust_env = model.trust_env and self._model._default_proxy is None
-        super().__init__(proxy=way.reveal(), trust_env=trust_env, ssl_context=ssl_context, limit=limit)
-        if way.reveal() is None and self._model._default_proxy is not None:
+        super().__init__(proxy=way.plain, trust_env=trust_env, ssl_context=ssl_context, limit=limit)
+        if way.plain is None and self._model._default_proxy is not None:
             self._proxy = Secret(str(self._model._default_proxy))
 
     async def __call__(self, request: Request) -> Response:

@@ -174,7 +174,7 @@ class Listing(Generic[_T]):
         call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
         # The user's own page number in extra_query would win, and fetch the same page again and again.
         own = Secret({name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"})
-        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own.reveal()), _as_it_is)
+        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own.plain), _as_it_is)
 
     def following(self, previous: AsyncPage[_T], answer: Answer) -> AsyncPage[_T]:
         """The page that an answer to `ask` holds. Raises `APIResponseValidationError` unless it can follow `previous`."""

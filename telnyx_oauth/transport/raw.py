@@ -109,13 +109,13 @@ class AsyncAPIResponse(ResponseFacts[_T]):
             if chunk_size is None:
                 yield chunk
             else:
-                kept.reveal().extend(chunk)
+                kept.plain.extend(chunk)
             del chunk  # an error may come next
-            while chunk_size is not None and len(kept.reveal()) >= chunk_size:
-                yield bytes(kept.reveal()[:chunk_size])
-                del kept.reveal()[:chunk_size]
+            while chunk_size is not None and len(kept.plain) >= chunk_size:
+                yield bytes(kept.plain[:chunk_size])
+                del kept.plain[:chunk_size]
         if kept:
-            yield bytes(kept.reveal())
+            yield bytes(kept.plain)
 
     async def iter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
         """The body as text, piece by piece."""
@@ -124,21 +124,21 @@ class AsyncAPIResponse(ResponseFacts[_T]):
             text = Secret(decoder.decode(chunk))
             del chunk  # an error may come next
             if text:
-                yield text.reveal()
+                yield text.plain
         if text := Secret(decoder.decode(b"", final=True)):
-            yield text.reveal()
+            yield text.plain
 
     async def iter_lines(self) -> AsyncIterator[str]:
         """The body as text, line by line, without the line ends."""
         kept = Secret("")
         async for text in self.iter_text():
-            lines = Secret((kept.reveal() + text).split("\n"))
+            lines = Secret((kept.plain + text).split("\n"))
             del text  # an error may come next
-            kept = Secret(lines.reveal().pop())
-            for line in map(Secret, lines.reveal()):
-                yield line.reveal().removesuffix("\r")
+            kept = Secret(lines.plain.pop())
+            for line in map(Secret, lines.plain):
+                yield line.plain.removesuffix("\r")
         if kept:
-            yield kept.reveal()
+            yield kept.plain
 
     async def close(self) -> None:
         """Give up what is still on the wire."""
@@ -153,13 +153,13 @@ class AsyncAPIResponse(ResponseFacts[_T]):
             content, fault = Secret(bytearray()), ""
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
-                    content.reveal().extend(chunk)
+                    content.plain.extend(chunk)
                     del chunk  # an error may come next
-                    if len(content.reveal()) > most:
+                    if len(content.plain) > most:
                         content, fault = Secret(bytearray()), f"the body has more than {most} bytes"
                         await self.close()
                         break
-            response = attrs.evolve(response, content=bytes(content.reveal()), stream=None, fault=fault)
+            response = attrs.evolve(response, content=bytes(content.plain), stream=None, fault=fault)
             self._answer = attrs.evolve(self._answer, response=response)
         return response
 

@@ -100,7 +100,7 @@ class IntrospectionCache:
         """
         presented = Secret(token)
         del token
-        digest = _digest(presented.reveal())
+        digest = _digest(presented.plain)
         while True:
             now = self._clock.boot()
             known = None if fresh else self._fresh(digest, now)
@@ -231,7 +231,7 @@ class IntrospectionCache:
         return wait
 
     async def _ask(self, token: Secret[str], sent_at: float) -> IntrospectionResult:
-        form = Secret((("token", token.reveal()),))
+        form = Secret((("token", token.plain),))
         request = authenticated_request(
             self._endpoint, form, self._auth, timeout=self._timeout, max_bytes=_LARGEST_ANSWER
         )
@@ -247,8 +247,8 @@ class IntrospectionCache:
         if response is None:
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_UNAVAILABLE, retry_after=_SOON)
         result = self._read(response, sent_at)
-        digest, now = _digest(token.reveal()), self._clock.boot()
-        self.forget(token.reveal())
+        digest, now = _digest(token.plain), self._clock.boot()
+        self.forget(token.plain)
         self._returning.pop(digest, None)
         (self._active if result.active else self._inactive).put(digest, result, now)
         if not result.active:
@@ -259,10 +259,10 @@ class IntrospectionCache:
         if response.status_code != 200:
             raise self._refused(response, sent_at)
         answer = Secret(parse_document(response.content) or {})  # a server may repeat the token
-        active = answer.reveal().get("active")
+        active = answer.plain.get("active")
         if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
-        claims = {name: value for name, value in answer.reveal().items() if active and value is not None}
+        claims = {name: value for name, value in answer.plain.items() if active and value is not None}
         return IntrospectionResult(active, MappingProxyType(claims), self._clock.wall())
 
     def _refused(self, response: Response, sent_at: float) -> IntrospectionUnavailableError:

@@ -50,12 +50,12 @@ class IssuedTokenVerifier:
         """
         parts = Secret(split_compact(access_token) or (None, None, None, b""))
         del access_token
-        header, payload, signature = parts.reveal()[:3]
+        header, payload, signature = parts.plain[:3]
         head = None if header is None else parse_object(header)
         claims = None if payload is None else parse_object(payload)
         if head is None or claims is None or signature is None:
             return "it is opaque"
-        signing_input = Secret(parts.reveal()[3])
+        signing_input = Secret(parts.plain[3])
         algorithm, kid = head.get("alg"), head.get("kid")
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
             return "its header is unusual"

@@ -74,13 +74,13 @@ class SigningKeys:
         changing = self._changing
         asked = 0 if changing is None else changing.fetches
         key = await self._select(alg=algorithm, kid=kid)
-        if key.verify(algorithm, signing_input.reveal(), signature):
+        if key.verify(algorithm, signing_input.plain, signature):
             return key
         if changing is None:
             return None
         await changing.fetch_again(asked, issued=self._issued)
         other = await self._select(alg=algorithm, kid=kid)
-        return other if other != key and other.verify(algorithm, signing_input.reveal(), signature) else None
+        return other if other != key and other.verify(algorithm, signing_input.plain, signature) else None
 
 
 class StaticKeys:
@@ -120,6 +120,6 @@ class StaticKeys:
 
 
 def _read(jwks: Secret[Mapping[str, object] | str | bytes]) -> KeySet | None:
-    given = jwks.reveal()
+    given = jwks.plain
     text = given if isinstance(given, str | bytes) else json.dumps(given)
     return read_jwks(text.encode() if isinstance(text, str) else text)

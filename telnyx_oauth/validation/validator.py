@@ -148,7 +148,7 @@ class TokenValidator:
 
     async def _judge(self, token: Secret[str]) -> AccessToken:
         access, key, result = None, None, None
-        if self._mode in _ALWAYS_SIGNED or (self._mode in _SIGNED and looks_like_jwt(token.reveal())):
+        if self._mode in _ALWAYS_SIGNED or (self._mode in _SIGNED and looks_like_jwt(token.plain)):
             access, key = await self._verify(token)
         if self._introspection is not None:
             result = await self._ask(token, self._introspection, proven=access is not None)
@@ -159,7 +159,7 @@ class TokenValidator:
 
     async def _verify(self, token: Secret[str]) -> tuple[AccessToken, VerificationKey]:
         policy = self.policy
-        unverified = read_token(policy, token.reveal())
+        unverified = read_token(policy, token.plain)
         check_claims(policy, unverified.claims, self._now())
         key = await self._signing.find(
             unverified.algorithm, unverified.key_id, Secret(unverified.signing_input), unverified.signature
@@ -178,15 +178,15 @@ class TokenValidator:
         return access, key
 
     async def _ask(self, token: Secret[str], introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
-        if len(token.reveal()) > self._longest:
+        if len(token.plain) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
-        if not _B64TOKEN.fullmatch(token.reveal()):
+        if not _B64TOKEN.fullmatch(token.plain):
             raise InvalidTokenError(Reason.ENCODING_INVALID)
-        if not proven and says_it_has_expired(self.policy, token.reveal(), self._now()):
+        if not proven and says_it_has_expired(self.policy, token.plain, self._now()):
             raise ExpiredTokenError  # it costs no question to the server
-        result = await introspection.introspect(token.reveal(), proven=proven, max_wait=introspection.max_wait)
+        result = await introspection.introspect(token.plain, proven=proven, max_wait=introspection.max_wait)
         if self._is_over(result):
-            result = await introspection.introspect(token.reveal(), fresh=True)
+            result = await introspection.introspect(token.plain, fresh=True)
         if not result.active:
             raise InvalidTokenError(Reason.INACTIVE)
         return result
@@ -226,7 +226,7 @@ class TokenValidator:
         # Read before `contains`, so that a change in between is noticed at the next hit.
         generation = self.keys.generation
         if self._size > 0 and (key is None or self.keys.contains(key)):
-            self._verdicts[sha256(token.reveal().encode()).digest()] = _Verdict(
+            self._verdicts[sha256(token.plain.encode()).digest()] = _Verdict(
                 access, key, generation, result, now, until
             )
             while len(self._verdicts) > self._size:

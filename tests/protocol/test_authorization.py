@@ -49,7 +49,7 @@ def answered(pending=None, **parameters) -> dict[str, str]:
 def outcome(pending, *, now=NOW, **parameters) -> str:
     answer = read_callback(Secret(f"{REDIRECT}?{urlencode(answered(pending, **parameters))}"))
     check_state(pending, answer)
-    return code_in(pending, answer, now=now).reveal()
+    return code_in(pending, answer, now=now).plain
 
 
 # --- what is asked
@@ -159,7 +159,7 @@ def test_the_code_of_a_good_answer_is_taken():
 def test_a_pasted_address_may_have_space_around_it_and_a_fragment():
     pending = begun()
     answer = read_callback(Secret(f"  {REDIRECT}?{urlencode(answered(pending))}#_=_\n"))
-    assert answer.reveal() == answered(pending)
+    assert answer.plain == answered(pending)
 
 
 @pytest.mark.parametrize(

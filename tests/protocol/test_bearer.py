@@ -17,7 +17,7 @@ quoted = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size
 
 
 def test_a_bearer_token_goes_into_the_header_as_it_is():
-    assert bearer(Secret("abc.DEF-_~+/=!")).reveal() == "Bearer abc.DEF-_~+/=!"
+    assert bearer(Secret("abc.DEF-_~+/=!")).plain == "Bearer abc.DEF-_~+/=!"
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "a\r\nX: y", "a\x00", "a\x7f", "é", "a\n", "\ud800"])
@@ -38,7 +38,7 @@ def test_a_token_that_no_header_can_carry_is_refused_without_being_told(token, s
     ],
 )
 def test_basic_credentials_are_urlencoded_first(client_id, client_secret, pair):
-    header = basic_credentials(client_id, Secret(client_secret)).reveal()
+    header = basic_credentials(client_id, Secret(client_secret)).plain
     assert header == "Basic " + base64.b64encode(pair.encode()).decode()
 
 
@@ -51,7 +51,7 @@ def test_credentials_that_cannot_be_written_are_refused_without_being_told(secre
 
 @given(st.text(characters), st.text(characters))
 def test_basic_credentials_read_back_and_name_their_secret(client_id, client_secret):
-    header = basic_credentials(client_id, Secret(client_secret)).reveal()
+    header = basic_credentials(client_id, Secret(client_secret)).plain
     one, _, other = base64.b64decode(header.removeprefix("Basic ")).decode("ascii").partition(":")
     assert (unquote(one), unquote(other)) == (client_id, client_secret)
     assert client_secret in secrets_in(header)

@@ -330,7 +330,7 @@ def test_no_value_on_the_way_shows_what_may_be_secret(secrets):
 def test_a_request_knows_every_secret_that_must_not_come_back(secrets):
     form = {"grant_type": "refresh_token", "refresh_token": secrets.refresh_token}
     call = Call("POST", "/oauth/token", Auth.TOKEN, form=form, secrets=(secrets.refresh_token, ""))
-    header = basic_credentials("id", Secret(secrets.client_secret)).reveal()
+    header = basic_credentials("id", Secret(secrets.client_secret)).plain
     extras = Extras({"Proxy-Authorization": f"Bearer {secrets.api_key}"}, body={"code": secrets.code, "n": 1})
     request = prepared(call, extras, authorization=header)
     told = set(request.secrets)
@@ -368,6 +368,6 @@ def test_no_header_is_sent_twice_or_broken(some, more):
 
 @given(st.text(characters), st.text(characters))
 def test_basic_credentials_are_known_as_secrets(client_id, client_secret):
-    request = prepared(Call("GET", "/x"), authorization=basic_credentials(client_id, Secret(client_secret)).reveal())
+    request = prepared(Call("GET", "/x"), authorization=basic_credentials(client_id, Secret(client_secret)).plain)
     assert any(secret == request.headers["Authorization"].split()[1] for secret in request.secrets)
     assert not client_secret or client_secret in request.secrets

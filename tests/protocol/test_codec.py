@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from telnyx_oauth import types
 from telnyx_oauth.errors import APIResponseValidationError
-from telnyx_oauth.messages import RequestInfo, Response, headers
+from telnyx_oauth.messages import Request, RequestInfo, Response, headers
 from telnyx_oauth.protocol import codec
 from telnyx_oauth.protocol.codec import check_kind, decode
-from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.types import (
     BaseModel,
     OAuthClient,
@@ -510,7 +509,9 @@ def test_a_body_can_be_a_list_of_models():
 
 def test_the_answer_to_an_authorization_is_its_page():
     response = answer("<html>é".encode("latin-1"), 200, ("Content-Type", "text/html; charset=latin-1"))
-    value = decode(response, OAuthRetrieveAuthorizeResponse, url=Secret("https://x.test/authorize?state=1"))
+    value = decode(
+        response, OAuthRetrieveAuthorizeResponse, asked=Request("GET", "https://x.test/authorize?state=1", INFO)
+    )
     assert (value, value.html, value.url) == ("<html>é", "<html>é", "https://x.test/authorize?state=1")
 
 
@@ -524,14 +525,18 @@ def test_the_answer_to_an_authorization_is_its_page():
 )
 def test_the_answer_to_an_authorization_is_where_it_redirects_to(location, target):
     response = answer(b"moved", 302, ("Location", location))
-    value = decode(response, OAuthRetrieveAuthorizeResponse, url=Secret("https://x.test/v2/oauth/authorize?state=1"))
+    value = decode(
+        response,
+        OAuthRetrieveAuthorizeResponse,
+        asked=Request("GET", "https://x.test/v2/oauth/authorize?state=1", INFO),
+    )
     assert (value, value.html, value.url) == (target, None, target)
 
 
 @pytest.mark.parametrize("pairs", [(), (("Location", ""),), (("Location", "https://[::1"),)])
 def test_an_authorization_that_leads_nowhere_is_refused(pairs):
     with pytest.raises(APIResponseValidationError, match="Location") as caught:
-        decode(answer(b"", 302, *pairs), OAuthRetrieveAuthorizeResponse, url=Secret("https://x.test/"))
+        decode(answer(b"", 302, *pairs), OAuthRetrieveAuthorizeResponse, asked=Request("GET", "https://x.test/", INFO))
     assert caught.value.__context__ is None
 
 
@@ -553,7 +558,7 @@ json_values = st.recursive(
 )
 def test_any_bytes_are_an_answer_or_a_refusal(content, kind):
     try:
-        value = decode(Response(200, headers(), content, INFO), kind, url=Secret("https://x.test/"))
+        value = decode(Response(200, headers(), content, INFO), kind, asked=Request("GET", "https://x.test/", INFO))
     except APIResponseValidationError as error:
         value, kind = pickle.loads(pickle.dumps(error)).problems, tuple
     assert isinstance(value, kind)

@@ -76,8 +76,8 @@ def answer(body, status=200, *pairs, fault=""):
     ],
 )
 def test_forms_hold_what_the_rfc_names_and_no_more(form, expected):
-    assert dict(form.reveal()) == expected
-    assert len(form.reveal()) == len(expected)
+    assert dict(form.plain) == expected
+    assert len(form.plain) == len(expected)
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,17 @@ from telnyx_oauth.protocol.secret import Secret
 
 
 @pytest.mark.parametrize("value", ["s3cr3t-text", b"s3cr3t-bytes", {"Authorization": "s3cr3t-header"}])
-def test_a_secret_is_shown_by_nothing_but_reveal(value):
+def test_a_secret_is_shown_by_nothing_but_its_plain_value(value):
     secret = Secret(value)
-    assert secret.reveal() is value
+    assert secret.plain is value
     for shown in (repr(secret), str(secret), repr([secret]), repr({"a": secret})):
         assert "s3cr3t" not in shown
 
 
 def test_a_secret_does_not_become_part_of_a_text():
-    with pytest.raises(TypeError, match=r"reveal\(\)"):
+    with pytest.raises(TypeError, match="plain"):
         f"Bearer {Secret('s3cr3t')}"
-    with pytest.raises(TypeError, match=r"reveal\(\)"):
+    with pytest.raises(TypeError, match="plain"):
         pickle.dumps(Secret("s3cr3t"))
 
 

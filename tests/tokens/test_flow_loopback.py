@@ -410,7 +410,7 @@ async def test_before_a_sign_in_has_begun_nothing_is_its_answer(browser):
 async def test_one_request_counts(browser):
     async with receiving(browser) as (receiver, root):
         browser.open(f"{root}/callback?code=a&state=b")
-        assert (await receiver.wait()).reveal() == f"{root}/callback?code=a&state=b"
+        assert (await receiver.wait()).plain == f"{root}/callback?code=a&state=b"
         status, page, _ = await browser.get(f"{root}/callback?code=c&state=b")
         assert (status, heading(page)) == (409, "This sign-in was answered already")
         status, page, _ = await browser.get(f"{root}/callback?code=c&state=d")

@@ -114,7 +114,7 @@ class FileStore:
         path = self._path(key)
         try:
             data = self._read(path)
-            return None if data is None else StoredGrant.decode(data.reveal())
+            return None if data is None else StoredGrant.decode(data.plain)
         except (ValueError, OSError) as exc:
             if isinstance(exc, OSError) and not path.is_symlink() and path.is_file():
                 raise
@@ -137,7 +137,7 @@ class FileStore:
                 raise StoreConflictError
             self.end_aside(key)
             self._replace(path, data)
-        return version_of(data.reveal())
+        return version_of(data.plain)
 
     def note_aside(self, key: str) -> None:
         """Note that a record was moved aside now. Keyrings keep no dates, so theirs are empty files here."""
@@ -163,7 +163,7 @@ class FileStore:
         try:
             handle = create_private(draft)
             with os.fdopen(handle, "wb") as file:
-                file.write(data.reveal())
+                file.write(data.plain)
                 file.flush()
                 os.fsync(handle)
             draft.replace(path)

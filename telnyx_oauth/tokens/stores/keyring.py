@@ -55,11 +55,11 @@ class KeyringStore:
         if not text:
             return None
         try:
-            return StoredGrant.decode((text.reveal() or "").encode())
+            return StoredGrant.decode((text.plain or "").encode())
         except ValueError as exc:
             problem = str(exc)
         aside = key + ASIDE
-        backend.set_password(self._service, aside, text.reveal())
+        backend.set_password(self._service, aside, text.plain)
         backend.delete_password(self._service, key)
         self._files.note_aside(key)
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", key, problem, aside)
@@ -73,8 +73,8 @@ class KeyringStore:
                 raise StoreConflictError
             if self._files.end_aside(key):
                 self._delete(key + ASIDE)
-            _backend().set_password(self._service, key, data.reveal().decode("ascii"))
-        return version_of(data.reveal())
+            _backend().set_password(self._service, key, data.plain.decode("ascii"))
+        return version_of(data.plain)
 
     def _delete(self, key: str) -> None:
         backend = _backend()

@@ -97,11 +97,11 @@ class RedisStore:
             if data is None:
                 return None
             try:
-                return StoredGrant.decode(data.reveal())
+                return StoredGrant.decode(data.plain)
             except ValueError as exc:
                 problem = str(exc)
             # Unless somebody has done so, and written a good one.
-            await client.eval(_ASIDE, 2, name, aside, data.reveal(), ASIDE_KEPT)
+            await client.eval(_ASIDE, 2, name, aside, data.plain, ASIDE_KEPT)
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", name, problem, aside)
         return None
 
@@ -114,9 +114,9 @@ class RedisStore:
         elif new.refresh_token is None and new.expires_at is not None:  # of no use once it has expired
             expiry = str(ceil(new.expires_at) + _KEPT_AFTER_EXPIRY)
         async with self._client() as client:
-            if not await client.eval(_SWAP, 1, self._prefix + key, expected or "", data.reveal(), expiry):
+            if not await client.eval(_SWAP, 1, self._prefix + key, expected or "", data.plain, expiry):
                 raise StoreConflictError
-        return version_of(data.reveal())
+        return version_of(data.plain)
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
