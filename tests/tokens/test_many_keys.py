@@ -134,6 +134,17 @@ async def test_a_call_that_waits_its_turn_is_dropped_with_its_caller():
     assert made == ["kept", "last"]
 
 
+async def test_where_no_thread_can_be_started_calls_are_made_all_the_same(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    threads = Threads()
+    assert await asyncio.gather(*(threads.run(lambda n=n: n) for n in range(3))) == [0, 1, 2]
+    with pytest.raises(KeyError):
+        await threads.run(lambda: {}["x"])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 async def test_a_forked_child_has_threads_of_its_own():
     threads, go = Threads(), threading.Event()

@@ -69,11 +69,9 @@ class Threads:
             self._running += 1
         try:
             threading.Thread(target=self._serve, name="telnyx-oauth-store", daemon=True).start()
-        except BaseException:  # the process may have no more threads
-            with self._lock:
-                self._running -= 1
-                self._waiting.clear()
-            raise
+        except RuntimeError:
+            # An interpreter that ends starts no thread any more, and what is on the wire must be stored all the same.
+            self._serve()
 
     def _serve(self) -> None:
         while True:
