@@ -192,3 +192,77 @@ def test_a_tombstone_of_the_same_grant_is_believed(world):
         await manager.aclose()
 
     world.run(main())
+
+
+class Suspended(TimeMachine):
+    """The machine is suspended after each intent that is written, so many times: its lease is over when it wakes up."""
+
+    def __init__(self, times):
+        super().__init__(leased=True)
+        self.times = times
+        self.held = True
+
+    @asynccontextmanager
+    async def lock(self, key, *, timeout):
+        self.held = True
+        async with super().lock(key, timeout=timeout) as lease:
+            yield lease
+
+    def is_held(self):
+        return self.held
+
+    async def compare_and_swap(self, key, expected, new):
+        version = await super().compare_and_swap(key, expected, new)
+        if new.intent is not None and self.times:
+            self.times -= 1
+            self.held = False
+        return version
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_refresh_token_is_not_sent_under_a_lease_that_was_lost(world, times):
+    async def main():
+        store = Suspended(times)
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh(), store=store)
+        assert (await manager.get()).access_token == "t1"
+        assert [seen.form["refresh_token"] for seen in world.server.seen] == ["r0"]
+        assert store.times == times - 1  # the lock was taken again, and the intent that was left is its own
+        assert store.only().intent is None
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_lease_that_is_lost_between_two_sendings_ends_the_replays_until_it_is_had_again(world):
+    async def main():
+        store = Suspended(0)
+        world.server.rotation = "grace"
+        world.server.faults.append("lost_after")
+        manager = world.manager(world.refresh(), store=store)
+        waiting = asyncio.ensure_future(manager.get())
+        while not world.server.seen:
+            await asyncio.sleep(0.001)
+        store.held = False
+        assert (await waiting).access_token == "t2"
+        assert world.server.dead_families == set()
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_another_process_that_left_an_intent_under_a_lease_is_given_time_to_store_what_it_got(world):
+    async def main():
+        store = TimeMachine(leased=True)
+        world.server.rotation = "strict"
+        first, second = world.manager(world.refresh(), store=store), world.manager(world.refresh(), store=store)
+        world.server.latency = 1.0
+        waiting = asyncio.ensure_future(first.get())
+        await asyncio.sleep(0.5)
+        store._holders.clear()  # the server could not be reached for longer than the lease
+        assert (await second.get()).access_token == (await waiting).access_token == "t1"
+        assert len(world.server.seen) == 1
+        await first.aclose()
+        await second.aclose()
+
+    world.run(main())
