@@ -89,15 +89,17 @@ class Renewal:
             self._records.forget_locks()
 
     async def run(self, job: Job) -> Renewed:
-        """The next token: somebody else's from the store, or a new one. Raises what the source raises, or a
-        `TokenError`.
+        """The next token: somebody else's from the store, or a new one. Raises what the source raises, `TimeoutError` after
+        the policy's `flight_timeout`, or a `TokenError`.
         """
         try:
             if self._records is None:
-                return await self._fetch(job, None)
+                async with asyncio.timeout(self._policy.flight_timeout):
+                    return await self._fetch(job, None)
             if self._spender is not None and self._inherited:
                 raise ForkedGrantError
-            async with self._records.in_turn():
+            # Of thousands of keys that share a store some wait for long before their turn: that is no renewal that hangs.
+            async with self._records.in_turn(), asyncio.timeout(self._policy.flight_timeout):
                 return await self._with_lock(job, self._records)
         finally:
             if job.keys is not None:

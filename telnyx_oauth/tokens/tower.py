@@ -142,8 +142,7 @@ class Tower:
                     return
             else:
                 await asyncio.sleep(0)  # where tasks are eager: nothing lands before its first waiter is on board
-            async with asyncio.timeout(self._policy.flight_timeout):
-                renewed = await self._renewal.run(flight.job)
+            renewed = await self._renewal.run(flight.job)
             self._land(entry, flight, renewed)
         except asyncio.CancelledError:
             self._settle(entry, flight)
