@@ -13,6 +13,7 @@ import threading
 import time
 
 import telnyx_oauth
+from telnyx_oauth.messages import Request, RequestInfo
 from telnyx_oauth.protocol.freshness import RefreshPolicy
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
@@ -21,11 +22,12 @@ from telnyx_oauth.tokens.stores.redis import RedisStore
 from telnyx_oauth.transport.http import HttpTransport
 
 HOW, SERVER, STORE = sys.argv[1:4]
+CONNECTIONS = HttpTransport()
 
 
 def manager():
     store = RedisStore(STORE) if STORE.startswith("redis:") else FileStore(STORE)
-    source = RefreshToken(HttpTransport(), f"{SERVER}/token", "client", refresh_token="r0")
+    source = RefreshToken(CONNECTIONS, f"{SERVER}/token", "client", refresh_token="r0")
     # Every token but the first is in its advisory window at once.
     return TokenManager(source, store=store, policy=RefreshPolicy(advisory_fraction=1.0, advisory_cap=1e6))
 
@@ -36,13 +38,8 @@ async def on_the_wire(made):
     await asyncio.sleep(0.6)  # half of a token's life is not advisory
     await made.get()
     assert made.status().renewing
-    transport = made._renewal._source._endpoint._send
     while True:
-        answer = await transport(
-            telnyx_oauth.transport.http.Request(
-                "GET", f"{SERVER}/waiting", telnyx_oauth.transport.http.RequestInfo("GET", "")
-            )
-        )
+        answer = await CONNECTIONS(Request("GET", f"{SERVER}/waiting", RequestInfo("GET", "")))
         if answer.content == b"1":
             return
 
