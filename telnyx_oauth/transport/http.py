@@ -8,17 +8,18 @@ import ssl
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
+from aiohttp.hdrs import ACCEPT, CONTENT_TYPE, USER_AGENT
 from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 from ..protocol.secret import Secret
 from .names import LocalNames
+from .outgoing import Outgoing, may_have_left
 from .proxies import environment_proxy, goes_direct, session_has_proxy
 
 
@@ -46,9 +47,13 @@ class HttpTransport:
         if way is not None and self._proxy is None:
             raise ValueError("`proxy` must be an http:// or https:// address")
         self._trust_env = trust_env
-        self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._limit = limit
-        self._middlewares = None if middlewares else ()
+        self._always: dict[str, Any] = {
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "ssl": ssl_context or True,
+            "middlewares": None if middlewares else (),
+        }
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
         self._proxies: dict[str, Secret[str] | None] = {}
         self._closed = False
@@ -61,35 +66,39 @@ class HttpTransport:
 
     async def __call__(self, request: Request) -> Response:
         """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
-        session = self._given or self._open_session() or await self._session()
-        if session.closed:
+        session = self._given
+        if session is None:
+            session = self._open_session() or await self._session()
+        elif session.closed:
             raise ClientClosedError("The given `http_session`")
         proxy = self._proxy_for(request)
+        body = Outgoing(request.content, request.check) if request.content or request.check is not None else None
+        tracker = aiohttp.UploadTracker()
         try:
             answer = Secret(
                 await session.request(
                     request.method,
                     URL(request.url, encoded=True),
-                    data=request.content or None,
+                    data=body,
                     headers=request.headers,
-                    allow_redirects=False,
                     timeout=_client_timeout(request.timeout),
                     proxy=None if proxy is None else proxy.plain,
-                    ssl=self._ssl,
                     skip_auto_headers=_left_out(request),
-                    raise_for_status=False,
-                    middlewares=self._middlewares,
+                    upload_tracker=tracker,
+                    **self._always,
                 )
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            error = _named(exc, request.info)
+            error = _named(exc, request.info, sent=may_have_left(exc, tracker, body))
         else:
             # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
             if not (request.stream and answer.plain.status < 300):
                 return await _received(answer, request)
-            body, plain = _Body(answer, request.info), answer.plain
-            return Response(plain.status, plain.headers, b"", request.info, _version(plain.version), body)
+            wire, plain = _Body(answer, request.info), answer.plain
+            return Response(plain.status, plain.headers, b"", request.info, _version(plain.version), wire)
         # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
+        if body is not None and body.stopped is not None:
+            raise body.stopped
         raise error
 
     def _open_session(self) -> aiohttp.ClientSession | None:
@@ -132,11 +141,14 @@ class HttpTransport:
         None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
         `.netrc` as well, and send what it finds there.
         """
-        end = request.url.find("/", len("https://"))
+        end = request.url.find("/", 8)  # after https://
         place = request.url if end < 0 else request.url[:end]
-        if place not in self._proxies:
-            self._proxies[place] = self._decide(place, request)
-        return self._proxies[place]
+        try:
+            return self._proxies[place]
+        except KeyError:
+            pass
+        decided = self._proxies[place] = self._decide(place, request)
+        return decided
 
     def _decide(self, place: str, request: Request) -> Secret[str] | None:
         if self._given is not None:
@@ -231,12 +243,12 @@ class _Body:
 
 
 # aiohttp adds these where they are missing: but whoever left one out meant it.
-_AUTO_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE)
+_AUTO_HEADERS: Final = (USER_AGENT, ACCEPT, CONTENT_TYPE)
 
 
 def _left_out(request: Request) -> tuple[str, ...] | None:
     named = request.headers
-    if hdrs.USER_AGENT in named and hdrs.ACCEPT in named and (not request.content or hdrs.CONTENT_TYPE in named):
+    if USER_AGENT in named and ACCEPT in named and (not request.content or CONTENT_TYPE in named):
         return None
     return _AUTO_HEADERS
 
@@ -255,8 +267,8 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
 
     The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
     """
-    stream, most = answer.plain.content, request.max_bytes
     content, fault, error = b"", "", None
+    stream, most = answer.plain.content, request.max_bytes
     try:
         content = await stream.readany()
         if not stream.at_eof():
@@ -275,14 +287,15 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
     except BaseException:
         answer.plain.close()
         raise
-    if fault or error is not None:
+    if error is not None:
+        answer.plain.close()
+        raise error
+    if fault:
         answer.plain.close()
         content = b""
-    if error is not None:
-        raise error
     plain = answer.plain
     version = plain.version
-    http = "HTTP/1.1" if version == _HTTP_11 else _version(version)
+    http = "HTTP/1.1" if version is _HTTP_11 else _version(version)
     return Response(plain.status, plain.headers, content, request.info, http, None, fault)
 
 
@@ -293,18 +306,16 @@ def _version(version: aiohttp.HttpVersion | None) -> str:
     return "HTTP/1.1" if version is None else f"HTTP/{version.major}.{version.minor}"
 
 
-def _named(exc: BaseException, info: RequestInfo) -> APIConnectionError:
+def _named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
     """Our name for aiohttp's failure. Its words stay behind, but for those of the operating system."""
-    if isinstance(exc, aiohttp.ConnectionTimeoutError):
-        return APITimeoutError("No connection in time.", request=info, sent=False)
     if isinstance(exc, TimeoutError):
-        return APITimeoutError(request=info)
+        return APITimeoutError("Request timed out." if sent else "No connection in time.", request=info, sent=sent)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return APIConnectionError("The server's certificate is not trusted.", request=info, sent=False)
+        return APIConnectionError("The server's certificate is not trusted.", request=info, sent=sent)
     if isinstance(exc, aiohttp.ClientConnectorError):
         reason = exc.os_error.strerror or type(exc.os_error).__name__
-        return APIConnectionError(f"No connection: {reason}.", request=info, sent=False)
-    if isinstance(exc, (aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
+        return APIConnectionError(f"No connection: {reason}.", request=info, sent=sent)
+    if not sent:
         return APIConnectionError(f"Nothing was sent: {type(exc).__name__}.", request=info, sent=False)
     return APIConnectionError(f"The connection broke before the answer was there ({type(exc).__name__}).", request=info)
 
