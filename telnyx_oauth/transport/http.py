@@ -53,6 +53,7 @@ class HttpTransport:
             "raise_for_status": False,
             "ssl": ssl_context or True,
             "middlewares": None if middlewares else (),
+            **_HEADERS,
         }
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
         self._proxies: dict[str, Secret[str] | None] = {}
@@ -242,6 +243,9 @@ class _Body:
         self._answer.plain.close()
 
 
+# Content-Security-Policy and cookies of gateways pass aiohttp's own 8,190 bytes. A header has 128 KiB here, which is more
+# than curl takes, and an answer 512 of them.
+_HEADERS: Final = {"max_line_size": 0x20000, "max_field_size": 0x20000, "max_headers": 512}
 # aiohttp adds these where they are missing: but whoever left one out meant it.
 _AUTO_HEADERS: Final = (USER_AGENT, ACCEPT, CONTENT_TYPE)
 

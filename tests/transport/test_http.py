@@ -199,8 +199,42 @@ async def test_what_is_no_http_is_a_connection_error(transport):
             await transport(request(server.base_url))
 
 
-async def test_headers_without_end_are_a_connection_error(transport):
-    async with RawServer.of(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n") as server:
+LARGE = {
+    "8,300 bytes": ["Content-Security-Policy: " + "x" * 8_300],
+    "30,000 bytes": ["Content-Security-Policy: " + "x" * 30_000],
+    "100,000 bytes": ["Content-Security-Policy: " + "x" * 100_000],
+    "a long name": ["X" * 30_000 + ": 1"],
+    "many": [f"X-{number}: 1" for number in range(400)],
+    "many cookies": [f"Set-Cookie: a{number}={'x' * 4_000}" for number in range(50)],
+}
+
+
+@pytest.mark.parametrize("lines", LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("given", [False, True], ids=["its own session", "a given session"])
+async def test_large_headers_are_read(lines, given):
+    name, _, value = lines[-1].partition(": ")
+    async with RawServer.of(http("200 OK", b"{}", *lines)) as server, aiohttp.ClientSession() as session:
+        transport = HttpTransport(http_session=session if given else None)
+        answer = await transport(request(server.base_url))
+        await transport.aclose()
+    assert (answer.content, answer.headers.getall(name)[-1]) == (b"{}", value)
+
+
+async def test_a_large_reason_is_read(transport):
+    async with RawServer.of(http("200 " + "x" * 30_000)) as server:
+        assert (await transport(request(server.base_url))).status_code == 200
+
+
+async def test_what_is_created_is_known_however_large_the_headers_are():
+    created = http("201 Created", b'{"client_secret": "s"}', *LARGE["30,000 bytes"])
+    async with RawServer.of(created) as server, AsyncTelnyx(api_key="KEY", base_url=server.base_url) as client:
+        assert await client.post("/oauth/clients", cast_to=object) == {"client_secret": "s"}
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("lines", [["X: " + "a" * 300_000], ["X: 1"] * 1000], ids=["large", "many"])
+async def test_headers_without_end_are_a_connection_error(transport, lines):
+    async with RawServer.of(http("200 OK", b"{}", *lines)) as server:
         with pytest.raises(APIConnectionError, match="broke"):
             await transport(request(server.base_url))
 
