@@ -18,6 +18,7 @@ from yarl import URL
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 from ..protocol.secret import Secret
+from .lent import lent
 from .names import LocalNames
 from .outgoing import Outgoing, may_have_left
 from .proxies import environment_proxy, goes_direct, session_has_proxy
@@ -56,7 +57,7 @@ class HttpTransport:
             **_HEADERS,
         }
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
-        self._proxies: dict[str, Secret[str] | None] = {}
+        self._proxies: dict[str, Secret[str | None]] = {}
         self._closed = False
         _transports.add(self)
 
@@ -67,11 +68,13 @@ class HttpTransport:
 
     async def __call__(self, request: Request) -> Response:
         """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
-        session = self._given
+        session, always = self._given, self._always
         if session is None:
             session = self._open_session() or await self._session()
         elif session.closed:
             raise ClientClosedError("The given `http_session`")
+        else:
+            request, always = lent(session, request, always)
         proxy = self._proxy_for(request)
         body = Outgoing(request.content, request.check) if request.content or request.check is not None else None
         tracker = aiohttp.UploadTracker()
@@ -83,10 +86,10 @@ class HttpTransport:
                     data=body,
                     headers=request.headers,
                     timeout=_client_timeout(request.timeout),
-                    proxy=None if proxy is None else proxy.plain,
+                    proxy=proxy.plain,
                     skip_auto_headers=_left_out(request),
                     upload_tracker=tracker,
-                    **self._always,
+                    **always,
                 )
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
@@ -136,7 +139,7 @@ class HttpTransport:
         session._retry_connection = False
         return session, resolver
 
-    def _proxy_for(self, request: Request) -> Secret[str] | None:
+    def _proxy_for(self, request: Request) -> Secret[str | None]:
         """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
 
         None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
@@ -148,8 +151,9 @@ class HttpTransport:
             return self._proxies[place]
         except KeyError:
             pass
-        decided = self._proxies[place] = self._decide(place, request)
-        return decided
+        decided = self._decide(place, request)
+        self._proxies[place] = Secret(None if decided is None else decided.plain)
+        return self._proxies[place]
 
     def _decide(self, place: str, request: Request) -> Secret[str] | None:
         if self._given is not None:

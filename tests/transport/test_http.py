@@ -722,3 +722,73 @@ def test_a_forked_child_has_connections_of_its_own(end):
         assert (done.stderr, done.returncode) == ("", 0)
         # One in the parent, which is still good after the fork, and one in the child.
         assert (server.connections, len(server.requests)) == (2, 3)
+
+
+# --- who says what stands in `Authorization`
+
+
+def authorizations(server: RawServer) -> list[bytes | None]:
+    """What each request that a server got has there."""
+    found: list[bytes | None] = []
+    for raw in server.requests:
+        lines = [line for line in raw.split(b"\r\n") if line.lower().startswith(b"authorization:")]
+        assert len(lines) < 2
+        found.append(lines[0].partition(b": ")[2] if lines else None)
+    return found
+
+
+async def signing(req, handler):
+    """A middleware that has credentials of its own."""
+    req.headers["Authorization"] = "Bearer theirs"
+    return await handler(req)
+
+
+def with_auth() -> aiohttp.ClientSession:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return aiohttp.ClientSession(auth=aiohttp.BasicAuth("u", "p"))
+
+
+THEIRS = {
+    "nothing": aiohttp.ClientSession,
+    "auth": with_auth,
+    "a header": lambda: aiohttp.ClientSession(headers={"authorization": "Bearer theirs"}),
+    "a middleware": lambda: aiohttp.ClientSession(middlewares=(signing,)),
+    "netrc": lambda: aiohttp.ClientSession(trust_env=True),
+}
+
+
+@pytest.mark.parametrize("make", THEIRS.values(), ids=THEIRS)
+@pytest.mark.parametrize("plain", [True, False], ids=["a plain session", "a session of another make"])
+async def test_nothing_but_the_client_says_what_stands_in_authorization(make, plain, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login l password planted")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    token = http("200 OK", b'{"access_token": "t", "token_type": "Bearer", "expires_in": 1800}')
+    keys, clients = http("200 OK", b'{"keys": []}'), http("200 OK", b'{"data": []}')
+    async with make() as session:
+        if not plain:
+            await session.connector.close()
+            session._connector = type("Other", (aiohttp.TCPConnector,), {})()
+        async with RawServer.of(keys, token, clients, clients, clients) as server:
+            async with AsyncTelnyx(
+                client_id="i", client_secret="s", base_url=server.base_url, http_session=session, verify_issued=False
+            ) as client:
+                await client.oauth.retrieve_jwks()
+                await client.oauth_clients.list()
+                await client.oauth_clients.list(extra_headers={"authorization": "Bearer mine"})
+            async with AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client:
+                await client.oauth_clients.list()
+        assert authorizations(server) == [None, b"Basic aTpz", b"Bearer t", b"Bearer mine", b"Bearer KEY"]
+
+
+async def test_a_given_sessions_middleware_sees_what_is_sent():
+    seen = []
+
+    async def looking(req, handler):
+        seen.append(req.headers.get("Authorization"))
+        return await handler(req)
+
+    async with RawServer.of(http()) as server, aiohttp.ClientSession(middlewares=(looking,)) as session:
+        async with AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client:
+            await client.get("/x", cast_to=object)
+    assert seen == ["Bearer KEY"]
