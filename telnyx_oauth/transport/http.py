@@ -20,7 +20,7 @@ from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 from ..protocol.secret import Secret
 from .lent import lent
 from .names import LocalNames
-from .outgoing import Outgoing, may_have_left
+from .outgoing import may_have_left, prepared
 from .proxies import environment_proxy, goes_direct, session_has_proxy
 
 
@@ -58,6 +58,7 @@ class HttpTransport:
         }
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
         self._proxies: dict[str, Secret[str | None]] = {}
+        self._last: tuple[str, Secret[str | None]] = (" ", Secret(None))  # no URL begins with a space
         self._closed = False
         _transports.add(self)
 
@@ -76,7 +77,7 @@ class HttpTransport:
         else:
             request, always = lent(session, request, always)
         proxy = self._proxy_for(request)
-        body = Outgoing(request.content, request.check) if request.content or request.check is not None else None
+        body = await prepared(request) if request.content or request.method == "POST" or request.check else None
         tracker = aiohttp.UploadTracker()
         try:
             answer = Secret(
@@ -145,14 +146,16 @@ class HttpTransport:
         None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
         `.netrc` as well, and send what it finds there.
         """
+        place, proxy = self._last
+        if request.url.startswith(place):
+            return proxy
         end = request.url.find("/", 8)  # after https://
         place = request.url if end < 0 else request.url[:end]
-        try:
-            return self._proxies[place]
-        except KeyError:
-            pass
-        decided = self._decide(place, request)
-        self._proxies[place] = Secret(None if decided is None else decided.plain)
+        if place not in self._proxies:
+            decided = self._decide(place, request)
+            self._proxies[place] = Secret(None if decided is None else decided.plain)
+        if end >= 0:
+            self._last = f"{place}/", self._proxies[place]
         return self._proxies[place]
 
     def _decide(self, place: str, request: Request) -> Secret[str] | None:
@@ -275,7 +278,8 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
 
     The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
     """
-    content, fault, error = b"", "", None
+    content = b""
+    fault: str | APIConnectionError = ""
     stream, most = answer.plain.content, request.max_bytes
     try:
         content = await stream.readany()
@@ -291,20 +295,19 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
     except aiohttp.ClientPayloadError:
         fault = ENDED_EARLY
     except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-        error = _named(exc, request.info)
+        fault = _named(exc, request.info)
     except BaseException:
         answer.plain.close()
         raise
-    if error is not None:
-        answer.plain.close()
-        raise error
     if fault:
         answer.plain.close()
         content = b""
+        if not isinstance(fault, str):
+            raise fault
     plain = answer.plain
     version = plain.version
     http = "HTTP/1.1" if version is _HTTP_11 else _version(version)
-    return Response(plain.status, plain.headers, content, request.info, http, None, fault)
+    return Response(plain.status, plain.headers, content, request.info, http, None, fault)  # type: ignore[arg-type]  # an exception is never false
 
 
 _HTTP_11: Final = aiohttp.HttpVersion11

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+
+from ..messages import Request
 
 
 class Outgoing(aiohttp.BytesPayload):
@@ -32,6 +35,17 @@ class Outgoing(aiohttp.BytesPayload):
             raise _StoppedError  # apart from the check's own, which aiohttp would make part of one of its errors
         self.begun = True
         await super().write_with_length(writer, content_length)
+
+
+async def prepared(request: Request) -> Outgoing:
+    """The body of a request that may change something.
+
+    A server may have ended a pooled connection while the loop had no turn, and this task may be the first to run since. In
+    two turns the loop reads all that sockets have to tell, and aiohttp leaves alone the connections that are closing.
+    """
+    for _ in range(2):
+        await asyncio.sleep(0)
+    return Outgoing(request.content, request.check)
 
 
 class _StoppedError(Exception):

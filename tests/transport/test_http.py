@@ -788,7 +788,10 @@ async def test_a_given_sessions_middleware_sees_what_is_sent():
         seen.append(req.headers.get("Authorization"))
         return await handler(req)
 
-    async with RawServer.of(http()) as server, aiohttp.ClientSession(middlewares=(looking,)) as session:
-        async with AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client:
-            await client.get("/x", cast_to=object)
+    async with (
+        RawServer.of(http()) as server,
+        aiohttp.ClientSession(middlewares=(looking,)) as session,
+        AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client,
+    ):
+        await client.get("/x", cast_to=object)
     assert seen == ["Bearer KEY"]
