@@ -21,7 +21,7 @@ from ..protocol.secret import Secret
 from .lent import lent
 from .names import LocalNames
 from .outgoing import may_have_left, prepared
-from .proxies import environment_proxy, goes_direct, session_has_proxy
+from .proxies import environment_proxy, goes_direct, proxy_address, session_has_proxy
 
 
 class HttpTransport:
@@ -44,9 +44,7 @@ class HttpTransport:
         self._given = http_session
         way = None if proxy is None else Secret(proxy)
         del proxy
-        self._proxy = None if way is None else _proxy_address(way)
-        if way is not None and self._proxy is None:
-            raise ValueError("`proxy` must be an http:// or https:// address")
+        self._proxy = None if way is None else proxy_address(way, "proxy")
         self._trust_env = trust_env
         self._limit = limit
         self._always: dict[str, Any] = {
@@ -141,7 +139,7 @@ class HttpTransport:
         return session, resolver
 
     def _proxy_for(self, request: Request) -> Secret[str | None]:
-        """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
+        """The given proxy, else the environment's; a given session knows its own.
 
         None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
         `.netrc` as well, and send what it finds there.
@@ -172,13 +170,11 @@ class HttpTransport:
             return None
         if self._proxy is not None or not self._trust_env:
             return None if goes_direct(place) else self._proxy
-        named = environment_proxy(place)
-        address = None if named is None else _proxy_address(named)
-        if named is not None and address is None:
-            scheme = place.partition("://")[0].upper()
-            said = f"Nothing was sent: {scheme}_PROXY is not an http:// or https:// address."
-            raise APIConnectionError(said, request=request.info, sent=False)
-        return address
+        try:
+            return environment_proxy(place)
+        except ValueError as exc:
+            said = f"Nothing was sent: {exc}."
+        raise APIConnectionError(said, request=request.info, sent=False)
 
     async def aclose(self) -> None:
         """End the connections. Those of other loops that still run are ended there. A given session stays open."""
@@ -262,15 +258,6 @@ def _left_out(request: Request) -> tuple[str, ...] | None:
     if USER_AGENT in named and ACCEPT in named and (not request.content or CONTENT_TYPE in named):
         return None
     return _AUTO_HEADERS
-
-
-def _proxy_address(text: Secret[str]) -> Secret[str] | None:
-    """A proxy's address, with `http://` where it names no scheme; `None` for what aiohttp has no way through."""
-    try:
-        url = Secret(URL(text.plain if "://" in text.plain else f"http://{text.plain}"))
-    except ValueError:
-        return None
-    return Secret(str(url.plain)) if url.plain.scheme in ("http", "https") and url.plain.host else None
 
 
 async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
