@@ -53,6 +53,8 @@ class Request:
     `url` is absolute and already percent-encoded. `max_bytes` bounds the answer's decoded body. With `stream` a
     successful answer's body is left on the wire, as `Response.stream`. The repr shows `info` alone: everything else
     may hold a secret. `secrets` are the strings to be struck out of whatever an error keeps of the answer.
+    `check` is called at the last moment before the request's first byte leaves, once for each time that it is sent: what it
+    raises stops the sending and comes out unchanged.
     """
 
     method: str = attrs.field(repr=False)
@@ -64,6 +66,7 @@ class Request:
     max_bytes: int = attrs.field(repr=False, default=16 * 1024 * 1024)
     stream: bool = attrs.field(repr=False, default=False)
     secrets: tuple[str, ...] = attrs.field(repr=False, default=())
+    check: Callable[[], None] | None = attrs.field(repr=False, default=None, eq=False)
 
 
 class ByteStream(Protocol):

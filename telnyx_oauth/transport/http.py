@@ -8,18 +8,20 @@ import ssl
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
+from aiohttp.hdrs import ACCEPT, CONTENT_TYPE, USER_AGENT
 from yarl import URL
 
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 from ..protocol.secret import Secret
+from .lent import lent
 from .names import LocalNames
-from .proxies import environment_proxy, goes_direct, session_has_proxy
+from .outgoing import may_have_left, prepared
+from .proxies import environment_proxy, goes_direct, proxy_address, session_has_proxy
 
 
 class HttpTransport:
@@ -42,15 +44,19 @@ class HttpTransport:
         self._given = http_session
         way = None if proxy is None else Secret(proxy)
         del proxy
-        self._proxy = None if way is None else _proxy_address(way)
-        if way is not None and self._proxy is None:
-            raise ValueError("`proxy` must be an http:// or https:// address")
+        self._proxy = None if way is None else proxy_address(way, "proxy")
         self._trust_env = trust_env
-        self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._limit = limit
-        self._middlewares = None if middlewares else ()
+        self._always: dict[str, Any] = {
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "ssl": ssl_context or True,
+            "middlewares": None if middlewares else (),
+            **_HEADERS,
+        }
         self._sessions: dict[asyncio.AbstractEventLoop, _Kept] = {}
-        self._proxies: dict[str, Secret[str] | None] = {}
+        self._proxies: dict[str, Secret[str | None]] = {}
+        self._last: tuple[str, Secret[str | None]] = (" ", Secret(None))  # no URL begins with a space
         self._closed = False
         _transports.add(self)
 
@@ -61,35 +67,41 @@ class HttpTransport:
 
     async def __call__(self, request: Request) -> Response:
         """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
-        session = self._given or self._open_session() or await self._session()
-        if session.closed:
+        session, always = self._given, self._always
+        if session is None:
+            session = self._open_session() or await self._session()
+        elif session.closed:
             raise ClientClosedError("The given `http_session`")
+        else:
+            request, always = lent(session, request, always)
         proxy = self._proxy_for(request)
+        body = await prepared(request) if request.content or request.method == "POST" or request.check else None
+        tracker = aiohttp.UploadTracker()
         try:
             answer = Secret(
                 await session.request(
                     request.method,
                     URL(request.url, encoded=True),
-                    data=request.content or None,
+                    data=body,
                     headers=request.headers,
-                    allow_redirects=False,
                     timeout=_client_timeout(request.timeout),
-                    proxy=None if proxy is None else proxy.plain,
-                    ssl=self._ssl,
+                    proxy=proxy.plain,
                     skip_auto_headers=_left_out(request),
-                    raise_for_status=False,
-                    middlewares=self._middlewares,
+                    upload_tracker=tracker,
+                    **always,
                 )
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            error = _named(exc, request.info)
+            error = _named(exc, request.info, sent=may_have_left(exc, tracker, body))
         else:
             # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
             if not (request.stream and answer.plain.status < 300):
                 return await _received(answer, request)
-            body, plain = _Body(answer, request.info), answer.plain
-            return Response(plain.status, plain.headers, b"", request.info, _version(plain.version), body)
+            wire, plain = _Body(answer, request.info), answer.plain
+            return Response(plain.status, plain.headers, b"", request.info, _version(plain.version), wire)
         # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
+        if body is not None and body.stopped is not None:
+            raise body.stopped
         raise error
 
     def _open_session(self) -> aiohttp.ClientSession | None:
@@ -126,16 +138,22 @@ class HttpTransport:
         session._retry_connection = False
         return session, resolver
 
-    def _proxy_for(self, request: Request) -> Secret[str] | None:
-        """The given proxy, else `HTTP(S)_PROXY` unless `NO_PROXY` says otherwise; a given session knows its own.
+    def _proxy_for(self, request: Request) -> Secret[str | None]:
+        """The given proxy, else the environment's; a given session knows its own.
 
         None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
         `.netrc` as well, and send what it finds there.
         """
-        end = request.url.find("/", len("https://"))
+        place, proxy = self._last
+        if request.url.startswith(place):
+            return proxy
+        end = request.url.find("/", 8)  # after https://
         place = request.url if end < 0 else request.url[:end]
         if place not in self._proxies:
-            self._proxies[place] = self._decide(place, request)
+            decided = self._decide(place, request)
+            self._proxies[place] = Secret(None if decided is None else decided.plain)
+        if end >= 0:
+            self._last = f"{place}/", self._proxies[place]
         return self._proxies[place]
 
     def _decide(self, place: str, request: Request) -> Secret[str] | None:
@@ -152,13 +170,11 @@ class HttpTransport:
             return None
         if self._proxy is not None or not self._trust_env:
             return None if goes_direct(place) else self._proxy
-        named = environment_proxy(place)
-        address = None if named is None else _proxy_address(named)
-        if named is not None and address is None:
-            scheme = place.partition("://")[0].upper()
-            said = f"Nothing was sent: {scheme}_PROXY is not an http:// or https:// address."
-            raise APIConnectionError(said, request=request.info, sent=False)
-        return address
+        try:
+            return environment_proxy(place)
+        except ValueError as exc:
+            said = f"Nothing was sent: {exc}."
+        raise APIConnectionError(said, request=request.info, sent=False)
 
     async def aclose(self) -> None:
         """End the connections. Those of other loops that still run are ended there. A given session stays open."""
@@ -230,24 +246,18 @@ class _Body:
         self._answer.plain.close()
 
 
+# Content-Security-Policy and cookies of gateways pass aiohttp's own 8,190 bytes. A header has 128 KiB here, which is more
+# than curl takes, and an answer 512 of them.
+_HEADERS: Final = {"max_line_size": 0x20000, "max_field_size": 0x20000, "max_headers": 512}
 # aiohttp adds these where they are missing: but whoever left one out meant it.
-_AUTO_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE)
+_AUTO_HEADERS: Final = (USER_AGENT, ACCEPT, CONTENT_TYPE)
 
 
 def _left_out(request: Request) -> tuple[str, ...] | None:
     named = request.headers
-    if hdrs.USER_AGENT in named and hdrs.ACCEPT in named and (not request.content or hdrs.CONTENT_TYPE in named):
+    if USER_AGENT in named and ACCEPT in named and (not request.content or CONTENT_TYPE in named):
         return None
     return _AUTO_HEADERS
-
-
-def _proxy_address(text: Secret[str]) -> Secret[str] | None:
-    """A proxy's address, with `http://` where it names no scheme; `None` for what aiohttp has no way through."""
-    try:
-        url = Secret(URL(text.plain if "://" in text.plain else f"http://{text.plain}"))
-    except ValueError:
-        return None
-    return Secret(str(url.plain)) if url.plain.scheme in ("http", "https") and url.plain.host else None
 
 
 async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
@@ -255,8 +265,9 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
 
     The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
     """
+    content = b""
+    fault: str | APIConnectionError = ""
     stream, most = answer.plain.content, request.max_bytes
-    content, fault, error = b"", "", None
     try:
         content = await stream.readany()
         if not stream.at_eof():
@@ -271,19 +282,19 @@ async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) ->
     except aiohttp.ClientPayloadError:
         fault = ENDED_EARLY
     except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-        error = _named(exc, request.info)
+        fault = _named(exc, request.info)
     except BaseException:
         answer.plain.close()
         raise
-    if fault or error is not None:
+    if fault:
         answer.plain.close()
         content = b""
-    if error is not None:
-        raise error
+        if not isinstance(fault, str):
+            raise fault
     plain = answer.plain
     version = plain.version
-    http = "HTTP/1.1" if version == _HTTP_11 else _version(version)
-    return Response(plain.status, plain.headers, content, request.info, http, None, fault)
+    http = "HTTP/1.1" if version is _HTTP_11 else _version(version)
+    return Response(plain.status, plain.headers, content, request.info, http, None, fault)  # type: ignore[arg-type]  # an exception is never false
 
 
 _HTTP_11: Final = aiohttp.HttpVersion11
@@ -293,18 +304,16 @@ def _version(version: aiohttp.HttpVersion | None) -> str:
     return "HTTP/1.1" if version is None else f"HTTP/{version.major}.{version.minor}"
 
 
-def _named(exc: BaseException, info: RequestInfo) -> APIConnectionError:
+def _named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
     """Our name for aiohttp's failure. Its words stay behind, but for those of the operating system."""
-    if isinstance(exc, aiohttp.ConnectionTimeoutError):
-        return APITimeoutError("No connection in time.", request=info, sent=False)
     if isinstance(exc, TimeoutError):
-        return APITimeoutError(request=info)
+        return APITimeoutError("Request timed out." if sent else "No connection in time.", request=info, sent=sent)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return APIConnectionError("The server's certificate is not trusted.", request=info, sent=False)
+        return APIConnectionError("The server's certificate is not trusted.", request=info, sent=sent)
     if isinstance(exc, aiohttp.ClientConnectorError):
         reason = exc.os_error.strerror or type(exc.os_error).__name__
-        return APIConnectionError(f"No connection: {reason}.", request=info, sent=False)
-    if isinstance(exc, (aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
+        return APIConnectionError(f"No connection: {reason}.", request=info, sent=sent)
+    if not sent:
         return APIConnectionError(f"Nothing was sent: {type(exc).__name__}.", request=info, sent=False)
     return APIConnectionError(f"The connection broke before the answer was there ({type(exc).__name__}).", request=info)
 

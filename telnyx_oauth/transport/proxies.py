@@ -2,27 +2,120 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, getproxies_environment, proxy_bypass
+
+from yarl import URL
 
 from ..protocol.secret import Secret
-from ..protocol.urls import is_loopback
+from ..protocol.urls import is_host, is_loopback, origin
 
 if TYPE_CHECKING:
     import aiohttp
 
+_SEPARATORS: Final = re.compile(r"[\s,]+")
+_PORTED: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 
 def environment_proxy(url: str) -> Secret[str] | None:
-    """The proxy that the environment (on macOS and Windows the system too) names for a URL, as it is written there.
+    """The address of the proxy that the environment (on macOS and Windows the system too) names for a URL.
 
-    None for this machine: a proxy there would be asked for what only this machine has, and over plain http it could read
-    and forge all of it.
+    Raises `ValueError`, naming the variable, for one that there is no way through.
     """
-    parts = urlsplit(url)
-    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
+    if not getproxies_environment() and proxy_bypass(urlsplit(url).netloc):
+        return None  # by the system's own list of exceptions
+    return proxy_among(url, Secret(getproxies()))
+
+
+def proxy_among(url: str, variables: Secret[Mapping[str, str]]) -> Secret[str] | None:
+    """The address of the proxy for a URL among the variables, which are named as `urllib.request.getproxies` names them.
+
+    `HTTP_PROXY` or `HTTPS_PROXY` wins over `ALL_PROXY`, and `NO_PROXY` over all. None for this machine: a proxy there would
+    be asked for what only this machine has, and over plain http it could read and forge all of it.
+    Raises `ValueError`, naming the variable, for one that there is no way through.
+    """
+    scheme, host, port = origin(url)
+    if is_loopback(host) or is_exempt(host, port, variables.plain.get("no", "")):
         return None
-    return Secret(getproxies()[parts.scheme]) if parts.scheme in getproxies() else None
+    for name in (scheme, "all"):
+        if name in variables.plain:
+            return proxy_address(Secret(variables.plain[name]), f"{name.upper()}_PROXY")
+    return None
+
+
+def is_exempt(host: str, port: int, no_proxy: str) -> bool:
+    """Tell if `NO_PROXY` names a host, as curl and Go read it.
+
+    It is `*`, or a list of names, addresses and blocks of addresses (CIDR), separated by commas or spaces. A name stands for
+    itself and all below it, `*.name` for those below it alone. A port narrows an entry to that port.
+    """
+    name = host.lower().rstrip(".")
+    address = _address(name)
+    entries = filter(None, _SEPARATORS.split(no_proxy.lower()))
+    return any(entry == "*" or _names(entry, name, address, port) for entry in entries)
+
+
+def _names(entry: str, name: str, address: _Address | None, port: int) -> bool:
+    if "/" in entry:
+        return address is not None and _is_in_block(address, entry)
+    wanted = _address(entry)  # one of IPv6 may stand without brackets, and then has no port
+    if wanted is None:
+        parts = _PORTED.fullmatch(entry)
+        if parts is None or (parts[3] and int(parts[3]) != port):
+            return False
+        entry = parts[1] or parts[2]
+        wanted = _address(entry)
+    if wanted is not None or address is not None:
+        return wanted == address
+    below = entry.removeprefix("*").strip(".")
+    return name.endswith(f".{below}") or (name == below and not entry.startswith("*"))
+
+
+def _address(text: str) -> _Address | None:
+    """An IP address, in brackets or not, without its zone; one of IPv4 inside IPv6 as what it is."""
+    try:
+        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]").partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def _is_in_block(address: _Address, entry: str) -> bool:
+    start, _, length = entry.partition("/")
+    try:
+        block = ipaddress.ip_network(f"{start.removeprefix('[').removesuffix(']')}/{length}", strict=False)
+    except ValueError:
+        return False
+    if isinstance(block, ipaddress.IPv6Network) and block.prefixlen >= 96 and block.network_address.ipv4_mapped:
+        block = ipaddress.ip_network((block.network_address.ipv4_mapped, block.prefixlen - 96))
+    return address in block
+
+
+def proxy_address(text: Secret[str], name: str) -> Secret[str]:
+    """A proxy's address, with `http://` where it names no scheme. Raises `ValueError`, naming it, where there is no way through.
+
+    aiohttp sends a user and password as Basic credentials in Latin-1, where a user has no colon (RFC 7617 section 2).
+    """
+    if not issubclass(type(text.plain), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+        raise TypeError(f"`{name}` must be a str, not {type(text.plain).__name__}")
+    try:
+        url = Secret(URL(text.plain if "://" in text.plain else f"http://{text.plain}"))
+    except ValueError:
+        url = Secret(URL())
+    if url.plain.scheme not in ("http", "https") or not is_host(url.plain.raw_host or ""):
+        raise ValueError(f"`{name}` must be an http:// or https:// address")
+    if ":" in (url.plain.user or "") or not _is_latin_1(url):
+        raise ValueError(f"`{name}`'s user and password must be Latin-1 text, and the user without a colon")
+    return Secret(str(url.plain))
+
+
+def _is_latin_1(url: Secret[URL]) -> bool:
+    return all(ord(character) < 256 for character in f"{url.plain.user or ''}{url.plain.password or ''}")
 
 
 def goes_direct(url: str) -> bool:
@@ -33,7 +126,7 @@ def goes_direct(url: str) -> bool:
 def session_has_proxy(session: aiohttp.ClientSession, url: str) -> bool:
     """Tell if a session of somebody else's would send a request to this machine through a proxy. False for other machines.
 
-    A session cannot be told to leave its proxy out for one request.
+    A session cannot be told to leave its proxy out for one request, and reads the environment as aiohttp does.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -100,6 +100,31 @@ def test_what_a_proxy_hides_is_not_looked_at(examine, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("exempt", ["nowhere.invalid", "nowhere.invalid:443", "x,*.invalid"])
+def test_what_no_proxy_names_is_looked_at_as_calls_go_there(examine, monkeypatch, exempt):
+    monkeypatch.setenv("ALL_PROXY", "127.0.0.1:1")
+    _, found = examine("--base-url", "https://nowhere.invalid/v2")
+    assert found["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
+    monkeypatch.setenv("NO_PROXY", exempt)
+    _, found = examine("--base-url", "https://nowhere.invalid/v2")
+    assert found["connection"]["detail"] == "nowhere.invalid has no address"
+
+
+@pytest.mark.parametrize("exempt", ["127.0.0.1", "127.0.0.0/8", ""])
+def test_a_service_on_this_machine_is_looked_at_whatever_the_proxy(examine, monkeypatch, exempt):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", exempt)
+    exit_code, found = examine()
+    assert (exit_code, found["connection"]["verdict"]) == (0, "ok")
+
+
+def test_a_proxy_that_there_is_no_way_through_is_found(examine, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://u:planted@127.0.0.1:9")
+    _, found = examine("--base-url", "https://api.example/v2")
+    assert found["connection"]["verdict"] == "failed"
+    assert found["connection"]["detail"] == "`ALL_PROXY` must be an http:// or https:// address"
+
+
 def test_a_clock_that_is_off_is_found(examine, sandbox):
     late = format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
     sandbox.faults.add("/.well-known/*", kind="latency", headers={"Date": late}, times=None)

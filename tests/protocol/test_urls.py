@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telnyx_oauth import AsyncTelnyx, Telnyx
+from telnyx_oauth.protocol.endpoints import check_endpoint, check_token_endpoint
 from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.protocol.urls import check_base_url, is_loopback, join, origin, query, root_of, segment
 
@@ -71,6 +73,66 @@ def test_a_base_that_is_no_plain_http_address_is_refused_with_an_example(bad, wh
         check_base_url(bad)
     assert "https://api.telnyx.com/v2" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+HOSTS = [
+    "api..telnyx.com",
+    ".telnyx.com",
+    "api.telnyx.com..",
+    "a" * 64 + ".com",
+    "a.b." + "c" * 64,
+    "a." * 127 + "b",
+    "..",
+    ".",
+]
+GOOD_HOSTS = [
+    "a" * 63 + ".com",
+    "a." * 126 + "b",
+    "api.telnyx.com.",
+    "xn--bcher-kva.example",
+    "_a.b-c",
+    "10.0.0.1",
+    "[::2]",
+]
+
+
+def each_check(url: str):
+    """Everything that takes an address, and what it calls it."""
+    yield lambda: check_base_url(url), "base_url"
+    yield lambda: check_endpoint(url, "uri", allow_insecure_loopback=True), "uri"
+    yield lambda: check_token_endpoint(url, "token_endpoint", allow_insecure=False), "token_endpoint"
+    yield lambda: AsyncTelnyx(base_url=url, api_key="KEY"), "base_url"
+    yield lambda: Telnyx(base_url=url, api_key="KEY"), "base_url"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_that_no_name_server_can_be_asked_for_is_refused_where_it_is_given(host):
+    for check, name in each_check(f"https://{host}/v2"):
+        with pytest.raises(ValueError, match=f"^{name} .*(host|labels)") as caught:
+            check()
+        assert not isinstance(caught.value, UnicodeError)
+        assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("host", GOOD_HOSTS)
+def test_a_host_of_labels_or_an_address_is_taken(host):
+    assert check_base_url(f"https://{host}/v2") == f"https://{host}/v2"
+    assert check_token_endpoint(f"https://{host}/", "x", allow_insecure=False)
+
+
+def test_the_environments_base_url_is_judged_by_its_name(monkeypatch):
+    monkeypatch.setenv("TELNYX_BASE_URL", "https://api..telnyx.com/v2")
+    with pytest.raises(ValueError, match=r"^TELNYX_BASE_URL .*labels"):
+        Telnyx(api_key="KEY")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/ x", "https://a.exa\nmple/", "https://exämple.com/", "https://a.example/\x7f"]
+)
+def test_an_endpoint_holds_only_the_characters_of_a_url(url):
+    for check, name in each_check(url):
+        with pytest.raises(ValueError, match=f"^{name} must .*characters of a URL"):
+            check()
 
 
 @pytest.mark.parametrize("url", ["http://api.example", "HTTP://api.example/v2", "http://10.0.0.1:8080", "http://[::2]"])

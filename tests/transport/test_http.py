@@ -199,8 +199,42 @@ async def test_what_is_no_http_is_a_connection_error(transport):
             await transport(request(server.base_url))
 
 
-async def test_headers_without_end_are_a_connection_error(transport):
-    async with RawServer.of(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n") as server:
+LARGE = {
+    "8,300 bytes": ["Content-Security-Policy: " + "x" * 8_300],
+    "30,000 bytes": ["Content-Security-Policy: " + "x" * 30_000],
+    "100,000 bytes": ["Content-Security-Policy: " + "x" * 100_000],
+    "a long name": ["X" * 30_000 + ": 1"],
+    "many": [f"X-{number}: 1" for number in range(400)],
+    "many cookies": [f"Set-Cookie: a{number}={'x' * 4_000}" for number in range(50)],
+}
+
+
+@pytest.mark.parametrize("lines", LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("given", [False, True], ids=["its own session", "a given session"])
+async def test_large_headers_are_read(lines, given):
+    name, _, value = lines[-1].partition(": ")
+    async with RawServer.of(http("200 OK", b"{}", *lines)) as server, aiohttp.ClientSession() as session:
+        transport = HttpTransport(http_session=session if given else None)
+        answer = await transport(request(server.base_url))
+        await transport.aclose()
+    assert (answer.content, answer.headers.getall(name)[-1]) == (b"{}", value)
+
+
+async def test_a_large_reason_is_read(transport):
+    async with RawServer.of(http("200 " + "x" * 30_000)) as server:
+        assert (await transport(request(server.base_url))).status_code == 200
+
+
+async def test_what_is_created_is_known_however_large_the_headers_are():
+    created = http("201 Created", b'{"client_secret": "s"}', *LARGE["30,000 bytes"])
+    async with RawServer.of(created) as server, AsyncTelnyx(api_key="KEY", base_url=server.base_url) as client:
+        assert await client.post("/oauth/clients", cast_to=object) == {"client_secret": "s"}
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("lines", [["X: " + "a" * 300_000], ["X: 1"] * 1000], ids=["large", "many"])
+async def test_headers_without_end_are_a_connection_error(transport, lines):
+    async with RawServer.of(http("200 OK", b"{}", *lines)) as server:
         with pytest.raises(APIConnectionError, match="broke"):
             await transport(request(server.base_url))
 
@@ -688,3 +722,76 @@ def test_a_forked_child_has_connections_of_its_own(end):
         assert (done.stderr, done.returncode) == ("", 0)
         # One in the parent, which is still good after the fork, and one in the child.
         assert (server.connections, len(server.requests)) == (2, 3)
+
+
+# --- who says what stands in `Authorization`
+
+
+def authorizations(server: RawServer) -> list[bytes | None]:
+    """What each request that a server got has there."""
+    found: list[bytes | None] = []
+    for raw in server.requests:
+        lines = [line for line in raw.split(b"\r\n") if line.lower().startswith(b"authorization:")]
+        assert len(lines) < 2
+        found.append(lines[0].partition(b": ")[2] if lines else None)
+    return found
+
+
+async def signing(req, handler):
+    """A middleware that has credentials of its own."""
+    req.headers["Authorization"] = "Bearer theirs"
+    return await handler(req)
+
+
+def with_auth() -> aiohttp.ClientSession:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return aiohttp.ClientSession(auth=aiohttp.BasicAuth("u", "p"))
+
+
+THEIRS = {
+    "nothing": aiohttp.ClientSession,
+    "auth": with_auth,
+    "a header": lambda: aiohttp.ClientSession(headers={"authorization": "Bearer theirs"}),
+    "a middleware": lambda: aiohttp.ClientSession(middlewares=(signing,)),
+    "netrc": lambda: aiohttp.ClientSession(trust_env=True),
+}
+
+
+@pytest.mark.parametrize("make", THEIRS.values(), ids=THEIRS)
+@pytest.mark.parametrize("plain", [True, False], ids=["a plain session", "a session of another make"])
+async def test_nothing_but_the_client_says_what_stands_in_authorization(make, plain, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login l password planted")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    token = http("200 OK", b'{"access_token": "t", "token_type": "Bearer", "expires_in": 1800}')
+    keys, clients = http("200 OK", b'{"keys": []}'), http("200 OK", b'{"data": []}')
+    async with make() as session:
+        if not plain:
+            await session.connector.close()
+            session._connector = type("Other", (aiohttp.TCPConnector,), {})()
+        async with RawServer.of(keys, token, clients, clients, clients) as server:
+            async with AsyncTelnyx(
+                client_id="i", client_secret="s", base_url=server.base_url, http_session=session, verify_issued=False
+            ) as client:
+                await client.oauth.retrieve_jwks()
+                await client.oauth_clients.list()
+                await client.oauth_clients.list(extra_headers={"authorization": "Bearer mine"})
+            async with AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client:
+                await client.oauth_clients.list()
+        assert authorizations(server) == [None, b"Basic aTpz", b"Bearer t", b"Bearer mine", b"Bearer KEY"]
+
+
+async def test_a_given_sessions_middleware_sees_what_is_sent():
+    seen = []
+
+    async def looking(req, handler):
+        seen.append(req.headers.get("Authorization"))
+        return await handler(req)
+
+    async with (
+        RawServer.of(http()) as server,
+        aiohttp.ClientSession(middlewares=(looking,)) as session,
+        AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client,
+    ):
+        await client.get("/x", cast_to=object)
+    assert seen == ["Bearer KEY"]

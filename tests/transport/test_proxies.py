@@ -4,9 +4,10 @@ import socket
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from telnyx_oauth import AsyncTelnyx, Telnyx
-from telnyx_oauth.errors import APIConnectionError
+from telnyx_oauth.errors import APIConnectionError, TelnyxError
 from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.transport.proxies import environment_proxy
@@ -46,6 +47,149 @@ def test_the_environments_proxy_is_for_other_machines_alone(monkeypatch, scheme)
     for port in ("", ":8080"):
         assert {environment_proxy(f"{scheme}://{host}{port}/v2") for host in HERE} == {None}
         assert {environment_proxy(f"{scheme}://{host}{port}/v2") for host in ELSEWHERE} == {Secret(PROXY)}
+
+
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+DIRECT = [
+    ("10.0.0.0/8", "http://10.1.2.3:8080"),
+    ("example.com,10.1.2.3/32", "http://10.1.2.3"),
+    ("example.com, 10.1.2.0/24", "http://10.1.2.3"),
+    ("10.1.2.77/24", "http://10.1.2.3"),
+    ("fd00::/8", "http://[fd00::5]:8080"),
+    ("fd00::5/128", "http://[FD00:0::5]"),
+    ("[fd00::]/8", "http://[fd00::5]"),
+    ("10.0.0.0/8", "http://[::ffff:10.1.2.3]"),
+    ("::ffff:10.0.0.0/104", "http://10.1.2.3"),
+    ("0.0.0.0/0", "http://10.1.2.3"),
+    ("fd00::5", "http://[fd00:0:0::5]:8080"),
+    ("[fd00::5]", "http://[fd00::5]:8080"),
+    ("[fd00::5]:8080", "http://[fd00::5]:8080"),
+    ("FD00::5", "http://[fd00::5]"),
+    ("fe80::1", "http://[fe80::1%25eth0]"),
+    ("10.1.2.3", "http://[::ffff:10.1.2.3]"),
+    ("10.1.2.3:8080", "http://10.1.2.3:8080"),
+    ("10.1.2.3:80", "http://10.1.2.3"),
+    ("a.example b.example", "http://b.example"),
+    ("A.Example", "http://a.example."),
+    ("a.example.", "http://x.a.example"),
+    (".a.example", "http://x.a.example"),
+    (".a.example", "http://a.example"),
+    ("*.a.example", "http://x.a.example"),
+    ("a.example:443", "https://a.example"),
+    ("*", "http://10.1.2.3"),
+    ("x,*", "http://a.example"),
+]
+PROXIED = [
+    ("10.0.0.0/8", "http://11.1.2.3"),
+    ("10.0.0.0/8", "http://a.example"),
+    ("fd00::/8", "http://[fe00::5]"),
+    ("10.0.0.0/33,10.0.0.0/x,/8,10.0.0.0/", "http://10.1.2.3"),
+    ("fd00::5", "http://[fd00::6]"),
+    ("[fd00::5]:8081", "http://[fd00::5]:8080"),
+    ("10.1.2.3:8081", "http://10.1.2.3:8080"),
+    ("2.3,.2.3", "http://10.1.2.3"),
+    ("a.example", "http://nota.example"),
+    ("*.a.example", "http://a.example"),
+    ("a.example:8080", "http://a.example"),
+    ("a.example:x,[,],:,[a", "http://a.example"),
+    ("", "http://a.example"),
+    (" , ,", "http://a.example"),
+]
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """The proxy for a URL in an environment of these variables alone."""
+
+    def ask(url: str, **variables: str) -> Secret[str] | None:
+        for name in VARIABLES:
+            for spelling in (name, name.lower()):
+                monkeypatch.delenv(spelling, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return environment_proxy(url)
+
+    return ask
+
+
+@pytest.mark.parametrize("proxies", [{"HTTP_PROXY": PROXY, "HTTPS_PROXY": PROXY}, {"ALL_PROXY": PROXY}], ids=str)
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_no_proxy_names_addresses_blocks_and_names(named, proxies, name):
+    for no_proxy, url in DIRECT:
+        assert named(f"{url}/v2", **proxies, **{name: no_proxy}) is None, (no_proxy, url)
+    for no_proxy, url in PROXIED:
+        assert named(f"{url}/v2", **proxies, **{name: no_proxy}) == Secret(PROXY), (no_proxy, url)
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy"])
+def test_all_proxy_is_for_what_has_no_proxy_of_its_own(named, name):
+    own = "http://own.example:3128"
+    for scheme in ("http", "https"):
+        assert named(f"{scheme}://a.example/", **{name: PROXY}) == Secret(PROXY)
+        assert named(f"{scheme}://a.example/", **{name: PROXY, f"{scheme}_proxy": own}) == Secret(own)
+        assert named(f"{scheme}://a.example/", **{name: PROXY, f"{scheme.upper()}_PROXY": own}) == Secret(own)
+    assert named("http://a.example/", **{name: PROXY, "https_proxy": own}) == Secret(PROXY)
+    assert named("http://127.0.0.1/", **{name: PROXY}) is None
+
+
+def test_a_proxys_address_is_http_where_it_says_nothing(named):
+    assert named("http://a.example/", HTTP_PROXY="proxy.example:3128") == Secret(PROXY)
+
+
+UNUSABLE = [
+    "socks5://u:planted@proxy.example",
+    "http://proxy..example:1",
+    "http://" + "a" * 64 + ":1",
+    "http://proxy.example:99999",
+    "http://[::1",
+    "http://u:planted%E2%82%AC@proxy.example",
+    "http://u%3Ax:planted@proxy.example",
+    "http://",
+    "ftp://x",
+]
+
+
+@pytest.mark.parametrize("proxy", UNUSABLE)
+def test_a_proxy_that_there_is_no_way_through_is_refused_where_it_is_given(proxy):
+    for make in (AsyncTelnyx, Telnyx):
+        with pytest.raises(ValueError, match=r"^`proxy`") as caught:
+            make(api_key="KEY", proxy=proxy)
+        assert not isinstance(caught.value, UnicodeError)
+        assert "planted" not in str(caught.value)
+        assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_proxy_is_text():
+    with pytest.raises(TypeError, match="`proxy` must be a str, not URL"):
+        AsyncTelnyx(api_key="KEY", proxy=URL("http://u:planted@proxy.example"))
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", UNUSABLE)
+def test_a_proxy_of_the_environment_is_refused_by_its_variables_name(named, name, proxy):
+    with pytest.raises(ValueError, match=f"^`{name}`"):
+        named("http://a.example/", **{name: proxy})
+
+
+async def test_keys_tokens_and_calls_read_the_variables_alike(monkeypatch):
+    async def forge(reader, writer):
+        writer.write(http("200 OK", b'{"access_token": "t", "token_type": "Bearer", "keys": [], "data": []}'))
+        await writer.drain()
+
+    async with RawServer.of(forge) as server:
+        monkeypatch.setenv("ALL_PROXY", server.origin)
+        base = "http://192.0.2.1:9/v2"
+        options = {"client_id": "i", "client_secret": "s", "base_url": base, "allow_insecure": True}
+        async with AsyncTelnyx(**options, verify_issued=False) as client:
+            await client.oauth.retrieve_jwks()
+            await client.oauth_clients.list()
+        assert len(server.requests) == 3
+        monkeypatch.setenv("NO_PROXY", "example.com,192.0.2.0/24")
+        async with AsyncTelnyx(**options, verify_issued=False, timeout=0.05, max_retries=0) as client:
+            for call in (client.oauth.retrieve_jwks, client.tokens.get):
+                with pytest.raises((TelnyxError, TimeoutError)):
+                    await call()
+        assert len(server.requests) == 3
 
 
 def test_without_a_proxy_in_the_environment_there_is_none(monkeypatch):

@@ -1,0 +1,47 @@
+"""A request over a session that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import attrs
+from aiohttp.hdrs import AUTHORIZATION
+from multidict import CIMultiDict
+
+from ..messages import Request
+from ..protocol.secret import Secret
+
+
+def lent(session: aiohttp.ClientSession, request: Request, always: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
+    """The request and its options, so that nothing but the request decides what stands in `Authorization`.
+
+    A session may have credentials of its own: in its headers, as `auth`, of a middleware or of `.netrc`. aiohttp refuses to
+    send two, and cannot be told to leave them out: so the header is put in, or taken out, after it has added its own.
+    """
+    given: Sequence[aiohttp.ClientMiddlewareType] | None = always["middlewares"]
+    theirs = tuple(getattr(session, "_middlewares", ())) if given is None else tuple(given)
+    named = AUTHORIZATION in session.headers
+    if not (theirs or named or session.trust_env or session.auth is not None):
+        return request, always
+    decided = _Authorization(request)
+    headers = CIMultiDict(request.headers)
+    headers.popall(AUTHORIZATION, None)
+    # First, for the session's own middlewares to see what is sent, and last, after what they make of it.
+    middlewares = (decided, *theirs, decided) if theirs else (decided,)
+    return attrs.evolve(request, headers=headers), {**always, "middlewares": middlewares}
+
+
+class _Authorization:
+    """A middleware that has the last word on `Authorization`. Its repr shows nothing."""
+
+    def __init__(self, request: Request) -> None:
+        self._values = Secret([value for name, value in request.headers.items() if name.lower() == "authorization"])
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.headers.popall(AUTHORIZATION, None)
+        request.headers.extend((AUTHORIZATION, value) for value in self._values.plain)
+        return await handler(request)
