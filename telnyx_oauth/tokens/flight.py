@@ -39,6 +39,8 @@ class Job:
     min_ttl: float = 0.0
     resolving: bool = False
     forgotten: bool = False
+    on_wire: bool = False
+    """Whether a refresh token has been sent, and what came of it not yet been stored."""
     keys: asyncio.Future[None] | None = None
     """The fetching of the keys that the token will be proven with."""
 

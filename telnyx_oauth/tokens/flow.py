@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,7 @@ from ..protocol.secret import Secret
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
+from .drain import run_to_end
 from .events import TokenHook
 from .manager import TokenManager
 from .outcomes import is_unknown
@@ -151,6 +153,10 @@ class AuthorizationFlow:
         check_state(began, answer)
         self._use_up(began)
         code = code_in(began, answer, now=self._clock.wall())
+        # A code is good for one use: a visitor who leaves, and the handler that is cancelled with them, must not lose it.
+        return await run_to_end(self._completed(began, code, account))
+
+    async def _completed(self, began: PendingAuthorization, code: Secret[str], account: str) -> TokenManager:
         sent_at = self._clock.boot()
         grant = await self._exchange(began, code)
         await self._prove(grant)
@@ -201,10 +207,8 @@ class AuthorizationFlow:
 
     async def aclose(self) -> None:
         """End the managers, and the connections if they are the flow's own."""
-        while self._managers:
-            key, manager = next(iter(self._managers.items()))
-            await manager.aclose()
-            self._managers.pop(key, None)  # only now, so that a close that was cancelled is finished by the next
+        await asyncio.gather(*(manager.aclose() for manager in self._managers.values()))
+        self._managers.clear()  # only now, so that a close that was cancelled is finished by the next
         await self._own.aclose()
 
     async def __aenter__(self) -> Self:

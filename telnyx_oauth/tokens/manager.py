@@ -240,7 +240,10 @@ class TokenManager:
         async def take() -> Token:
             entry = self._tower.entry(key)
             job = self._tower.job(entry)
-            renewed = await self._renewal.accept(job, grant, age)
+            try:
+                renewed = await self._renewal.accept(job, grant, age)
+            finally:
+                self._tower.save_later(entry)
             self._tower.clear(entry)
             token = self._tower.token(entry, renewed)
             self._tower.publish(entry, renewed, token)

@@ -7,9 +7,9 @@ is sent only once the store has taken down that it will be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Literal, TypeVar
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -27,10 +27,16 @@ T = TypeVar("T")
 _CLOCK_SKEW = 300.0
 _ROUNDS = 4
 _STEPS = 7.5
-_AT_ONCE = 16
-"""How many renewals use one store at the same time: each takes a thread, or a connection, for each step."""
+_RENEWALS = 128
+"""How many renewals that share a store are under way at the same time: each holds a lock, which may have to be extended."""
+_STEPS_AT_ONCE = 16
+"""How many ask the store for a lock, and how many for anything else: each takes a thread, or a connection."""
 _FOREIGN = "it belongs to another issuer or client"
 _AHEAD = "it is dated in the future"
+
+
+class LockLostError(TokenPersistenceError):
+    """Another process may have the lock by now, so nothing was sent."""
 
 
 @attrs.frozen
@@ -44,6 +50,14 @@ class Hold:
     def is_safe(self) -> bool:
         """Whether nobody else can have the lock now."""
         return self.kind == "ours" and (self.lease is None or self.lease.is_held())
+
+    def check(self) -> None:
+        """Raise `LockLostError` when another process may have the lock: this machine was suspended, or the server lost it.
+
+        Asked at the last moment before a refresh token leaves.
+        """
+        if not self.is_safe():
+            raise LockLostError("The store's lock was lost before the refresh token was sent.")
 
 
 class Records:
@@ -71,12 +85,8 @@ class Records:
 
     def note(self, record: StoredGrant) -> None:
         """Know the one grant, whatever becomes of the store."""
-        if self._one_for_all:
+        if self._one_for_all and (self._family is None or not self._family.is_newer(record)):
             self._family = record
-
-    def expect(self, key: TokenKey, record: StoredGrant) -> None:
-        """Know what is about to be stored, should that be cut short."""
-        self._unsaved[self.name(key)] = record
 
     def drop(self, key: TokenKey) -> None:
         """Know nothing of it any more."""
@@ -87,8 +97,8 @@ class Records:
         """Remove the record, and what was set aside of it. A store that fails raises."""
         self.drop(key)
         await self._let_go(self.name(key))
-        await self._answer(self._store.delete(self.name(key)))
-        await self._answer(self._store.delete(self.name(key) + ASIDE))
+        await self._answer(self._store.delete(self.name(key)), insist=True)
+        await self._answer(self._store.delete(self.name(key) + ASIDE), insist=True)
 
     async def save(self, job: Job, *, last: bool = False) -> bool:
         """Try again to store what could not be stored. True when nothing is left to be saved. For the `last` time, a store
@@ -96,12 +106,11 @@ class Records:
         """
         name = self.name(job.key)
         unsaved = self._unsaved.get(name)
-        saved = unsaved is None
         if unsaved is not None and (last or not self._hangs):
-            saved = await self.persist(job, unsaved, announce=False) is not None
-        if saved or last:
+            await self.persist(job, unsaved, announce=False)
+        if self.is_saved(job.key) or last:
             await self._let_go(name)
-        return saved
+        return self.is_saved(job.key)
 
     def is_saved(self, key: TokenKey) -> bool:
         """Whether nothing is left to be saved."""
@@ -113,7 +122,7 @@ class Records:
             await kept[1].aclose()
 
     def forget_locks(self) -> None:
-        """Let go of nothing, but know of no lock any more: they are the parent process's."""
+        """Let go of nothing, but know of no lock any more: they are the parent process's, or ended with their loop."""
         self._inherited.append(self._kept)
         self._kept = {}
 
@@ -123,7 +132,7 @@ class Records:
         if not self._limited:
             yield
             return
-        async with self._usage.slots():
+        async with self._usage.places("renewal", _RENEWALS):
             yield
 
     @asynccontextmanager
@@ -148,16 +157,21 @@ class Records:
                     await locks.aclose()
 
     async def _lock(self, job: Job, locks: AsyncExitStack, patience: float) -> Hold:
+        async def begun(lock: AbstractAsyncContextManager[Lease | None]) -> Lease | None:
+            return await lock.__aenter__()
+
+        async def ended(lock: AbstractAsyncContextManager[Lease | None]) -> None:
+            await lock.__aexit__(None, None, None)
+
         async def release(*_: object) -> None:
             try:
-                await self._answer(lock.__aexit__(None, None, None))
+                await self._answer(ended(lock), insist=True)
             except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
                 self._degraded(job, "unlock", exc)
 
         try:
-            self._check_awake()
             lock = self._store.lock(self.name(job.key), timeout=patience)
-            lease = await self._answer(lock.__aenter__(), patience)
+            lease = await self._answer(begun(lock), patience)
         except Exception as exc:  # noqa: BLE001 - as above
             if isinstance(exc, TimeoutError) and not self._hangs:
                 return Hold("theirs")
@@ -170,7 +184,6 @@ class Records:
         if self.name(job.key) in self._unsaved:
             return None
         try:
-            self._check_awake()
             stored = await self._answer(self._store.load(self.name(job.key)))
         except Exception:  # noqa: BLE001 - the lock is tried next, and fails for the same reason
             return None
@@ -196,7 +209,6 @@ class Records:
         name = self.name(job.key)
         mine = self._unsaved.get(name) or self._family
         try:
-            self._check_awake()
             stored = await self._answer(self._store.load(name))
             stored = None if stored is None else await self._vetted(job, stored)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
@@ -246,14 +258,14 @@ class Records:
         if job.forgotten:
             return record
         try:
-            self._check_awake()
             version = await self._answer(self._store.compare_and_swap(self.name(job.key), record.version, record))
         except StoreConflictError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             raise self._degraded(job, operation, exc) from None
         record = attrs.evolve(record, version=version)
-        self.note(record)
+        if not job.forgotten:
+            self.note(record)
         return record
 
     async def persist(self, job: Job, record: StoredGrant, *, announce: bool = True) -> StoredGrant | None:
@@ -261,45 +273,53 @@ class Records:
         name = self.name(job.key)
         self._unsaved[name] = record
         try:
-            if not self._one_for_all:  # a refresh token is worth another wait
-                self._check_awake()
-            for _ in range(_ROUNDS):
-                try:
-                    version = await self._answer(self._store.compare_and_swap(name, record.version, record))
-                except StoreConflictError:
-                    if job.forgotten:
-                        break
-                    theirs = await self._answer(self._store.load(name))
-                    if theirs is not None and _was_later(theirs, record):
-                        record = theirs
-                        break
-                    record = attrs.evolve(record, version=None if theirs is None else theirs.version)
-                else:
-                    record = attrs.evolve(record, version=version)
-                    break
-            else:
-                raise StoreConflictError
+            written = await self._write(job, name, record)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             if announce:
                 self._degraded(job, "persist", exc)
             return None
-        self._unsaved.pop(name, None)
-        self.note(record)
-        return record
+        if not self._is_dropped(job, name):
+            self.note(written)
+        # A later renewal may have put its own in the place of what was to be saved here.
+        if name in self._unsaved and not self._unsaved[name].is_newer(record):
+            del self._unsaved[name]
+        return written
+
+    async def _write(self, job: Job, name: str, record: StoredGrant) -> StoredGrant:
+        """What the store holds in the end: the record, or another's that is newer."""
+        for _ in range(_ROUNDS):
+            try:
+                swap = self._store.compare_and_swap(name, record.version, record)
+                # A refresh token is worth another wait.
+                version = await self._answer(swap, insist=self._one_for_all)
+            except StoreConflictError:
+                if self._is_dropped(job, name):
+                    return record
+                theirs = await self._answer(self._store.load(name))
+                if theirs is not None and _was_later(theirs, record):
+                    return theirs
+                record = attrs.evolve(record, version=None if theirs is None else theirs.version)
+            else:
+                if self._is_dropped(job, name):  # what was just written must not bring it back
+                    await self._answer(self._store.delete(name), insist=True)
+                return attrs.evolve(record, version=version)
+        raise StoreConflictError
+
+    def _is_dropped(self, job: Job, name: str) -> bool:
+        """Tell if the grant was forgotten meanwhile, or another was accepted in its place."""
+        return job.forgotten or name not in self._unsaved
 
     @property
     def _hangs(self) -> bool:
         return self._clock.boot() < self._usage.hung_until
 
-    def _check_awake(self) -> None:
-        """Raise after an answer that never came: waiting again at each of a renewal's steps would outlast the renewal.
-        What must be tried at any rate (to store a new refresh token, to let go of a lock) does not ask.
-        """
-        if self._hangs:
-            raise TimeoutError
+    async def _answer(self, call: Coroutine[Any, Any, T], longer: float = 0.0, *, insist: bool = False) -> T:
+        """What the store answers, within its time limit and the `longer` that the call itself may wait.
 
-    async def _answer(self, call: Awaitable[T], longer: float = 0.0) -> T:
-        """What the store answers, within its time limit and the `longer` that the call itself may wait."""
+        Raises `TimeoutError` for a store that gave no answer lately, and asks nothing, since waiting again at each of a
+        renewal's steps would outlast the renewal. With `insist` it is asked all the same: to store a new refresh token, to
+        let go of a lock.
+        """
         loop = asyncio.get_running_loop()
         limit = self._policy.store_timeout + longer
         step = limit / _STEPS
@@ -308,20 +328,26 @@ class Records:
         def look(due: float) -> None:
             nonlocal timer
             late = loop.time() - due
-            if late > step and (end := bound.when()) is not None:
+            if late > step and not bound.expired() and (end := bound.when()) is not None:
                 # A process that was stopped finds every time limit over, though the store had no time to answer.
                 bound.reschedule(end + late)
             timer = loop.call_later(step, look, loop.time() + step)
 
-        timer = loop.call_later(step, look, loop.time() + step)
-        bound = asyncio.timeout(limit)
-        try:
-            async with bound:
-                return await call
-        finally:
-            timer.cancel()
-            if bound.expired():
-                self._usage.hung_until = self._clock.boot() + self._policy.lock_timeout
+        async with AsyncExitStack() as place:
+            place.callback(call.close)  # where it is not even begun
+            if self._limited:  # this waiting is not counted as the store's time
+                await place.enter_async_context(self._usage.places("lock" if longer else "step", _STEPS_AT_ONCE))
+            if self._hangs and not insist:
+                raise TimeoutError
+            timer = loop.call_later(step, look, loop.time() + step)
+            bound = asyncio.timeout(limit)
+            try:
+                async with bound:
+                    return await call
+            finally:
+                timer.cancel()
+                if bound.expired():
+                    self._usage.hung_until = self._clock.boot() + self._policy.lock_timeout
 
     def _degraded(self, job: Job, operation: str, exc: Exception) -> TokenPersistenceError:
         event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__)
@@ -345,17 +371,17 @@ class _Usage:
 
     def __init__(self) -> None:
         self.hung_until = float("-inf")
-        self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+        self._places: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = {}
 
-    def slots(self) -> asyncio.Semaphore:
-        """The places on the running loop."""
+    def places(self, kind: str, most: int) -> asyncio.Semaphore:
+        """The places of a kind on the running loop."""
         here = asyncio.get_running_loop()
-        slots = self._slots.get(here)
-        if slots is None:
-            for loop in [loop for loop in list(self._slots) if loop.is_closed()]:
-                self._slots.pop(loop, None)
-            slots = self._slots[here] = asyncio.Semaphore(_AT_ONCE)
-        return slots
+        found = self._places.get((here, kind))
+        if found is None:
+            for each in [each for each in list(self._places) if each[0].is_closed()]:
+                self._places.pop(each, None)
+            found = self._places[here, kind] = asyncio.Semaphore(most)
+        return found
 
 
 _usages: WeakKeyDictionary[object, _Usage] = WeakKeyDictionary()

@@ -32,7 +32,7 @@ from .events import Announcer, OutcomeUnknown, ReauthenticationRequired
 from .flight import Job, Renewed
 from .outcomes import is_refusal, is_unknown
 from .proof import Proof
-from .records import Hold, Records
+from .records import Hold, LockLostError, Records
 from .sources import RefreshToken, TokenSource
 from .stores.memory import MemoryStore
 from .stores.record import Intent, StoredGrant, TokenStore, is_shared
@@ -43,10 +43,6 @@ _TICK: Final = 0.001
 _ROUNDS: Final = 4
 _FIRST_LOOK: Final = 0.5
 """Seconds at the lock before the record is looked at again, doubled each time."""
-
-
-class _LockLostError(TokenPersistenceError):
-    """Another process may have the lock by now, so nothing was sent."""
 
 
 class Renewal:
@@ -85,8 +81,6 @@ class Renewal:
     def inherit(self) -> None:
         """This is a forked child now: the grant is the parent's, unless a store is between them."""
         self._inherited = not self._shared
-        if self._records is not None:
-            self._records.forget_locks()
 
     async def run(self, job: Job) -> Renewed:
         """The next token: somebody else's from the store, or a new one. Raises what the source raises, `TimeoutError` after
@@ -110,7 +104,7 @@ class Renewal:
         while True:
             try:
                 return await self._through(job, records)
-            except _LockLostError:
+            except LockLostError:
                 lost += 1
                 if lost == _ROUNDS:
                     raise
@@ -145,6 +139,9 @@ class Renewal:
 
     async def accept(self, job: Job, grant: TokenGrant, age: float) -> Renewed:
         """Take over a grant that was obtained elsewhere `age` seconds ago, in the place of whatever was there."""
+        return await run_to_end(self._accepted(job, grant, age))
+
+    async def _accepted(self, job: Job, grant: TokenGrant, age: float) -> Renewed:
         since = (self._clock.boot() - age, self._clock.wall() - age)
         self._inherited = False
         if self._records is None:
@@ -161,6 +158,11 @@ class Renewal:
         """Delete the record. A store that fails raises."""
         if self._records is not None:
             await self._records.delete(key)
+
+    def leave_loop(self) -> None:
+        """The loop that held the store's locks has ended, and they with it."""
+        if self._records is not None:
+            self._records.forget_locks()
 
     def is_saved(self, key: TokenKey) -> bool:
         """Whether nothing is left to be saved."""
@@ -277,9 +279,13 @@ class Renewal:
         if spender.first is None:
             raise ReauthenticationRequiredError(record.tombstone or "no_refresh_token")
         since = (self._clock.boot(), self._clock.wall())
-        async with asyncio.timeout(self._policy.flight_timeout):
-            grant = await self._proof.beside_keys(job, spender.first(job.key))
-            return await self._keep(job, grant, since, record, began=since[1])
+        job.on_wire = True
+        try:
+            async with asyncio.timeout(self._policy.flight_timeout):
+                grant = await self._proof.beside_keys(job, spender.first(job.key))
+                return await self._keep(job, grant, since, record, began=since[1])
+        finally:
+            job.on_wire = False
 
     async def _intend(self, job: Job, records: Records, record: StoredGrant) -> StoredGrant:
         """Write down that the refresh token is about to be sent, so that a crash leaves a trace."""
@@ -295,9 +301,13 @@ class Renewal:
         self, job: Job, spender: RefreshToken, records: Records, record: StoredGrant, hold: Hold
     ) -> Renewed:
         """From the sending of the refresh token to the storing of its successor: nothing may come between."""
-        async with asyncio.timeout(self._policy.flight_timeout):
-            grant, since = await self._spend(job, spender, records, record, hold)
-            return await self._keep(job, grant, since, record, renewed=True)
+        job.on_wire = True
+        try:
+            async with asyncio.timeout(self._policy.flight_timeout):
+                grant, since = await self._spend(job, spender, records, record, hold)
+                return await self._keep(job, grant, since, record, renewed=True)
+        finally:
+            job.on_wire = False
 
     async def _spend(
         self, job: Job, spender: RefreshToken, records: Records, record: StoredGrant, hold: Hold
@@ -314,11 +324,10 @@ class Renewal:
         deadline = self._sending[1] + self._policy.replay_window
         pauses = iter(_REPLAYS)
         while True:
-            if not hold.is_safe():  # this machine was suspended, or the server lost the lock
-                raise _LockLostError("The store's lock was lost before the refresh token was sent.")
             since = (self._clock.boot(), self._clock.wall())
             try:
-                return await self._proof.beside_keys(job, spender.spend(job.key, record.refresh_token)), since
+                sending = spender.spend(job.key, record.refresh_token, check=hold.check)
+                return await self._proof.beside_keys(job, sending), since
             except (APIConnectionError, APIStatusError, APIResponseValidationError) as exc:
                 if is_unknown(exc):
                     job.resolving = True

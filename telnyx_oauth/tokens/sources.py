@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
 import anyio
+import attrs
 
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
@@ -30,6 +31,7 @@ from ..protocol.grants import (
 from ..protocol.secret import Secret
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock, SystemClock
+from .drain import run_to_end
 
 ClientSecret: TypeAlias = str | Callable[[], Awaitable[str]]
 """A client's secret, or an async function that gives it."""
@@ -87,32 +89,37 @@ class TokenEndpoint:
         if self._secret is None or isinstance(self._secret, str):
             ClientAuthentication(client_id, self._secret, auth_method)  # a mistake shows where it is made
 
-    async def exchange(self, form: Form, *, may_be_refused: bool = False) -> TokenGrant:
+    async def exchange(
+        self, form: Form, *, may_be_refused: bool = False, check: Callable[[], None] | None = None
+    ) -> TokenGrant:
         """Send one token request, and a second one only when the first proves the secret to have been replaced: never
         for a code, which is sent once, come what may (RFC 6749 section 4.1.2).
 
         An answer that must not be used raises, or with `may_be_refused` gives a grant that is `refused`, where it has a
-        refresh token.
+        refresh token. `check` is called at the last moment before the request leaves: what it raises stops that.
         """
-        grant = await self._try_secrets(form)
+        grant = await self._try_secrets(form, check)
         if grant.refused is not None and not may_be_refused:
             raise grant.refused
         return grant
 
-    async def _try_secrets(self, form: Form) -> TokenGrant:
+    async def _try_secrets(self, form: Form, check: Callable[[], None] | None) -> TokenGrant:
         secret = await self._current_secret()
         try:
-            return await self._exchange(form, secret)
+            return await self._exchange(form, secret, check)
         except InvalidClientError:
             # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
             replaced = secret if "code" in dict(form.plain) else await self._current_secret()
             if replaced == secret:
                 raise
-        return await self._exchange(form, replaced)
+        return await self._exchange(form, replaced, check)
 
-    async def _exchange(self, form: Form, secret: Secret[str | None]) -> TokenGrant:
+    async def _exchange(self, form: Form, secret: Secret[str | None], check: Callable[[], None] | None) -> TokenGrant:
         client = ClientAuthentication(self.client_id, secret.plain, self._method)
         request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
+        if check is not None:
+            check()  # a transport of somebody's own may not ask
+            request = attrs.evolve(request, check=check)
         response = await self._send(request)
         return read_token_response(response, secrets=Secret(request.secrets), now=self._clock.wall())
 
@@ -208,7 +215,11 @@ class AuthorizationCode:
         form, self._form = self._form, None
         if form is None:
             raise ReauthenticationRequiredError("authorization_code_used")
-        return await self._endpoint.exchange(form)
+        try:
+            return await self._endpoint.exchange(form)
+        except TokenError:  # the client's secret was not to be had, so nothing was sent
+            self._form = form
+            raise
 
 
 class RefreshToken:
@@ -258,19 +269,24 @@ class RefreshToken:
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
         """Spend the refresh token and keep its successor. Calls wait for one another."""
         async with self._lock:
-            if self._current is None and self.first is not None:
-                grant = await self.first(key)
-            elif self._current is None:
-                raise ReauthenticationRequiredError("no_refresh_token")
-            else:
-                grant = await self.spend(key, self._current)
-            self._current = grant.refresh_token or self._current
-            if grant.refused is not None:
-                raise grant.refused
-            return grant
+            return await run_to_end(self._next(key))  # cut short, it would lose the successor
 
-    async def spend(self, key: TokenKey, refresh_token: str) -> TokenGrant:
-        """Spend this refresh token and keep nothing. The grant may be `refused`: then it has only the next refresh token."""
+    async def _next(self, key: TokenKey) -> TokenGrant:
+        if self._current is None and self.first is not None:
+            grant = await self.first(key)
+        elif self._current is None:
+            raise ReauthenticationRequiredError("no_refresh_token")
+        else:
+            grant = await self.spend(key, self._current)
+        self._current = grant.refresh_token or self._current
+        if grant.refused is not None:
+            raise grant.refused
+        return grant
+
+    async def spend(self, key: TokenKey, refresh_token: str, *, check: Callable[[], None] | None = None) -> TokenGrant:
+        """Spend this refresh token and keep nothing. The grant may be `refused`: then it has only the next refresh token.
+        `check` is called at the last moment before it leaves: what it raises stops that.
+        """
         form = refresh_token_form(Secret(refresh_token), key.scopes, key.resource)
         del refresh_token
-        return await self._endpoint.exchange(form, may_be_refused=True)
+        return await self._endpoint.exchange(form, may_be_refused=True, check=check)

@@ -16,6 +16,7 @@ from ..protocol import freshness
 from ..protocol.freshness import RefreshPolicy, Renew, Snapshot, UseAndRenew
 from ..protocol.token import Token, TokenKey
 from ..transport.clock import Clock
+from .drain import run_to_end
 from .events import (
     Announcer,
     BackoffStarted,
@@ -107,6 +108,7 @@ class Tower:
     def launch(self, entry: Entry, delay: float = 0.0) -> Flight:
         """Start a renewal that nobody's cancellation reaches and that inherits nobody's context."""
         job = self.job(entry, next(_numbers))
+        self.save_later(entry)  # where the loop that did so has ended
         flight = entry.flight = Flight(job, self._boot(), lambda: self.valid(entry), sleeping=delay > 0)
         entry.snapshot = attrs.evolve(entry.snapshot, renewing=True)
         flight.task = self._spawn(self._fly(entry, flight, delay))
@@ -232,7 +234,7 @@ class Tower:
             return
         entry.snapshot = state
         self._settle(entry, flight)
-        self._save_later(entry)
+        self.save_later(entry)
         status, request_id = (error.status_code, error.request_id) if isinstance(error, APIError) else (None, None)
         number, kind, seconds = flight.job.flight, type(error).__name__, boot - flight.started
         self._announce(TokenRefreshFailed(entry.key, wall, number, code_of(error), kind, status, request_id, seconds))
@@ -275,11 +277,13 @@ class Tower:
             policy=self._policy,
             durable=renewed.durable,
         )
-        self._save_later(entry)
+        self.save_later(entry)
 
-    def _save_later(self, entry: Entry) -> None:
+    def save_later(self, entry: Entry) -> None:
+        """Go on storing what could not be stored, in the background."""
         if not self._renewal.is_saved(entry.key) and not entry.saving:
             entry.saving = True
+            entry.snapshot = attrs.evolve(entry.snapshot, durable=False)
             self._spawn(self._save(entry))
 
     async def _save(self, entry: Entry) -> None:
@@ -296,6 +300,9 @@ class Tower:
                 attempt = min(attempt + 1, 30)
                 await self._clock.sleep(max(freshness.LEAST_DELAY, pause * self._jitter()))
             entry.snapshot = attrs.evolve(entry.snapshot, durable=True)
+        except asyncio.CancelledError:
+            await run_to_end(self._renewal.save(job, last=True))  # the program ends, and this is known to it alone
+            raise
         finally:
             entry.saving = False
 
@@ -330,18 +337,32 @@ class Tower:
             self._stop_timer(entry)
             if entry.flight is not None and entry.flight.sleeping and entry.flight.task is not None:
                 entry.flight.task.cancel()
-        tasks = set(self._tasks)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=drain)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await self._end_tasks(drain)
         for entry in self.entries.values():
             if entry.flight is not None:  # cancelled before it began
                 entry.flight.crash(_closed())
                 self._settle(entry, entry.flight)
+        for entry in [self.default] if self._renewal.one_for_all else list(self.entries.values()):
             await self._renewal.save(self.job(entry), last=True)
+        for entry in self.entries.values():
             entry.snapshot = freshness.EMPTY
+
+    async def _end_tasks(self, drain: float) -> None:
+        tasks = set(self._tasks)
+        if not tasks:
+            return
+        try:
+            _, late = await asyncio.wait(tasks, timeout=drain)
+        except asyncio.CancelledError:
+            # Its caller goes on to close the connections, so what has a refresh token on the wire is waited for.
+            flights = [entry.flight for entry in self.entries.values()]
+            wired = {flight.task for flight in flights if flight and flight.task and flight.job.on_wire}
+            if wired:
+                await run_to_end(asyncio.wait(wired))
+            raise
+        for task in late:
+            task.cancel()
+        await run_to_end(asyncio.wait(tasks))
 
     def drop_flights(self) -> None:
         """The loop that they were on will never run again. What had been learnt stays."""
@@ -352,6 +373,7 @@ class Tower:
             entry.flight = entry.timer = None
             entry.saving = False
             entry.snapshot = attrs.evolve(entry.snapshot, renewing=False)
+        self._renewal.leave_loop()
 
     def enter_child(self) -> None:
         """This is a forked child now."""

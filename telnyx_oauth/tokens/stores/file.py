@@ -56,7 +56,7 @@ class FileStore:
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
-        await self._threads.run(partial(self._path(key).unlink, missing_ok=True))
+        await self._threads.run(partial(self._delete, key))
 
     @asynccontextmanager
     async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
@@ -128,6 +128,18 @@ class FileStore:
         logger.warning("the token record %s cannot be used (%s); it was moved to %s", path, problem, aside)
         return None
 
+    def _delete(self, key: str) -> None:
+        path = self._path(key)
+        if not self._folder.exists():
+            return
+        with self.file_lock(key, "write").acquire(timeout=_WRITING):
+            path.unlink(missing_ok=True)
+            self._draft(path).unlink(missing_ok=True)  # of a process that was killed while it wrote
+
+    def _draft(self, path: Path) -> Path:
+        # One name for each key, so that a draft that was left is found. Only the holder of the write lock touches it.
+        return path.with_name(f".{path.stem}.tmp")
+
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
         data = Secret(new.encode())
@@ -156,9 +168,7 @@ class FileStore:
         return old
 
     def _replace(self, path: Path, data: Secret[bytes]) -> None:
-        # One name for each key, so that a draft of a process that was killed while it wrote is found and replaced. Only
-        # the holder of the write lock comes here.
-        draft = path.with_name(f".{path.stem}.tmp")
+        draft = self._draft(path)
         draft.unlink(missing_ok=True)
         try:
             handle = create_private(draft)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
-_CONNECTIONS: Final = 32
+_CONNECTIONS: Final = 16
 _NEW: Final = 10
 """Seconds for which a server counts as just started."""
 _CLOCK: Final = SystemClock()
@@ -67,7 +67,7 @@ return 0
 class RedisStore:
     """Keeps grants in Redis or Valkey (6.2 or later). Needs the extra `redis`.
 
-    With a URL, connections (at most 32 on each loop) are open only while there is something to do: renewals are rare,
+    With a URL, connections (at most 16 on each loop) are open only while there is something to do: renewals are rare,
     and so it works on any loop, after any fork, and there is nothing to close. A given client is used as it is, on its
     own loop. The lock is a lease of `lock_ttl` seconds, which its holder extends three times in that time, for as long
     as its renewal takes: should the holder die, the lock ends that soon.
