@@ -16,6 +16,7 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import parse_challenges
 from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
+from .grants import AuthMethod
 from .secret import Secret
 from .token import scope_set
 from .urls import check_base_url, is_loopback, origin, root_of
@@ -23,13 +24,17 @@ from .urls import check_base_url, is_loopback, origin, root_of
 _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 _TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 _LARGEST: Final = 1024 * 1024
+AUTH_METHODS: Final[tuple[AuthMethod, ...]] = ("client_secret_basic", "client_secret_post", "none")
+"""How a client can show who it is here, the preferred first."""
 
 
 @attrs.frozen
 class AuthorizationServer:
-    """What must be known of an authorization server to sign people in there.
+    """What must be known of an authorization server to sign people in there, and what else it says of itself (RFC 8414).
 
-    `issuer_in_response`: it names itself in each answer, so an answer without its name is not its (RFC 9207).
+    `issuer_in_response`: it names itself in each answer, so a code without its name is not its (RFC 9207).
+    `token_endpoint_auth_methods_supported` is empty where the server does not say, and an endpoint is `None`; so is
+    `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
     """
 
     issuer: str
@@ -38,6 +43,12 @@ class AuthorizationServer:
     registration_endpoint: str | None = None
     issuer_in_response: bool = False
     scopes_supported: frozenset[str] = frozenset()
+    token_endpoint_auth_methods_supported: frozenset[str] = frozenset()
+    jwks_uri: str | None = None
+    introspection_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    introspection_endpoint_auth_methods_supported: frozenset[str] = frozenset()
+    revocation_endpoint_auth_methods_supported: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -91,6 +102,7 @@ def server_from(response: Response, issuer: str) -> AuthorizationServer:
     Raises `DiscoveryError` when it is another's: the issuer in it must be the one asked for (RFC 8414 section 3.3).
     """
     document = _document(response, issuer)
+    issuer = cast("str", document["issuer"])
     methods = _words(document, "code_challenge_methods_supported")
     if methods and "S256" not in methods:
         raise DiscoveryError(f"{issuer} does not offer PKCE with S256, and nobody is signed in without.")
@@ -101,6 +113,29 @@ def server_from(response: Response, issuer: str) -> AuthorizationServer:
         _endpoint(document, "registration_endpoint", issuer) if document.get("registration_endpoint") else None,
         issuer_in_response=names_itself(response, issuer),
         scopes_supported=_words(document, "scopes_supported"),
+        token_endpoint_auth_methods_supported=_words(document, "token_endpoint_auth_methods_supported"),
+        jwks_uri=_optional(document, "jwks_uri", issuer),
+        introspection_endpoint=_optional(document, "introspection_endpoint", issuer),
+        revocation_endpoint=_optional(document, "revocation_endpoint", issuer),
+        introspection_endpoint_auth_methods_supported=_words(document, "introspection_endpoint_auth_methods_supported"),
+        revocation_endpoint_auth_methods_supported=_words(document, "revocation_endpoint_auth_methods_supported"),
+    )
+
+
+def choose_auth_method(supported: frozenset[str], *, has_secret: bool) -> AuthMethod | None:
+    """The method by which a client authenticates where those methods are supported (RFC 8414 section 2).
+
+    `None` leaves it to the usual: Basic with a secret, else the id alone. Servers that take clients without a secret do not
+    all list `none`, so the list is for those that have one. Raises `DiscoveryError` when it names no method known here.
+    """
+    if not has_secret or not supported:
+        return None
+    for method in AUTH_METHODS:
+        if method in supported:
+            return method
+    raise DiscoveryError(
+        f"The server takes clients with {', '.join(sorted(supported))} alone, and this package authenticates with "
+        f"{', '.join(AUTH_METHODS)}. Have the client allow one of these, and give it as `auth_method`."
     )
 
 
@@ -109,6 +144,13 @@ def names_itself(response: Response, issuer: str) -> bool:
     if response.status_code == 404:
         return False
     return _document(response, issuer).get("authorization_response_iss_parameter_supported") is True
+
+
+def auth_methods_in(response: Response, issuer: str) -> frozenset[str]:
+    """The methods by which a metadata document lets clients authenticate. Empty when it does not say, or there is none."""
+    if response.status_code == 404:
+        return frozenset()
+    return _words(_document(response, issuer), "token_endpoint_auth_methods_supported")
 
 
 def resource_url(url: str, www_authenticate: Iterable[str] = ()) -> str:
@@ -181,6 +223,15 @@ def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:
     except ValueError as exc:
         problem = str(exc)
     raise DiscoveryError(f"The metadata of {issuer} cannot be used: {problem}")
+
+
+def _optional(document: dict[str, object], name: str, issuer: str) -> str | None:
+    """The address of what a sign-in does not need: for the sake of one that cannot be used, nobody is kept out."""
+    value = document.get(name)
+    try:
+        return _check(value, name, like=issuer) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _check(url: str, name: str, *, like: str) -> str:

@@ -23,7 +23,15 @@ from ..errors import (
 )
 from ..messages import Send
 from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
-from ..protocol.discovery import AuthorizationServer, check_server, metadata_request, names_itself, telnyx_server
+from ..protocol.discovery import (
+    AuthorizationServer,
+    auth_methods_in,
+    check_server,
+    choose_auth_method,
+    metadata_request,
+    names_itself,
+    telnyx_server,
+)
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -57,6 +65,9 @@ class AuthorizationFlow:
     8707). A program without a `client_id` gets one from `register`. `verifier` proves tokens before anyone gets them.
     `send` is the transport; without one the flow has connections of its own, which `aclose` ends. Addresses that are plain
     http to another machine raise `ValueError` unless `allow_insecure` is given.
+
+    With a secret, `auth_method` is Basic, or what the server's metadata names instead. Raises `DiscoveryError` where that is
+    none that this package knows; an `auth_method` of your own is taken as it is.
     """
 
     def __init__(
@@ -89,6 +100,7 @@ class AuthorizationFlow:
         self._root = root_of(checked) if server is None else None
         self._advertised_until = 0.0
         self._method: AuthMethod | None = auth_method
+        self._auth_method()  # a client that the server cannot take is told of where it is given
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
         self._store = store or MemoryStore()
@@ -220,12 +232,24 @@ class AuthorizationFlow:
             raise MissingCredentialsError("Signing in", ("client_id", "TELNYX_CLIENT_ID"))
         return self.client_id
 
+    def _auth_method(self) -> AuthMethod | None:
+        """How the client authenticates: as it was told, else as the server's metadata allows."""
+        supported = self.server.token_endpoint_auth_methods_supported
+        return self._method or choose_auth_method(supported, has_secret=bool(self._secret))
+
     async def _informed(self) -> AuthorizationServer:
-        """The server, with what its metadata says now of `iss`. Of Telnyx's addresses none is taken from there."""
+        """The server, with what its metadata says now of `iss` and of how clients authenticate. None of Telnyx's addresses is
+        taken from there.
+        """
         if self._root is not None and self._clock.boot() >= self._advertised_until:
             url = f"{self._root}/.well-known/oauth-authorization-server"
-            promise = names_itself(await self._send(metadata_request(url)), self.server.issuer)
-            self.server = attrs.evolve(self.server, issuer_in_response=promise)
+            answer = await self._send(metadata_request(url))
+            self.server = attrs.evolve(
+                self.server,
+                issuer_in_response=names_itself(answer, self.server.issuer),
+                token_endpoint_auth_methods_supported=auth_methods_in(answer, self.server.issuer),
+            )
+            self._auth_method()  # before anyone is sent anywhere
             self._advertised_until = self._clock.boot() + _ADVERTISED_FOR
         return self.server
 
@@ -247,7 +271,7 @@ class AuthorizationFlow:
             code=code.plain,
             redirect_uri=began.redirect_uri,
             code_verifier=began.code_verifier,
-            auth_method=self._method,
+            auth_method=self._auth_method(),
             resource=began.resource,
             clock=self._clock,
             allow_insecure=self._allow_insecure,
@@ -284,7 +308,7 @@ class AuthorizationFlow:
             self._client(),
             self._secret,
             account=account,
-            auth_method=self._method,
+            auth_method=self._auth_method(),
             resource=resource,
             clock=self._clock,
             allow_insecure=self._allow_insecure,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
@@ -543,6 +544,59 @@ async def test_a_401_leads_to_the_server_and_from_there_to_a_token(telnyx):
             token = await (await flow.complete_authorization(callback)).get()
         claims = telnyx._brain.state.valid_token(token.access_token).claims
         assert claims["aud"] == mcp
+
+
+@pytest.mark.parametrize(
+    ("supported", "given", "in_form"),
+    [
+        (["client_secret_post"], None, True),
+        (["private_key_jwt", "client_secret_post"], None, True),
+        (["client_secret_post", "client_secret_basic"], None, False),
+        ([], None, False),
+        (["client_secret_post"], "client_secret_basic", False),
+    ],
+)
+async def test_each_request_of_a_client_authenticates_as_the_metadata_says(made, telnyx, supported, given, in_form):
+    methods = frozenset(supported)
+    async with telnyx:
+        server = attrs.evolve(
+            await discover(telnyx.send, telnyx.root_url), token_endpoint_auth_methods_supported=methods
+        )
+        flow = made(server=server, auth_method=given)
+        _, callback = await begun(flow, telnyx)
+        manager = await flow.complete_authorization(callback)
+        await manager.replace(await manager.get())
+    sent = telnyx.requests.find("/oauth/token")
+    assert [one.form["grant_type"] for one in sent] == ["authorization_code", "refresh_token"]
+    assert [("client_secret" in one.form, "Authorization" in one.headers) for one in sent] == [
+        (in_form, not in_form)
+    ] * 2
+
+
+async def test_a_flow_without_discovery_authenticates_as_the_metadata_says_too(made, telnyx):
+    async def send(request):
+        response = await telnyx.send(request)
+        if "/.well-known/" in request.url:
+            said = response.json() | {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+            return attrs.evolve(response, content=json.dumps(said).encode())
+        return response
+
+    flow = made(send=send)
+    _, callback = await begun(flow, telnyx)
+    await flow.complete_authorization(callback)
+    assert "client_secret" in telnyx.requests.find("/oauth/token")[0].form
+
+
+async def test_a_server_that_this_client_cannot_authenticate_to_is_told_before_anyone_signs_in(made, telnyx):
+    async with telnyx:
+        server = attrs.evolve(
+            await discover(telnyx.send, telnyx.root_url),
+            token_endpoint_auth_methods_supported=frozenset({"private_key_jwt"}),
+        )
+    with pytest.raises(DiscoveryError, match="private_key_jwt"):
+        made(server=server)
+    assert made(server=server, auth_method="client_secret_post")
+    assert made(server=server, client_secret=None), "a list says nothing of clients without a secret"
 
 
 async def test_a_flow_with_a_discovered_server_asks_for_its_metadata_no_more(telnyx):
