@@ -192,22 +192,34 @@ class AuthorizationFlow:
         redirect_uris: Iterable[str],
         client_name: str,
         scopes: Iterable[str] | str = (),
-        auth_method: AuthMethod = "none",
+        auth_method: AuthMethod | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> RegisteredClient:
         """Register a client and use it from here on (RFC 7591). Keep what comes back and pass it to the next flow.
 
-        Sent once. Raises `APIStatusError` when refused, `DiscoveryError` when the server lets nobody register.
+        Without an `auth_method` a client without a secret is asked for (`none`), unless the server's metadata names other
+        methods only. How the client authenticates from then on is what the server answers: see `RegisteredClient.auth_method`.
+        `metadata` is further client metadata (RFC 7591 section 2), such as `logo_uri`; `None` leaves a member out.
+
+        Sent once. Raises `APIStatusError` when refused, `DiscoveryError` when the server lets nobody register, and
+        `ValueError` for `metadata` that repeats another parameter or cannot be written as JSON.
         """
         if self.server.registration_endpoint is None:
             raise DiscoveryError(f"{self.server.issuer} registers no clients by itself: ask there for a client id.")
+        supported = self.server.token_endpoint_auth_methods_supported
+        method = auth_method or (
+            "none" if "none" in supported else choose_auth_method(supported, has_secret=True) or "none"
+        )
         request = registration_request(
             self.server.registration_endpoint,
             redirect_uris=redirect_uris,
             client_name=client_name,
             scopes=scopes,
-            auth_method=auth_method,
+            auth_method=method,
+            metadata=metadata,
         )
-        client = registered_client(await self._send(request), asked=auth_method, now=self._clock.wall())
+        answer = await self._send(request)
+        client = registered_client(answer, asked=method, supported=supported, now=self._clock.wall())
         self.client_id, self._secret, self._method = client.client_id, client.client_secret, client.auth_method
         return client
 

@@ -515,6 +515,37 @@ async def test_a_registered_client_with_a_secret_shows_it_as_registered(telnyx, 
     assert client.client_secret not in repr(client)
 
 
+@pytest.mark.parametrize(
+    ("supported", "asked", "used"),
+    [
+        ([], "none", "client_secret_basic"),
+        (["client_secret_post"], "client_secret_post", "client_secret_post"),
+        (["client_secret_post", "none"], "none", "client_secret_post"),
+    ],
+)
+async def test_a_secret_that_a_registration_gave_is_used_whatever_was_asked_for(telnyx, supported, asked, used):
+    async with telnyx:
+        server = attrs.evolve(
+            await discover(telnyx.send, telnyx.root_url), token_endpoint_auth_methods_supported=frozenset(supported)
+        )
+    asked_for = []
+
+    async def send(request):
+        if not request.url.endswith("/oauth/register"):
+            return await telnyx.send(request)
+        asked_for.append(json.loads(request.content))
+        issued = {"client_id": telnyx.client_id, "client_secret": telnyx.client_secret, "client_secret_expires_at": 0}
+        return Response(201, content=json.dumps(issued).encode())
+
+    flow = AuthorizationFlow(send=send, server=server)
+    client = await flow.register(redirect_uris=[REDIRECT], client_name="Web", metadata={"software_id": "w"})
+    _, callback = await begun(flow, telnyx)
+    await flow.complete_authorization(callback)
+    assert [(one["token_endpoint_auth_method"], one["software_id"]) for one in asked_for] == [(asked, "w")]
+    assert client.auth_method == used
+    assert ("client_secret" in telnyx.requests.find("/oauth/token")[0].form) is (used == "client_secret_post")
+
+
 async def test_a_registration_is_sent_once(telnyx):
     flow = AuthorizationFlow(send=telnyx.send, base_url=telnyx.base_url)
     telnyx.faults.add("/oauth/register", kind="status", status=503)
