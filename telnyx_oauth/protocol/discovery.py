@@ -5,6 +5,7 @@ RFC 8414 (authorization servers) · RFC 9728 (protected resources)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -22,6 +23,9 @@ from .token import scope_set
 from .urls import check_base_url, is_loopback, origin, root_of
 
 _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
+_OPENID: Final = "/.well-known/openid-configuration"
+_MAY_COME_YET: Final = frozenset({408, 425, 429})
+_ROOT_SLASH: Final = re.compile(r"(?<=[^:/])/$")
 _TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 _LARGEST: Final = 1024 * 1024
 AUTH_METHODS: Final[tuple[AuthMethod, ...]] = ("client_secret_basic", "client_secret_post", "none")
@@ -90,6 +94,36 @@ def metadata_url(issuer: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path.rstrip('/')}"
 
 
+def metadata_urls(issuer: str) -> tuple[str, ...]:
+    """All places where an issuer's metadata may be, the one of `metadata_url` first, then those of OpenID Connect.
+
+    The second is RFC 8414 section 5's, for issuers with a path; the last is OpenID Connect Discovery 1.0 section 4.1's. Raises as
+    `metadata_url` does.
+    """
+    first = metadata_url(issuer)
+    beside = f"{issuer.rstrip('/')}{_OPENID}"
+    return tuple(dict.fromkeys((first, first.replace(_WELL_KNOWN, _OPENID, 1), beside)))
+
+
+def is_missing(response: Response) -> bool:
+    """Whether there is no document at this place, so that the next one is worth a question: 404 and its like.
+
+    Gateways answer 401, 403 or 405 for a path that nothing serves, and web sites their start page.
+    """
+    if response.status_code == 200:
+        return response.headers.get("Content-Type", "").lower().startswith("text/html")
+    return 400 <= response.status_code < 500 and response.status_code not in _MAY_COME_YET
+
+
+def same_issuer(one: object, other: str) -> bool:
+    """Whether two names are of one issuer: the same text, but for the slash of an empty path (RFC 3986 section 6.2.3)."""
+    return isinstance(one, str) and _without_root_slash(one) == _without_root_slash(other)
+
+
+def _without_root_slash(issuer: str) -> str:
+    return _ROOT_SLASH.sub("", issuer) if issuer.count("/") == 3 else issuer
+
+
 def metadata_request(url: str) -> Request:
     """The request for a metadata document. It needs no credentials."""
     info = RequestInfo("GET", url.partition("?")[0])
@@ -99,7 +133,8 @@ def metadata_request(url: str) -> Request:
 def server_from(response: Response, issuer: str) -> AuthorizationServer:
     """The authorization server that a metadata document describes.
 
-    Raises `DiscoveryError` when it is another's: the issuer in it must be the one asked for (RFC 8414 section 3.3).
+    Raises `DiscoveryError` when it is another's: the issuer in it must be the one asked for (RFC 8414 section 3.3). How the
+    document spells it, with or without the slash of an empty path, is how the server names itself.
     """
     document = _document(response, issuer)
     issuer = cast("str", document["issuer"])
@@ -156,15 +191,25 @@ def auth_methods_in(response: Response, issuer: str) -> frozenset[str]:
 def resource_url(url: str, www_authenticate: Iterable[str] = ()) -> str:
     """Where the metadata of a resource at `url` is: where its 401 says (RFC 9728 section 5.1), else where it should be.
 
+    Raises as `resource_urls` does.
+    """
+    return resource_urls(url, www_authenticate)[0]
+
+
+def resource_urls(url: str, www_authenticate: Iterable[str] = ()) -> tuple[str, ...]:
+    """All places where the metadata of a resource at `url` may be: the one that its 401 names, or the one of its path and
+    then the root's.
+
     Raises `ValueError` for an address that is neither https nor http to this machine.
     """
     for challenge in parse_challenges(www_authenticate):
         told = challenge.params.get("resource_metadata")
-        if told is not None:
-            return _check(told, "The resource's metadata", like=url)
+        if told:
+            return (_check(told, "The resource's metadata", like=url),)
     _check(url, "The resource", like=url)
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{metadata_path(url)}"
+    root = f"{parts.scheme}://{parts.netloc}"
+    return tuple(dict.fromkeys((f"{root}{metadata_path(url)}", f"{root}{metadata_path(root)}")))
 
 
 def resource_from(response: Response, url: str) -> ProtectedResource:
@@ -196,7 +241,7 @@ def _covers(resource: str, url: str) -> bool:
 
 def _document(response: Response, issuer: str) -> dict[str, object]:
     document = _object(response)
-    if document.get("issuer") != issuer:
+    if not same_issuer(document.get("issuer"), issuer):
         raise DiscoveryError(f"The metadata is of another issuer than {issuer}.")
     return document
 

@@ -30,6 +30,7 @@ from ..protocol.discovery import (
     choose_auth_method,
     metadata_request,
     names_itself,
+    same_issuer,
     telnyx_server,
 )
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
@@ -157,7 +158,7 @@ class AuthorizationFlow:
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
-        if (began.issuer, began.client_id) != (self.server.issuer, self.client_id):
+        if began.client_id != self.client_id or not same_issuer(began.issuer, self.server.issuer):
             raise StateMismatchError("This sign-in began with another server or client.")
         answer = read_callback(came_back)
         check_state(began, answer)
