@@ -12,8 +12,8 @@ import attrs
 
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
-from .failures import error_from
 from .discovery import AUTH_METHODS, choose_auth_method
+from .failures import error_from
 from .grants import LARGEST_ANSWER, AuthMethod
 from .secret import Secret
 from .token import scope_set

@@ -21,8 +21,9 @@ from ..protocol.discovery import (
 async def discover(send: Send, issuer: str) -> AuthorizationServer:
     """The authorization server that calls itself `issuer` (RFC 8414).
 
-    Its metadata is looked for at RFC 8414's place, and when there is none, where OpenID Connect has it. Raises `DiscoveryError` when its metadata is another's or lacks what is needed, `APIConnectionError` when it cannot be
-    had, `ValueError` for an issuer that is not https (http: only on this machine).
+    Its metadata is looked for at RFC 8414's place, and when there is none, where OpenID Connect has it. Raises
+    `DiscoveryError` when it is another's or lacks what is needed, `APIConnectionError` when it cannot be had,
+    `ValueError` for an issuer that is not https (http: only on this machine).
     """
     return server_from(await _first(send, metadata_urls(issuer)), issuer)
 

@@ -69,8 +69,8 @@ async def sign_in(
 
     `show` gets the address once the receiver listens on `port` of 127.0.0.1 (0: any free one). Whatever comes first,
     the browser or an address from `paste`, completes it, and the browser is told how it went. Only an answer with the state
-    of this very sign-in counts; whatever else asks at the port gets an error page and is forgotten. `timeout` is seconds. `extra` are further parameters for the address, such as
-    `login_hint`.
+    of this very sign-in counts; whatever else asks at the port gets an error page and is forgotten. `timeout` is seconds.
+    `extra` are further parameters for the address, such as `login_hint`.
 
     Raises what `begin_authorization` and `complete_authorization` raise, `LoopbackPortError`, `SignInTimeoutError`.
     """

@@ -148,6 +148,20 @@ async def test_a_resource_without_metadata_is_told_with_both_places():
             await discover_resource(send, f"{root}/mcp")
 
 
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Bearer resource_metadata={}/prm, error="invalid_token"',
+        'Bearer error="invalid_token", resource_metadata={}/prm',
+        'Bearer realm=my realm, resource_metadata="{}/prm"',
+        'Basic realm="x", Bearer é, resource_metadata={}/prm',
+    ],
+)
+async def test_an_odd_challenge_leads_to_the_metadata_all_the_same(challenge):
+    async with serving({"/prm": resource("{}")}) as (send, root, _):
+        assert (await discover_resource(send, f"{root}/mcp", [challenge.format(root)])).resource == root
+
+
 async def test_where_a_401_says_that_the_metadata_is_is_the_only_place():
     async with serving({RESOURCE: resource("{}"), "/prm": resource("{}")}) as (send, root, asked):
         await discover_resource(send, f"{root}/mcp", [f'Bearer resource_metadata="{root}/prm"'])
