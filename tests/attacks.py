@@ -266,7 +266,7 @@ ATTACKS: list[Attack] = [
     Attack(32, "a point off the curve", lambda: token(ec(), alg="ES256"), _UNKNOWN, _off_curve),
     _keys(33, "use enc", _UNKNOWN, token, lambda: public(rsa(), use="enc")),
     *(_keys(34, f"key_ops {value!r}", _UNKNOWN, token, lambda value=value: public(rsa(), key_ops=value))
-      for value in (["encrypt"], [], "verify", ["verify", "verify"], [["verify"]])),
+      for value in (["encrypt"], "verify", ["verify", "verify"], [["verify"]])),
     _keys(35, "a published private key", _UNKNOWN, token, lambda: rsa().as_dict(private=True)),
     _keys(36, "a kid twice, the second evil", Reason.KID_AMBIGUOUS, lambda: token(key("evil"), header={"kid": "rsa"}),
           lambda: public(rsa()), lambda: public(key("evil"), kid="rsa")),
