@@ -275,16 +275,21 @@ def is_bearer(token: object) -> TypeGuard[str]:
 
 
 def lifetime(expires_in: object) -> float | None:
-    """Seconds from `expires_in`, a number or a numeric string; `None` when absent, 0 for zero, less or nonsense."""
+    """Seconds from `expires_in`, a number or a numeric string; `None` when absent, 0 for zero, less or nonsense.
+
+    A number too large to count with is a long time, and so is everything beyond `LONGEST_LIFETIME`.
+    """
     if expires_in is None:
         return None
     if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float, str)):
         return 0.0
     try:
         seconds = float(expires_in)
-    except (ValueError, OverflowError):
+    except ValueError:
         return 0.0
-    return min(max(seconds, 0.0), LONGEST_LIFETIME) if math.isfinite(seconds) else 0.0
+    except OverflowError:
+        return LONGEST_LIFETIME if expires_in > 0 else 0.0  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]  # only an int is too large
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_LIFETIME)
 
 
 def _scopes(scope: object) -> frozenset[str] | None:

@@ -96,7 +96,7 @@ def read_entries(data: bytes, name: str) -> tuple[bytes, ...] | None:
     listed = None if document is None else document.get(name)
     if not isinstance(listed, tuple):
         return None
-    return tuple(entries[cast("int", place)] for place in listed)
+    return tuple(entries[place] for place in cast("tuple[int, ...]", listed))
 
 
 def _outline(data: bytes) -> tuple[bytes, list[bytes]]:

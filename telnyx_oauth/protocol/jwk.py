@@ -24,7 +24,7 @@ _Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _LOW_ORDER = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
 # Some smart cards made moduli that can be factored; modulo these primes they are all powers of 65537 (CVE-2017-15361).
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
-_SAYS_NOTHING = (None, "", (), {})  # serialisers write members so that are not there
+_SAYS_NOTHING: tuple[object, ...] = (None, "", (), {})  # serialisers write members so that are not there
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 _Check: TypeAlias = Callable[[bytes, bytes], bool]

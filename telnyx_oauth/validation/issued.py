@@ -12,13 +12,13 @@ from contextlib import suppress
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
 from ..protocol.jose import parse_object, split_compact
+from ..protocol.jwt import numeric_date
 from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from ..transport.log import logger
 from .keys import KeySource, SigningKeys
 
 _LEEWAY = 60.0
-_FAR_AWAY = 2**53
 
 
 class IssuedTokenVerifier:
@@ -92,10 +92,10 @@ class IssuedTokenVerifier:
 
 def _expiry(claims: Mapping[str, object]) -> float:
     """The token's `exp`, infinite where it has none. Raises `TokenVerificationError` for one that is no date."""
-    value = claims.get("exp")
-    if value is None and "exp" not in claims:
-        return math.inf
-    # Servers write the largest integer that they have for a token that never expires; floats cannot hold all of these.
-    if (type(value) is int or type(value) is float) and value >= 0:
-        return math.inf if value >= _FAR_AWAY else value
+    try:
+        expiry = numeric_date(claims, "exp")
+    except InvalidTokenError:
+        pass
+    else:
+        return math.inf if expiry is None else expiry
     raise TokenVerificationError("The issued token's `exp` is no date, so it counts as expired.")

@@ -138,7 +138,19 @@ def test_a_numeric_date_is_a_number_of_seconds(value):
     assert numeric_date({}, "exp") is None
 
 
-@pytest.mark.parametrize("value", [None, True, "1", (1,), -1, -0.1, 2**53, float("nan"), float("inf")])
+FAR = [2**53, 2.0**53, 9223372036854775, 9223372036854775807, 2**64, 10**400, 1e300, float("inf")]
+
+
+@pytest.mark.parametrize("value", FAR)
+def test_a_date_too_large_to_count_with_is_far_away(value):
+    assert numeric_date({"exp": value}, "exp") > 2**52
+    check_claims(policy(), claims(exp=value), NOW)
+    assert refused(check_claims, policy(), claims(nbf=value), NOW) is Reason.NOT_YET_VALID
+    assert refused(check_claims, policy(), claims(iat=value), NOW) is Reason.ISSUED_IN_FUTURE
+    assert refused(check_claims, policy(max_lifetime=600), claims(exp=value), NOW) is Reason.LIFETIME_TOO_LONG
+
+
+@pytest.mark.parametrize("value", [None, True, "1", (1,), -1, -0.1, float("nan"), float("-inf"), -(10**400)])
 def test_what_is_no_numeric_date_is_refused(value):
     assert refused(numeric_date, {"exp": value}, "exp") is Reason.CLAIM_INVALID
 
