@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from telnyx_oauth.errors import ExpiredTokenError, InvalidTokenError, Reason
@@ -162,7 +164,37 @@ def test_a_token_that_was_good_says_that_it_expired():
     assert check_expiry(policy(), claims(exp=DROP), NOW) is None
 
 
-@pytest.mark.parametrize("name", ["token_type", "token_use", "typ", "tokenType", "Token-Use", "TYP"])
+SPELLINGS = [
+    *(
+        "token_type",
+        "token_use",
+        "typ",
+        "tokenType",
+        "Token-Use",
+        "TYP",
+        "tokentype",
+        "TOKEN_USE",
+        "_token_type",
+        "token type",
+    ),
+    *("https://login.example/token_use", "cognito:token_use", "login.example.tokenType", "urn:example:token-type"),
+]
+
+
+@pytest.mark.parametrize("piece", ["/", "_", "/token", "token_", "/_", "a", ":token_type"])
+def test_a_long_name_of_a_claim_costs_next_to_nothing(piece):
+    began = time.process_time()
+    check_claims(policy(), claims(**{piece * 1500 + "x": "refresh"}), NOW)
+    assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("kind", ["Bearer", "access_token", "at+jwt", "urn:ietf:params:oauth:token-type:jwt", None])
+def test_a_token_that_is_said_to_be_a_bearer_access_token_passes(name, kind):
+    check_claims(policy(), claims(**{name: kind}), NOW)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
 @pytest.mark.parametrize(
     "kind",
     [
