@@ -262,8 +262,8 @@ class IntrospectionCache:
         active = answer.plain.get("active")
         if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
-        claims = {name: value for name, value in answer.plain.items() if active and value is not None}
-        return IntrospectionResult(active, MappingProxyType(claims), self._clock.wall())
+        said = {name: value for name, value in answer.plain.items() if active and _says_something(name, value)}
+        return IntrospectionResult(active, MappingProxyType(said), self._clock.wall())
 
     def _refused(self, response: Response, sent_at: float) -> IntrospectionUnavailableError:
         """The error for an answer that is none, and a pause where asking again at once would only make it worse."""
@@ -285,6 +285,11 @@ class IntrospectionCache:
         if reason is not Reason.INTROSPECTION_UNAVAILABLE or asked_for is not None:
             self._hold = (now + wait, reason)
         return IntrospectionUnavailableError(reason, retry_after=wait)
+
+
+def _says_something(name: str, value: object) -> bool:
+    """Whether a member is there for its reader. An empty `scope` is one: the token has none. So is any `cnf`."""
+    return value is not None and (name in ("scope", "cnf") or value not in ("", (), {}))
 
 
 def _digest(token: str) -> bytes:

@@ -308,6 +308,33 @@ async def test_an_answer_that_names_no_time_is_asked_for_again_when_the_policy_e
     assert len(wire.requests) == 2
 
 
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["token_type", "typ", "nbf", "username", "nonce", "events", "act", "may_act"])
+async def test_an_optional_member_that_is_null_or_empty_is_absent(name, nothing):
+    for mode, text in (("introspect", "opaque"), ("jwt_then_introspect", token())):
+        access = await judge(Wire(answer(WHOLE | {name: nothing})), mode=mode).validate(text)
+        assert access.subject == "user-1"
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["aud", "iss", "sub", "client_id", "jti", "iat"])
+async def test_what_the_answer_leaves_empty_the_token_has_said(name, nothing):
+    body = WHOLE | {name: nothing}
+    assert (await judge(Wire(answer(body)), mode="jwt_then_introspect").validate(token())).subject == "user-1"
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(Wire(answer(body))).validate("opaque")
+    assert caught.value.reason == "claim_missing"
+
+
+async def test_an_empty_scope_is_no_scope_and_any_confirmation_is_one():
+    both = judge(Wire(answer(WHOLE | {"scope": ""})), mode="jwt_then_introspect")
+    assert (await both.validate(token())).scopes == frozenset()
+    for cnf in ({}, "", [], {"jkt": "x"}):
+        with pytest.raises(InvalidTokenError) as caught:
+            await judge(Wire(answer(WHOLE | {"cnf": cnf}))).validate("opaque")
+        assert caught.value.reason == "sender_constrained"
+
+
 FAR = [2**53, 9223372036854775, 9223372036854775807, 10**400, 1e300]
 
 
