@@ -96,11 +96,19 @@ class BearerTokenMiddleware:
 
 
 def _checked(origin: str, *, allow_insecure_loopback: bool) -> _Origin:
-    check_endpoint(origin, "origins", allow_insecure_loopback=allow_insecure_loopback)
-    url = URL(origin)
+    url = _parsed(origin)
+    check_endpoint(str(url), "origins", allow_insecure_loopback=allow_insecure_loopback)
     if url.raw_path not in ("", "/") or url.raw_query_string:
         raise ValueError("origins are scheme, host and port alone, such as https://api.telnyx.com.")
     return _origin(url)
+
+
+def _parsed(origin: str) -> URL:
+    """The address, its host in ASCII."""
+    try:
+        return URL(origin)
+    except ValueError:
+        raise ValueError("origins is not a URL.") from None
 
 
 def _origin(url: URL) -> _Origin:

@@ -19,8 +19,8 @@ from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
 from .grants import AuthMethod
 from .secret import Secret
-from .token import scope_set
-from .urls import check_base_url, is_loopback, origin, root_of
+from .token import said_scopes
+from .urls import BAD_IN_URL, check_base_url, is_loopback, origin, root_of
 
 _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
@@ -169,7 +169,7 @@ def choose_auth_method(supported: frozenset[str], *, has_secret: bool) -> AuthMe
         if method in supported:
             return method
     raise DiscoveryError(
-        f"The server takes clients with {', '.join(sorted(supported))} alone, and this package authenticates with "
+        f"The server takes clients with {', '.join(sorted(supported))[:300]} alone, and this package authenticates with "
         f"{', '.join(AUTH_METHODS)}. Have the client allow one of these, and give it as `auth_method`."
     )
 
@@ -222,7 +222,9 @@ def resource_from(response: Response, url: str) -> ProtectedResource:
     resource = document.get("resource")
     if not isinstance(resource, str) or not _covers(resource, url):
         raise DiscoveryError("The metadata is not of the resource that was asked for.")
-    servers = _strings(document, "authorization_servers")
+    servers = tuple(
+        name for name in _strings(document, "authorization_servers") if name and not BAD_IN_URL.search(name)
+    )
     if not servers:
         raise DiscoveryError("The resource's metadata names no authorization server.")
     return ProtectedResource(resource, servers, _words(document, "scopes_supported"))
@@ -230,7 +232,7 @@ def resource_from(response: Response, url: str) -> ProtectedResource:
 
 def _covers(resource: str, url: str) -> bool:
     try:
-        if origin(resource) != origin(url):
+        if BAD_IN_URL.search(resource) or origin(resource) != origin(url):
             return False
     except ValueError:
         return False
@@ -296,4 +298,4 @@ def _strings(document: dict[str, object], name: str) -> tuple[str, ...]:
 
 
 def _words(document: dict[str, object], name: str) -> frozenset[str]:
-    return scope_set(_strings(document, name))
+    return said_scopes(_strings(document, name))

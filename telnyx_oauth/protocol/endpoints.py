@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from .urls import INSECURE, is_insecure, is_loopback
+from .urls import BAD_IN_URL, INSECURE, is_insecure, is_loopback
 
 
 def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str:
@@ -18,6 +18,8 @@ def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str
         well_formed = bool(host) and (parts.port or 0) >= 0
     except ValueError:
         raise ValueError(f"{name} is not a URL.") from None
+    if BAD_IN_URL.search(url):  # which `urlsplit` drops in part, so that it would judge another address
+        raise ValueError(f"{name} must be an https address of ASCII characters only, the others and spaces escaped.")
     secure = parts.scheme == "https" or (parts.scheme == "http" and allow_insecure_loopback and is_loopback(host))
     if not secure or not well_formed:
         raise ValueError(f"{name} must be an https address (http: only to this machine, and only when allowed).")
@@ -35,8 +37,8 @@ def check_token_endpoint(url: str, name: str, *, allow_insecure: bool) -> str:
         well_formed = bool(parts.hostname) and (parts.port or 0) >= 0 and parts.scheme in ("http", "https")
     except ValueError:
         well_formed = False
-    if not well_formed:
-        raise ValueError(f"{name} must be an https address.")
+    if not well_formed or BAD_IN_URL.search(url):
+        raise ValueError(f"{name} must be an https address, of ASCII characters only, the others and spaces escaped.")
     if not allow_insecure and is_insecure(url):
         raise ValueError(f"{name} {INSECURE}; use https, or say allow_insecure=True if that network is yours.")
     return url

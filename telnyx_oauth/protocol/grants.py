@@ -21,7 +21,7 @@ from .bearer import basic_credentials
 from .dates import http_date
 from .failures import error_from
 from .secret import Secret
-from .token import scope_set
+from .token import said_scopes
 
 AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "none"]
 Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
@@ -294,8 +294,8 @@ def lifetime(expires_in: object) -> float | None:
 
 def _scopes(scope: object) -> frozenset[str] | None:
     if isinstance(scope, list):
-        return scope_set([word for word in cast("list[object]", scope) if isinstance(word, str)])
-    return scope_set(scope) if isinstance(scope, str) and scope else None
+        return said_scopes([word for word in cast("list[object]", scope) if isinstance(word, str)])
+    return said_scopes(scope) if isinstance(scope, str) and scope else None
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ WELL_KNOWN: Final = "/.well-known/"
 # RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
 _IN_PATH: Final = r"!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z{|}~"
 _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
-_BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
+BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 _LOCALHOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*localhost\.?", re.IGNORECASE)
@@ -48,7 +48,7 @@ def _problem_of_base(text: str) -> str | None:
         return "is not a URL"
     if parts.scheme.lower() not in ("http", "https"):
         return "must begin with http:// or https://"
-    if not parts.hostname or not port_is_good or _BAD_IN_URL.search(text):
+    if not parts.hostname or not port_is_good or BAD_IN_URL.search(text):
         return "must name a host and hold only the characters of a URL"
     if "@" in parts.netloc:
         return "must hold no user or password"

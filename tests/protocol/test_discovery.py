@@ -13,6 +13,7 @@ from telnyx_oauth.protocol.discovery import (
     AuthorizationServer,
     ProtectedResource,
     auth_methods_in,
+    check_server,
     choose_auth_method,
     metadata_request,
     metadata_url,
@@ -128,6 +129,65 @@ def test_an_optional_member_that_is_null_or_empty_is_absent(value):
     empty = METADATA | dict.fromkeys(optional, value)
     bare = document(**dict.fromkeys(optional))
     assert server_from(document(content=json.dumps(empty).encode()), ISSUER) == server_from(bare, ISSUER)
+
+
+ODD = [
+    "\x00",
+    "\x1b[2J",
+    "\n",
+    "\r",
+    "\t",
+    " ",
+    "\x7f",
+    "\x85",
+    "\u00a0",
+    "\u200e",
+    "\u202e",
+    "\u2066",
+    "\ufeff",
+    "é",
+    "\ud800",
+]
+"""What a terminal may obey, and what no address and no scope is made of."""
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "address", ["https://as.example/a{}b", "https://as.example/{}", "{}https://as.example/", "https://as{}.example/"]
+)
+def test_an_address_with_what_no_address_is_made_of_is_not_used(odd, address):
+    address = address.format(odd)
+    for name in ("authorization_endpoint", "token_endpoint", "registration_endpoint"):
+        with pytest.raises(DiscoveryError, match=name) as caught:
+            server_from(document(**{name: address}), ISSUER)
+        assert caught.value.message.isascii()
+        assert caught.value.message.isprintable()
+    for name in ("jwks_uri", "introspection_endpoint", "revocation_endpoint"):
+        assert getattr(server_from(document(**{name: address}), ISSUER), name) is None
+    for call in (lambda: metadata_url(address), lambda: resource_url(address)):
+        with pytest.raises(ValueError, match=r"^The (issuer|resource) ") as refused:
+            call()
+        assert refused.value.args[0].isascii()
+    with pytest.raises(ValueError, match="token_endpoint"):
+        check_server(AuthorizationServer(ISSUER, f"{ISSUER}/a", address), allow_insecure=True)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_word_with_what_no_word_is_made_of_is_left_out(odd):
+    words = ["good", f"a{odd}b" if not odd.isspace() else "é", odd]
+    names = (
+        "scopes_supported",
+        "token_endpoint_auth_methods_supported",
+        "introspection_endpoint_auth_methods_supported",
+    )
+    server = server_from(document(**dict.fromkeys(names, words)), ISSUER)
+    assert {getattr(server, name) for name in names} == {frozenset({"good"})}
+    found = resource_from(resource(scopes_supported=words, authorization_servers=[f"https://a{odd}b", API, ""]), API)
+    assert (found.scopes_supported, found.authorization_servers) == ({"good"}, (API,))
+    with pytest.raises(DiscoveryError):
+        resource_from(resource(resource=f"{API}/{odd}"), f"{API}/{odd}")
+    with pytest.raises(DiscoveryError):
+        resource_from(resource(authorization_servers=[f"https://a{odd}b"]), API)
 
 
 @pytest.mark.parametrize(

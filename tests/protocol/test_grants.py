@@ -184,6 +184,12 @@ def test_scopes_may_come_as_a_list():
     assert parse_token_response(answer({"access_token": "at", "scope": 3})).scopes is None
 
 
+@pytest.mark.parametrize("odd", ["\x1b[2J", "\u202e", "\u200e", "é", '"', "\\", "\x00", "\x7f"])
+def test_what_is_no_scope_is_not_among_the_granted_ones(odd):
+    for scope in (f"a {odd} b{odd}c", ["a", odd, f"b{odd}c"]):
+        assert parse_token_response(answer({"access_token": "at", "scope": scope})).scopes == {"a"}
+
+
 @pytest.mark.parametrize("status", [200, 201, 203])
 def test_any_2xx_grants(status):
     assert parse_token_response(answer({"access_token": "at"}, status)).access_token == "at"
