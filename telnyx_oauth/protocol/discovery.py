@@ -19,7 +19,7 @@ from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
 from .grants import AuthMethod
 from .secret import Secret
-from .token import said_scopes
+from .token import said_scopes, scope_set
 from .urls import BAD_IN_URL, check_base_url, is_loopback, origin, root_of
 
 _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
@@ -47,12 +47,14 @@ class AuthorizationServer:
     registration_endpoint: str | None = None
     issuer_in_response: bool = False
     scopes_supported: frozenset[str] = frozenset()
-    token_endpoint_auth_methods_supported: frozenset[str] = frozenset()
+    token_endpoint_auth_methods_supported: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
     jwks_uri: str | None = None
     introspection_endpoint: str | None = None
     revocation_endpoint: str | None = None
-    introspection_endpoint_auth_methods_supported: frozenset[str] = frozenset()
-    revocation_endpoint_auth_methods_supported: frozenset[str] = frozenset()
+    introspection_endpoint_auth_methods_supported: frozenset[str] = attrs.field(
+        default=frozenset(), converter=scope_set
+    )
+    revocation_endpoint_auth_methods_supported: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
 
 
 @attrs.frozen

@@ -31,6 +31,7 @@ LARGEST_ANSWER: Final = 1024 * 1024
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 NO_SECRETS: Final[Secret[tuple[str, ...]]] = Secret(())
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
+_SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 
@@ -275,11 +276,11 @@ def is_bearer(token: object) -> TypeGuard[str]:
 
 
 def lifetime(expires_in: object) -> float | None:
-    """Seconds from `expires_in`, a number or a numeric string; `None` when absent, 0 for zero, less or nonsense.
+    """Seconds from `expires_in`, a number or a numeric string; `None` when absent or empty, 0 for zero, less or nonsense.
 
     A number too large to count with is a long time, and so is everything beyond `LONGEST_LIFETIME`.
     """
-    if expires_in is None:
+    if expires_in in _SAYS_NOTHING:
         return None
     if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float, str)):
         return 0.0
@@ -293,9 +294,9 @@ def lifetime(expires_in: object) -> float | None:
 
 
 def _scopes(scope: object) -> frozenset[str] | None:
-    if isinstance(scope, list):
+    if isinstance(scope, list) and scope:
         return said_scopes([word for word in cast("list[object]", scope) if isinstance(word, str)])
-    return said_scopes(scope) if isinstance(scope, str) and scope else None
+    return said_scopes(scope) if isinstance(scope, str) and scope.strip() else None
 
 
 @attrs.frozen

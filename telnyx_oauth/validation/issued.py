@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
+from ..protocol.discovery import same_issuer
 from ..protocol.jose import parse_object, split_compact
 from ..protocol.jwt import numeric_date
 from ..protocol.secret import Secret
@@ -67,7 +68,7 @@ class IssuedTokenVerifier:
             return "the keys could not be fetched"
         if key is None:
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
-        if self._issuer is not None and claims.get("iss") != self._issuer:
+        if self._issuer is not None and not same_issuer(claims.get("iss"), self._issuer):
             raise TokenVerificationError("The issued token names another issuer than the one configured.")
         return self._check_expiry(_expiry(claims), server_time)
 

@@ -588,10 +588,9 @@ async def test_a_401_leads_to_the_server_and_from_there_to_a_token(telnyx):
     ],
 )
 async def test_each_request_of_a_client_authenticates_as_the_metadata_says(made, telnyx, supported, given, in_form):
-    methods = frozenset(supported)
     async with telnyx:
         server = attrs.evolve(
-            await discover(telnyx.send, telnyx.root_url), token_endpoint_auth_methods_supported=methods
+            await discover(telnyx.send, telnyx.root_url), token_endpoint_auth_methods_supported=supported
         )
         flow = made(server=server, auth_method=given)
         _, callback = await begun(flow, telnyx)

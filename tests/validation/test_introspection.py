@@ -327,8 +327,9 @@ async def test_what_the_answer_leaves_empty_the_token_has_said(name, nothing):
 
 
 async def test_an_empty_scope_is_no_scope_and_any_confirmation_is_one():
-    both = judge(Wire(answer(WHOLE | {"scope": ""})), mode="jwt_then_introspect")
-    assert (await both.validate(token())).scopes == frozenset()
+    for scope in ("", [], {}):
+        both = judge(Wire(answer(WHOLE | {"scope": scope})), mode="jwt_then_introspect")
+        assert (await both.validate(token())).scopes == frozenset()
     for cnf in ({}, "", [], {"jkt": "x"}):
         with pytest.raises(InvalidTokenError) as caught:
             await judge(Wire(answer(WHOLE | {"cnf": cnf}))).validate("opaque")
