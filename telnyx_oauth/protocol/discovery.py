@@ -20,7 +20,7 @@ from .endpoints import check_endpoint, check_token_endpoint
 from .grants import AuthMethod
 from .secret import Secret
 from .token import said_scopes, scope_set
-from .urls import BAD_IN_URL, check_base_url, is_loopback, origin, root_of
+from .urls import check_base_url, has_only_url_characters, is_loopback, origin, root_of
 
 _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
@@ -225,7 +225,7 @@ def resource_from(response: Response, url: str) -> ProtectedResource:
     if not isinstance(resource, str) or not _covers(resource, url):
         raise DiscoveryError("The metadata is not of the resource that was asked for.")
     servers = tuple(
-        name for name in _strings(document, "authorization_servers") if name and not BAD_IN_URL.search(name)
+        name for name in _strings(document, "authorization_servers") if name and has_only_url_characters(name)
     )
     if not servers:
         raise DiscoveryError("The resource's metadata names no authorization server.")
@@ -234,7 +234,7 @@ def resource_from(response: Response, url: str) -> ProtectedResource:
 
 def _covers(resource: str, url: str) -> bool:
     try:
-        if BAD_IN_URL.search(resource) or origin(resource) != origin(url):
+        if not has_only_url_characters(resource) or origin(resource) != origin(url):
             return False
     except ValueError:
         return False

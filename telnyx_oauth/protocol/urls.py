@@ -15,7 +15,7 @@ WELL_KNOWN: Final = "/.well-known/"
 # RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
 _IN_PATH: Final = r"!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z{|}~"
 _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
-BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
+_BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 _LOCALHOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*localhost\.?", re.IGNORECASE)
@@ -48,10 +48,12 @@ def _problem_of_base(text: str) -> str | None:
         return "is not a URL"
     if parts.scheme.lower() not in ("http", "https"):
         return "must begin with http:// or https://"
-    if not parts.hostname or not port_is_good or BAD_IN_URL.search(text):
+    if not parts.hostname or not port_is_good or not has_only_url_characters(text):
         return "must name a host and hold only the characters of a URL"
     if "@" in parts.netloc:
         return "must hold no user or password"
+    if not is_host(parts.hostname):
+        return BAD_HOST
     return "must hold no query and no fragment" if parts.query or parts.fragment or text.endswith(("?", "#")) else None
 
 
@@ -91,6 +93,29 @@ def origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or ""), parts.port or (443 if scheme == "https" else 80)
+
+
+def has_only_url_characters(url: str) -> bool:
+    """Tell if a URL is written as RFC 3986 has it: no space, control character or letter of another script."""
+    return _BAD_IN_URL.search(url) is None
+
+
+BAD_HOST: Final = "must name a host whose labels have 1 to 63 characters, 253 in all"
+
+
+def is_host(host: str) -> bool:
+    """Tell if a host can be asked for: an IP address, or a name of labels as long as DNS has them (RFC 1035 section 2.3.4).
+
+    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone.
+    """
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return False
+        return True
+    name = host.removesuffix(".")
+    return len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split("."))
 
 
 INSECURE: Final = "is plain http to another machine, where others can read your secrets and forge the answers"
