@@ -9,7 +9,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, MultipartW
 from yarl import URL
 
 from ..errors import APIConnectionError
-from ..protocol.bearer import parse_challenges
+from ..protocol.bearer import another_token_helps
 from ..protocol.endpoints import check_endpoint
 from ..protocol.secret import Secret
 from ..protocol.token import Token
@@ -76,7 +76,11 @@ class BearerTokenMiddleware:
         request.headers[hdrs.AUTHORIZATION] = token.authorization
         # aiohttp's response shows its whole address and its headers.
         response = Secret(await handler(request))
-        if response.plain.status != 401 or not self._retry or not _asks_for_another(response.plain):
+        if (
+            response.plain.status != 401
+            or not self._retry
+            or not another_token_helps(response.plain.headers.getall(hdrs.WWW_AUTHENTICATE, ()))
+        ):
             return response.plain
         try:
             replacement = await self._tokens.replace(token)
@@ -92,24 +96,23 @@ class BearerTokenMiddleware:
 
 
 def _checked(origin: str, *, allow_insecure_loopback: bool) -> _Origin:
-    check_endpoint(origin, "origins", allow_insecure_loopback=allow_insecure_loopback)
-    url = URL(origin)
+    url = _parsed(origin)
+    check_endpoint(str(url), "origins", allow_insecure_loopback=allow_insecure_loopback)
     if url.raw_path not in ("", "/") or url.raw_query_string:
         raise ValueError("origins are scheme, host and port alone, such as https://api.telnyx.com.")
     return _origin(url)
 
 
+def _parsed(origin: str) -> URL:
+    """The address, its host in ASCII."""
+    try:
+        return URL(origin)
+    except ValueError:
+        raise ValueError("origins is not a URL.") from None
+
+
 def _origin(url: URL) -> _Origin:
     return url.scheme in ("https", "wss"), url.raw_host, url.port
-
-
-def _asks_for_another(response: ClientResponse) -> bool:
-    """Whether another token would help: no challenge at all, or a Bearer one that does not blame anything else."""
-    challenges = parse_challenges(response.headers.getall(hdrs.WWW_AUTHENTICATE, ()))
-    bearers = [challenge for challenge in challenges if challenge.scheme == "bearer"]
-    return (not challenges or bool(bearers)) and all(
-        challenge.error not in ("insufficient_scope", "invalid_request") for challenge in bearers
-    )
 
 
 def _replayable(body: payload.Payload | bytes | bytearray | memoryview) -> bool:

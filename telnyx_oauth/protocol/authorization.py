@@ -22,7 +22,7 @@ from ..errors import (
     IssuerMismatchError,
     StateMismatchError,
 )
-from .discovery import AuthorizationServer
+from .discovery import AuthorizationServer, same_issuer
 from .grants import authorize_url, base64url, pkce
 from .secret import Secret
 from .token import scope_set
@@ -215,12 +215,13 @@ def code_in(pending: PendingAuthorization, answer: Answer, *, now: float) -> Sec
         raise AuthorizationExpiredError("This sign-in began more than 10 minutes ago. Begin another.")
     # https://www.rfc-editor.org/rfc/rfc9207#section-2.4 - before anything else, errors included
     issuer = answer.plain.get("iss")
-    if issuer is None and pending.issuer_in_response:
-        raise IssuerMismatchError("The answer does not say which server it is from, though this server always does.")
-    if issuer is not None and issuer != pending.issuer:
+    if issuer is not None and not same_issuer(issuer, pending.issuer):
         raise IssuerMismatchError("The answer is from another authorization server than the one that was asked.")
+    # An error without a name still ends the sign-in, and why is worth more than that the name is missing: no code is in it.
     if "error" in answer.plain:
         raise _refusal(_words(answer.plain["error"]), _words(answer.plain.get("error_description", "")))
+    if issuer is None and pending.issuer_in_response:
+        raise IssuerMismatchError("The answer does not say which server it is from, though this server always does.")
     if not _CODE.fullmatch(answer.plain["code"]):
         raise InvalidCallbackError("The code in this address holds characters that a code cannot have.")
     return Secret(answer.plain["code"])

@@ -68,31 +68,60 @@ class Challenge:
 
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PART = re.compile(
-    rf"""[\s,]*(?:
-        (?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN}))(?=\s*(?:,|$))
-      | (?P<scheme>{_TOKEN})(?:[ ]+(?P<token68>[A-Za-z0-9\-._~+/]+=*)(?=\s*(?:,|$)))?(?=[\s,]|$)
-    )""",
-    re.VERBOSE,
-)
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_GAP = re.compile(r"[\s,]*")
+# A value without quotes may be anything up to a comma or a space: servers write addresses so.
+_PARAM = re.compile(rf"""({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]+))""", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_COMMA = re.compile(r"\s*,")
+_SCHEME = re.compile(rf"({_TOKEN})(?:[ ]+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$)))?(?=[\s,]|$)")
+_ODD = re.compile(r"""(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[^\s,"])+""", re.DOTALL)
 
 
 def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
     """The challenges of all `WWW-Authenticate` headers of one answer (RFC 9110 section 11.6.1).
 
-    Never raises: what cannot be read ends its header, since these are a stranger's words.
+    Never raises: these are a stranger's words. What cannot be read costs nothing that stands beside it.
     """
-    found: list[tuple[str, dict[str, str]]] = []
+    found: list[Challenge] = []
     for value in values:
-        position, here = 0, len(found)
-        while match := _PART.match(value, position):
-            position = match.end()
-            if match["scheme"]:
-                found.append((match["scheme"].lower(), {}))
-            elif len(found) > here:
-                text = match["plain"] if match["quoted"] is None else re.sub(r"\\(.)", r"\1", match["quoted"])
-                found[-1][1].setdefault(match["name"].lower(), text)
-            else:
-                break
-    return tuple(Challenge(scheme, params) for scheme, params in found)
+        found += _challenges(value)
+    return tuple(found)
+
+
+def _challenges(header: str) -> list[Challenge]:
+    found: list[tuple[str, dict[str, str]]] = []
+    params: dict[str, str] = {}
+    position, after_comma = 0, True
+    while gap := _GAP.match(header, position):
+        after_comma = after_comma or "," in gap[0]
+        position = gap.end()
+        if position == len(header):
+            break
+        if found and (param := _PARAM.match(header, position)):
+            name, quoted, plain = param.groups()
+            params.setdefault(name.lower(), plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
+            position = param.end()
+        elif after_comma and (scheme := _SCHEME.match(header, position)):  # without a comma it is a word of a value
+            found.append((scheme[1].lower(), {}))
+            position = scheme.end()
+            if len(found) == 1 or not _COMMA.match(header, position):  # what follows a comma is still the one's before
+                params = found[-1][1]
+        elif odd := _ODD.match(header, position):
+            position = odd.end()
+        after_comma = False
+    return [Challenge(scheme, given) for scheme, given in found]
+
+
+_NOT_THE_TOKEN = frozenset({"insufficient_scope", "invalid_request"})
+
+
+def another_token_helps(www_authenticate: Iterable[str]) -> bool:
+    """Whether another token could mend a 401 with these `WWW-Authenticate` headers (RFC 6750 section 3).
+
+    It could where there is no challenge, or a Bearer one that blames the token or nothing. It could not where only another
+    scheme is asked for, or where a Bearer challenge misses a scope or blames the request.
+    """
+    challenges = parse_challenges(www_authenticate)
+    errors = [(each.error or "").lower() for each in challenges if each.scheme == "bearer"]
+    return not challenges or (bool(errors) and _NOT_THE_TOKEN.isdisjoint(errors))

@@ -84,7 +84,7 @@ def error_from(
         f"{response.status_code} from {response.request}" + (f": {said}" if said else ""),
         response=response,
         body=body,
-        code=code if code is None or code in _BY_CODE else scrubber.text(code),
+        code=code if code is None or code in _BY_CODE else _printable(scrubber.text(code)),
         errors=tuple(_scrubbed_detail(each, scrubber) for each in errors),
         retry_after=retry_after(response.headers, now),
     )

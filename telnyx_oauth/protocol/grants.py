@@ -21,7 +21,7 @@ from .bearer import basic_credentials
 from .dates import http_date
 from .failures import error_from
 from .secret import Secret
-from .token import scope_set
+from .token import said_scopes
 
 AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "none"]
 Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
@@ -31,6 +31,7 @@ LARGEST_ANSWER: Final = 1024 * 1024
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 NO_SECRETS: Final[Secret[tuple[str, ...]]] = Secret(())
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
+_SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 
@@ -275,22 +276,27 @@ def is_bearer(token: object) -> TypeGuard[str]:
 
 
 def lifetime(expires_in: object) -> float | None:
-    """Seconds from `expires_in`, a number or a numeric string; `None` when absent, 0 for zero, less or nonsense."""
-    if expires_in is None:
+    """Seconds from `expires_in`, a number or a numeric string; `None` when absent or empty, 0 for zero, less or nonsense.
+
+    A number too large to count with is a long time, and so is everything beyond `LONGEST_LIFETIME`.
+    """
+    if expires_in in _SAYS_NOTHING:
         return None
     if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float, str)):
         return 0.0
     try:
         seconds = float(expires_in)
-    except (ValueError, OverflowError):
+    except ValueError:
         return 0.0
-    return min(max(seconds, 0.0), LONGEST_LIFETIME) if math.isfinite(seconds) else 0.0
+    except OverflowError:
+        return LONGEST_LIFETIME if expires_in > 0 else 0.0  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]  # only an int is too large
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_LIFETIME)
 
 
 def _scopes(scope: object) -> frozenset[str] | None:
-    if isinstance(scope, list):
-        return scope_set([word for word in cast("list[object]", scope) if isinstance(word, str)])
-    return scope_set(scope) if isinstance(scope, str) and scope else None
+    if isinstance(scope, list) and scope:
+        return said_scopes([word for word in cast("list[object]", scope) if isinstance(word, str)])
+    return said_scopes(scope) if isinstance(scope, str) and scope.strip() else None
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ refuses before any cryptography.
 from __future__ import annotations
 
 import json
+import re
 from binascii import a2b_base64
 from codecs import BOM_UTF8
 from collections.abc import Mapping
@@ -80,6 +81,55 @@ def parse_document(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[
     RFC 8259 section 8.1 lets readers ignore the mark. In a token it would be part of what is signed.
     """
     return parse_object(data.removeprefix(BOM_UTF8), max_brackets=max_brackets)
+
+
+_MARK = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
+
+
+def read_entries(data: bytes, name: str) -> tuple[bytes, ...] | None:
+    """The text of each entry of the array `name` in a JSON document, None where there is none.
+
+    The document must be what `parse_document` takes. The entries are not read, so what is wrong inside one costs no other.
+    """
+    outline, entries = _outline(data.removeprefix(BOM_UTF8))
+    document = parse_object(outline)
+    listed = None if document is None else document.get(name)
+    if not isinstance(listed, tuple):
+        return None
+    return tuple(entries[place] for place in cast("tuple[int, ...]", listed))
+
+
+def _outline(data: bytes) -> tuple[bytes, list[bytes]]:
+    """The document with a number in the place of each entry of an array in it, and those entries. Objects in it are emptied."""
+    outline: list[bytes] = []
+    entries: list[bytes] = []
+    depth, start, in_array = 0, 0, False
+
+    def cut(end: int) -> None:
+        entry = data[start:end].strip(b" \t\n\r")
+        if entry:
+            outline.append(str(len(entries)).encode("ascii"))
+            entries.append(entry)
+
+    for mark in _MARK.finditer(data):
+        character = mark[0]
+        if character in (b"]", b"}"):
+            depth -= 1
+            if depth == 1:
+                if in_array:
+                    cut(mark.start())
+                start = mark.start()
+        elif character == b"," and depth == 2 and in_array:
+            cut(mark.start())
+            outline.append(b",")
+            start = mark.end()
+        elif character in (b"[", b"{"):
+            depth += 1
+            if depth == 2:
+                outline.append(data[start : mark.end()])
+                start, in_array = mark.end(), character == b"["
+    outline.append(data[start:])
+    return b"".join(outline), entries
 
 
 def _parse(data: bytes) -> object | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias, cast
@@ -23,6 +24,7 @@ _Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _LOW_ORDER = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
 # Some smart cards made moduli that can be factored; modulo these primes they are all powers of 65537 (CVE-2017-15361).
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+_SAYS_NOTHING: tuple[object, ...] = (None, "", (), {})  # serialisers write members so that are not there
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 _Check: TypeAlias = Callable[[bytes, bytes], bool]
@@ -52,10 +54,14 @@ class UnusableKeyError(ValueError):
 
 
 def import_key(jwk: object) -> VerificationKey:
-    """The key of a public JWK (RFC 7517, RFC 7518 section 6, RFC 8037). Raises `UnusableKeyError`."""
+    """The key of a public JWK (RFC 7517, RFC 7518 section 6, RFC 8037). A member that is null or empty counts as absent.
+
+    Raises `UnusableKeyError`.
+    """
     if not isinstance(jwk, Mapping):
         raise UnusableKeyError("not an object")
-    return _import(cast("Mapping[str, object]", jwk))
+    members = cast("Mapping[str, object]", jwk).items()
+    return _import({name: value for name, value in members if value not in _SAYS_NOTHING})
 
 
 def _import(jwk: Mapping[str, object]) -> VerificationKey:
@@ -71,7 +77,7 @@ def _import(jwk: Mapping[str, object]) -> VerificationKey:
         or _repeats(cast("tuple[object, ...]", operations))
     ):
         raise UnusableKeyError("key_ops is not a list that names verify")
-    if "kid" in jwk and not (isinstance(jwk["kid"], str) and jwk["kid"]):
+    if not isinstance(jwk.get("kid", ""), str):
         raise UnusableKeyError("kid is not a text")
     match jwk.get("kty"):
         case "RSA":
@@ -89,14 +95,20 @@ def _repeats(values: tuple[object, ...]) -> bool:
 
 
 def _rsa(jwk: Mapping[str, object]) -> VerificationKey:
-    modulus, exponent = (int.from_bytes(_member(jwk, name)) for name in ("n", "e"))
+    modulus, exponent = int.from_bytes(_member(jwk, "n")), int.from_bytes(_member(jwk, "e"))
     if modulus.bit_length() not in _RSA_BITS or not modulus % 2:
         raise UnusableKeyError("n is not an odd number of 2048 to 8192 bits")
     if exponent < 3 or not exponent % 2:
         raise UnusableKeyError("e is not an odd number from 3")
     if all(any(pow(65537, power, prime) == modulus % prime for power in range(prime)) for prime in _ROCA_PRIMES):
         raise UnusableKeyError("n was made by a generator with a known weakness (ROCA)")
-    return _key(jwk, _RSA, (modulus.bit_length() + 7) // 8, ("e", "kty", "n"))
+    # One number may be written with and without leading zeros; RFC 7518 section 6.3.1 has it without.
+    members = {"e": _written(exponent), "kty": "RSA", "n": _written(modulus)}
+    return _key(jwk, _RSA, (modulus.bit_length() + 7) // 8, members)
+
+
+def _written(number: int) -> str:
+    return urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8)).rstrip(b"=").decode("ascii")
 
 
 def _ec(jwk: Mapping[str, object]) -> VerificationKey:
@@ -107,7 +119,7 @@ def _ec(jwk: Mapping[str, object]) -> VerificationKey:
     # RFC 7518 section 6.2.1.2: the full size, leading zeros included.
     if len(_member(jwk, "x")) != size or len(_member(jwk, "y")) != size:
         raise UnusableKeyError("a coordinate has not the curve's length")
-    return _key(jwk, frozenset({algorithm}), 2 * size, ("crv", "kty", "x", "y"))
+    return _key(jwk, frozenset({algorithm}), 2 * size, {name: str(jwk[name]) for name in ("crv", "kty", "x", "y")})
 
 
 def _okp(jwk: Mapping[str, object]) -> VerificationKey:
@@ -118,20 +130,19 @@ def _okp(jwk: Mapping[str, object]) -> VerificationKey:
         raise UnusableKeyError("x is not in canonical form")
     if y in _LOW_ORDER:
         raise UnusableKeyError("x is a point of low order")
-    return _key(jwk, _EDWARDS, 64, ("crv", "kty", "x"))
+    return _key(jwk, _EDWARDS, 64, {name: str(jwk[name]) for name in ("crv", "kty", "x")})
 
 
 def _key(
-    jwk: Mapping[str, object], possible: frozenset[str], signature_bytes: int, names: tuple[str, ...]
+    jwk: Mapping[str, object], possible: frozenset[str], signature_bytes: int, members: Mapping[str, str]
 ) -> VerificationKey:
-    """The key made of the named members alone; nothing else that the JWK says reaches the library."""
+    """The key made of these members alone; nothing else that the JWK says reaches the library."""
     algorithms = possible
     if "alg" in jwk:
         named = jwk["alg"] if isinstance(jwk["alg"], str) else ""
         algorithms = possible & (_EDWARDS if named in _EDWARDS else {named})
     if not algorithms:
         raise UnusableKeyError("alg is none that the key can have here")
-    members = {name: str(jwk[name]) for name in names}
     checks = _checks(members, algorithms)
     if checks is None:
         raise UnusableKeyError("its members make no key")

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import attrs
 
 from ..errors import Reason
-from .jose import parse_document
+from .jose import parse_object, read_entries
 from .jwk import UnusableKeyError, VerificationKey, import_key
-
-_MAX_BRACKETS = 2048
-
 
 _Index: TypeAlias = Mapping[tuple[str, str | None], VerificationKey | None]
 
 
 def _indexed(keys: KeySet) -> _Index:
-    """By algorithm and id. None marks two keys where one must be: neither is usable, as they cannot be told apart."""
+    """By algorithm and id. None marks two keys where one must be: neither is usable, as they cannot be told apart.
+
+    Keys are the same by their material: one may be listed twice, with and without the algorithm that it is for.
+    """
     index: dict[tuple[str, str | None], VerificationKey | None] = {}
     for key in keys.keys:
         for name in key.algorithms:
             for kid in {key.kid, None}:  # a token without `kid` means the only key there is for its algorithm
-                index[name, kid] = None if (name, kid) in index else key
+                known = index.get((name, kid), key)
+                index[name, kid] = known if known is not None and known.thumbprint == key.thumbprint else None
     return index
 
 
@@ -48,20 +49,23 @@ class KeySet:
 def read_jwks(data: bytes, *, max_keys: int = 64) -> KeySet | None:
     """The keys of a JWKS document (RFC 7517 section 5), or None when it is none, or longer than `max_keys`.
 
-    A key that is malformed or not for verifying is left out and takes no other with it.
+    A key that is malformed or not for verifying is left out and takes no other with it, even if it cannot be read.
     """
-    document = parse_document(data, max_brackets=_MAX_BRACKETS)
-    listed = None if document is None else document.get("keys")
-    if not isinstance(listed, tuple):
-        return None
-    jwks = cast("tuple[object, ...]", listed)
-    if len(jwks) > max_keys:
+    entries = read_entries(data, "keys")
+    if entries is None or len(entries) > max_keys:
         return None
     keys: dict[VerificationKey, None] = {}
     skipped: list[str] = []
-    for place, jwk in enumerate(jwks):
+    for place, entry in enumerate(entries):
         try:
-            keys[import_key(jwk)] = None
+            keys[_read(entry)] = None
         except UnusableKeyError as error:
             skipped.append(f"keys[{place}]: {error}")
     return KeySet(tuple(keys), tuple(skipped))
+
+
+def _read(entry: bytes) -> VerificationKey:
+    jwk = parse_object(entry)
+    if jwk is None and entry.startswith(b"{"):
+        raise UnusableKeyError("it cannot be read")
+    return import_key(jwk)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Self, cast
 
 import attrs
@@ -191,8 +192,11 @@ def says_it_has_expired(policy: TokenPolicy, token: str, now: float) -> bool:
     """Whether a token is a JWT that says of itself that it has expired. It need not be proven for that."""
     parts = split_compact(token)
     claims = parse_object(parts[1]) if parts is not None and parts[1] is not None else None
-    expires_at = None if claims is None else claims.get("exp")
-    return isinstance(expires_at, int | float) and now >= expires_at + policy.leeway
+    try:
+        expires_at = None if claims is None else numeric_date(claims, "exp")
+    except InvalidTokenError:
+        return False
+    return expires_at is not None and now >= expires_at + policy.leeway
 
 
 def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None, str]:
@@ -335,11 +339,14 @@ def _check_times(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
 
 
 def numeric_date(claims: Mapping[str, object], name: str) -> float | None:
-    """A time claim in Unix seconds, None where absent (RFC 7519 section 2). Raises `InvalidTokenError`."""
+    """A time claim in Unix seconds, None where absent, infinite for a date too large to count with (RFC 7519 section 2).
+
+    Servers write the largest integer that they have for a token that never expires. Raises `InvalidTokenError`.
+    """
     value = claims.get(name)
     if value is None and name not in claims:
         return None
     # `bool` is a number to Python and not to JSON; NaN fails every comparison.
-    if (type(value) is int or type(value) is float) and 0 <= value < _MAX_TIME:
-        return value
+    if (type(value) is int or type(value) is float) and value >= 0:
+        return value if value < _MAX_TIME else inf
     raise InvalidTokenError(Reason.CLAIM_INVALID)

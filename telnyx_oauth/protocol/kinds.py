@@ -10,9 +10,11 @@ from ..errors import InvalidTokenError, Reason
 # Members that say what kind of token it is, and the kinds that are bearer access tokens, whatever their case and marks:
 # servers write `token_type`, `tokenType`, `Refresh` and `refresh_token`. A bare `JWT` says nothing of the purpose.
 _KIND = re.compile(r"[\W_]*(?:token[\W_]*(?:type|use)|typ)[\W_]*", re.ASCII | re.IGNORECASE)
+# A name may have its owner before it: `https://login.example/token_use`.
+_OWNED = re.compile(r"[/:#.]_*token[-_]*(?:type|use)_*\Z", re.ASCII | re.IGNORECASE)
 _BEARER = frozenset(
     {"bearer", "bearertoken", "access", "accesstoken", "atjwt", "applicationatjwt", "jwt"}
-    | {"urnietfparamsoauthtokentypeaccesstoken"}
+    | {"urnietfparamsoauthtokentypeaccesstoken", "urnietfparamsoauthtokentypejwt"}
 )
 _KEY_BOUND = frozenset({"dpop", "pop", "mac"})
 _MARKS = re.compile(r"[^a-z0-9]")
@@ -25,7 +27,7 @@ def check_kind(claims: Mapping[str, object]) -> None:
     if "cnf" in claims:  # RFC 7800: good only together with a key that its bearer proves, so it is no bearer token
         raise InvalidTokenError(Reason.SENDER_CONSTRAINED)
     for name, value in claims.items():
-        if _KIND.fullmatch(name) is None:
+        if value is None or not _is_kind(name):
             continue
         kind = _plain(value) if isinstance(value, str) else ""
         if kind not in _BEARER:
@@ -34,7 +36,11 @@ def check_kind(claims: Mapping[str, object]) -> None:
 
 def names_kind(claims: Mapping[str, object]) -> bool:
     """Whether a claim says what kind of token it is."""
-    return any(map(_KIND.fullmatch, claims))
+    return any(value is not None and _is_kind(name) for name, value in claims.items())
+
+
+def _is_kind(name: str) -> bool:
+    return _KIND.fullmatch(name) is not None or _OWNED.search(name) is not None
 
 
 def is_for_something_else(claims: Mapping[str, object]) -> bool:

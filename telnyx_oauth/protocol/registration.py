@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 import attrs
 
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
+from .discovery import AUTH_METHODS, choose_auth_method
 from .failures import error_from
 from .grants import LARGEST_ANSWER, AuthMethod
 from .secret import Secret
 from .token import scope_set
 
 _TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
-_METHODS: Final[tuple[AuthMethod, ...]] = ("none", "client_secret_basic", "client_secret_post")
+# RFC 6749 appendix A.1 has client ids of printable ASCII; of a secret it is enough that it can be sent.
+_CLIENT_ID: Final = re.compile(r"[\x20-\x7e]+")
+_NOT_IN_SECRET: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_OWN: Final = ("redirect_uris", "token_endpoint_auth_method", "client_name", "scope")
 
 
 @attrs.frozen
@@ -36,36 +42,60 @@ def registration_request(
     client_name: str,
     scopes: Iterable[str] | str,
     auth_method: AuthMethod,
+    metadata: Mapping[str, object] | None = None,
 ) -> Request:
-    """The request that registers a program in which people sign in."""
+    """The request that registers a program in which people sign in, with further `metadata` (RFC 7591 section 2).
+
+    Raises `ValueError` for `metadata` that names what is given apart from it, or that JSON cannot say.
+    """
+    twice = (metadata or {}).keys() & set(_OWN)
+    if twice:
+        raise ValueError(f"`metadata` repeats {', '.join(sorted(twice))}, which register() takes by itself.")
     scope = " ".join(sorted(scope_set(scopes)))
-    metadata: dict[str, object] = {
+    members: dict[str, object] = {
         "redirect_uris": list(redirect_uris),
         "token_endpoint_auth_method": auth_method,
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "client_name": client_name,
+        **({"scope": scope} if scope else {}),
+        **(metadata or {}),
     }
     return Request(
         "POST",
         endpoint,
         RequestInfo("POST", endpoint.partition("?")[0]),
         {"Accept": "application/json", "Content-Type": "application/json"},
-        json.dumps(metadata | ({"scope": scope} if scope else {})).encode("ascii"),
+        _json({name: value for name, value in members.items() if value is not None}),
         _TIMEOUT,
         LARGEST_ANSWER,
     )
 
 
-def registered_client(response: Response, *, asked: AuthMethod, now: float = 0.0) -> RegisteredClient:
-    """The client that was made. Raises `APIStatusError` when it was refused and `APIResponseValidationError` for no answer."""
+def _json(members: Mapping[str, object]) -> bytes:
+    try:
+        return json.dumps(members, allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError):  # Python's own error may show a value
+        pass
+    raise ValueError("`metadata` must be what JSON can say: text, numbers, booleans, lists and mappings of them.")
+
+
+def registered_client(
+    response: Response, *, asked: AuthMethod, supported: frozenset[str] = frozenset(), now: float = 0.0
+) -> RegisteredClient:
+    """The client that was made, which authenticates as the answer says, not as was asked.
+
+    An answer that names no method means the one asked for, if it fits: without a secret it is `none`, and with one the first
+    of the `supported` methods that needs it, else Basic (RFC 7591 section 2). Raises `APIStatusError` when the client was
+    refused and `APIResponseValidationError` for no answer.
+    """
     if not 200 <= response.status_code < 300:
         raise error_from(response, now=now)
     fields = Secret(_fields(response))
-    problems = (response.fault,) if response.fault else tuple(_problems(fields.plain, asked))
+    problems = (response.fault,) if response.fault else tuple(_problems(fields.plain))
     if problems:
         raise APIResponseValidationError(problems, response=response)
-    return _client(fields.plain, asked)
+    return _client(fields.plain, asked, supported)
 
 
 def _fields(response: Response) -> dict[str, object]:
@@ -73,35 +103,49 @@ def _fields(response: Response) -> dict[str, object]:
         body = response.json()
     except (ValueError, RecursionError):
         return {}
-    return cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    found = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    return {name: value for name, value in found.items() if value not in (None, "", [], {})}
 
 
-def _problems(fields: dict[str, object], asked: AuthMethod) -> Iterable[str]:
-    client_id, secret = fields.get("client_id"), fields.get("client_secret")
-    method = fields.get("token_endpoint_auth_method", asked)
-    if not isinstance(client_id, str) or not client_id:
-        yield "$.client_id must be a string"
-    if secret is not None and not isinstance(secret, str):
-        yield "$.client_secret must be a string"
-    if method not in _METHODS:
+def _problems(fields: dict[str, object]) -> Iterable[str]:
+    client_id, method = fields.get("client_id"), fields.get("token_endpoint_auth_method", "none")
+    if not isinstance(client_id, str) or not _CLIENT_ID.fullmatch(client_id):
+        yield "$.client_id must be a string of printable ASCII characters"
+    if not _is_secret(fields.get("client_secret", "")):
+        yield "$.client_secret must be a string without control characters"
+    if method not in AUTH_METHODS:
         yield "$.token_endpoint_auth_method is not one that this package knows"
-    if method != "none" and not secret:
+    if method != "none" and "client_secret" not in fields:
         yield "$.client_secret is missing"
 
 
-def _client(fields: dict[str, object], asked: AuthMethod) -> RegisteredClient:
+def _is_secret(value: object) -> bool:
+    return isinstance(value, str) and not _NOT_IN_SECRET.search(value)
+
+
+def _client(fields: dict[str, object], asked: AuthMethod, supported: frozenset[str]) -> RegisteredClient:
+    told = fields.get("token_endpoint_auth_method") or _unsaid(asked, supported, has_secret="client_secret" in fields)
     return RegisteredClient(
         cast("str", fields["client_id"]),
-        cast("str | None", fields.get("client_secret")) or None,
-        cast("AuthMethod", fields.get("token_endpoint_auth_method", asked)),
+        cast("str | None", fields.get("client_secret")),
+        cast("AuthMethod", told),
         _end(fields),
     )
 
 
+def _unsaid(asked: AuthMethod, supported: frozenset[str], *, has_secret: bool) -> AuthMethod:
+    """The method of a client whose server did not repeat it."""
+    if not has_secret:
+        return "none"
+    usual = choose_auth_method(supported & {"client_secret_basic", "client_secret_post"}, has_secret=True)
+    return asked if asked != "none" else usual or "client_secret_basic"
+
+
 def _end(fields: dict[str, object]) -> float | None:
-    """When the secret ends; 0, nothing or nonsense: never."""
+    """When the secret ends. 0, nothing, nonsense, or a date too large for a number: never."""
     value = fields.get("client_secret_expires_at")
     try:
-        return float(value) or None if isinstance(value, (int, float, str)) else None
+        end = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
     except (ValueError, OverflowError):
         return None
+    return end if 0 < end < math.inf else None

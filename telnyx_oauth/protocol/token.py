@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -11,11 +12,18 @@ import attrs
 from .bearer import bearer
 from .secret import Secret
 
+_SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
+
 
 def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
     """Scopes as a set; a `str` is split at its spaces, as on the wire (RFC 6749 section 3.3)."""
     parts = scopes.split() if isinstance(scopes, str) else [word for scope in scopes for word in scope.split()]
     return frozenset(parts)
+
+
+def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
+    """The scopes among a server's words: what RFC 6749 section 3.3 knows as one, and no terminal obeys."""
+    return frozenset(scope for scope in scope_set(scopes) if _SCOPE_TOKEN.fullmatch(scope))
 
 
 @attrs.frozen

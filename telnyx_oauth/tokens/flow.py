@@ -24,7 +24,16 @@ from ..errors import (
 )
 from ..messages import Send
 from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
-from ..protocol.discovery import AuthorizationServer, check_server, metadata_request, names_itself, telnyx_server
+from ..protocol.discovery import (
+    AuthorizationServer,
+    auth_methods_in,
+    check_server,
+    choose_auth_method,
+    metadata_request,
+    names_itself,
+    same_issuer,
+    telnyx_server,
+)
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -59,6 +68,9 @@ class AuthorizationFlow:
     8707). A program without a `client_id` gets one from `register`. `verifier` proves tokens before anyone gets them.
     `send` is the transport; without one the flow has connections of its own, which `aclose` ends. Addresses that are plain
     http to another machine raise `ValueError` unless `allow_insecure` is given.
+
+    With a secret, `auth_method` is Basic, or what the server's metadata names instead. Raises `DiscoveryError` where that is
+    none that this package knows; an `auth_method` of your own is taken as it is.
     """
 
     def __init__(
@@ -91,6 +103,7 @@ class AuthorizationFlow:
         self._root = root_of(checked) if server is None else None
         self._advertised_until = 0.0
         self._method: AuthMethod | None = auth_method
+        self._auth_method()  # a client that the server cannot take is told of where it is given
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
         self._store = store or MemoryStore()
@@ -147,7 +160,7 @@ class AuthorizationFlow:
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
-        if (began.issuer, began.client_id) != (self.server.issuer, self.client_id):
+        if began.client_id != self.client_id or not same_issuer(began.issuer, self.server.issuer):
             raise StateMismatchError("This sign-in began with another server or client.")
         answer = read_callback(came_back)
         check_state(began, answer)
@@ -186,22 +199,34 @@ class AuthorizationFlow:
         redirect_uris: Iterable[str],
         client_name: str,
         scopes: Iterable[str] | str = (),
-        auth_method: AuthMethod = "none",
+        auth_method: AuthMethod | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> RegisteredClient:
         """Register a client and use it from here on (RFC 7591). Keep what comes back and pass it to the next flow.
 
-        Sent once. Raises `APIStatusError` when refused, `DiscoveryError` when the server lets nobody register.
+        Without an `auth_method` a client without a secret is asked for (`none`), unless the server's metadata names other
+        methods only. How the client authenticates from then on is what the server answers: see `RegisteredClient.auth_method`.
+        `metadata` is further client metadata (RFC 7591 section 2), such as `logo_uri`; `None` leaves a member out.
+
+        Sent once. Raises `APIStatusError` when refused, `DiscoveryError` when the server lets nobody register, and
+        `ValueError` for `metadata` that repeats another parameter or cannot be written as JSON.
         """
         if self.server.registration_endpoint is None:
             raise DiscoveryError(f"{self.server.issuer} registers no clients by itself: ask there for a client id.")
+        supported = self.server.token_endpoint_auth_methods_supported
+        method = auth_method or (
+            "none" if "none" in supported else choose_auth_method(supported, has_secret=True) or "none"
+        )
         request = registration_request(
             self.server.registration_endpoint,
             redirect_uris=redirect_uris,
             client_name=client_name,
             scopes=scopes,
-            auth_method=auth_method,
+            auth_method=method,
+            metadata=metadata,
         )
-        client = registered_client(await self._send(request), asked=auth_method, now=self._clock.wall())
+        answer = await self._send(request)
+        client = registered_client(answer, asked=method, supported=supported, now=self._clock.wall())
         self.client_id, self._secret, self._method = client.client_id, client.client_secret, client.auth_method
         return client
 
@@ -224,12 +249,24 @@ class AuthorizationFlow:
             raise MissingCredentialsError("Signing in", ("client_id", "TELNYX_CLIENT_ID"))
         return self.client_id
 
+    def _auth_method(self) -> AuthMethod | None:
+        """How the client authenticates: as it was told, else as the server's metadata allows."""
+        supported = self.server.token_endpoint_auth_methods_supported
+        return self._method or choose_auth_method(supported, has_secret=bool(self._secret))
+
     async def _informed(self) -> AuthorizationServer:
-        """The server, with what its metadata says now of `iss`. Of Telnyx's addresses none is taken from there."""
+        """The server, with what its metadata says now of `iss` and of how clients authenticate. None of Telnyx's addresses is
+        taken from there.
+        """
         if self._root is not None and self._clock.boot() >= self._advertised_until:
             url = f"{self._root}/.well-known/oauth-authorization-server"
-            promise = names_itself(await self._send(metadata_request(url)), self.server.issuer)
-            self.server = attrs.evolve(self.server, issuer_in_response=promise)
+            answer = await self._send(metadata_request(url))
+            self.server = attrs.evolve(
+                self.server,
+                issuer_in_response=names_itself(answer, self.server.issuer),
+                token_endpoint_auth_methods_supported=auth_methods_in(answer, self.server.issuer),
+            )
+            self._auth_method()  # before anyone is sent anywhere
             self._advertised_until = self._clock.boot() + _ADVERTISED_FOR
         return self.server
 
@@ -251,7 +288,7 @@ class AuthorizationFlow:
             code=code.plain,
             redirect_uri=began.redirect_uri,
             code_verifier=began.code_verifier,
-            auth_method=self._method,
+            auth_method=self._auth_method(),
             resource=began.resource,
             clock=self._clock,
             allow_insecure=self._allow_insecure,
@@ -288,7 +325,7 @@ class AuthorizationFlow:
             self._client(),
             self._secret,
             account=account,
-            auth_method=self._method,
+            auth_method=self._auth_method(),
             resource=resource,
             clock=self._clock,
             allow_insecure=self._allow_insecure,

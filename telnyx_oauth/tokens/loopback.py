@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from html import escape
 from types import TracebackType
 from typing import Any, Final, Self
@@ -63,17 +63,21 @@ async def sign_in(
     port: int = 0,
     timeout: float = 300.0,
     paste: Paste | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> TokenManager:
     """Sign the person at this machine in: the manager of what they granted.
 
     `show` gets the address once the receiver listens on `port` of 127.0.0.1 (0: any free one). Whatever comes first,
     the browser or an address from `paste`, completes it, and the browser is told how it went. Only an answer with the state
     of this very sign-in counts; whatever else asks at the port gets an error page and is forgotten. `timeout` is seconds.
+    `extra` are further parameters for the address, such as `login_hint`.
 
     Raises what `begin_authorization` and `complete_authorization` raise, `LoopbackPortError`, `SignInTimeoutError`.
     """
     async with LoopbackReceiver(port) as receiver:
-        pending = await flow.begin_authorization(redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource)
+        pending = await flow.begin_authorization(
+            redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource, extra=extra
+        )
         receiver.expect(pending)
         callback_url = await _first(timeout, receiver.wait(), _by_hand(pending, show, paste))
         if callback_url is None:

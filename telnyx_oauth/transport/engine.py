@@ -16,7 +16,7 @@ from ..errors import (
     MissingCredentialsError,
 )
 from ..messages import ENDED_EARLY, Request, Response, Send
-from ..protocol.bearer import basic_credentials, bearer, parse_challenges
+from ..protocol.bearer import another_token_helps, basic_credentials, bearer
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
 from ..protocol.failures import error_from
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
@@ -261,9 +261,4 @@ def _under(call: Call, form: str) -> Call:
 
 
 def _token_is_at_fault(response: Response) -> bool:
-    """Whether this is a 401 that another token would mend: not when what is missing is a scope (RFC 6750 section 3.1)."""
-    if response.status_code != 401:
-        return False
-    challenges = parse_challenges(response.headers.getall("WWW-Authenticate", ()))
-    errors = {challenge.error for challenge in challenges if challenge.scheme == "bearer"}
-    return not errors or bool(errors & {None, "invalid_token"})
+    return response.status_code == 401 and another_token_helps(response.headers.getall("WWW-Authenticate", ()))

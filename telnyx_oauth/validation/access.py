@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import attrs
 
+from ..protocol.jwt import numeric_date
 from ..transport.clock import SystemClock
 
 _CLOCK = SystemClock()
@@ -17,7 +18,8 @@ _CLOCK = SystemClock()
 class AccessToken:
     """A verified access token. It cannot be changed, `claims` included, so one value serves many requests.
 
-    Times are Unix seconds. `expires_at` is the earliest end that the token, an introspection answer or the policy names.
+    Times are Unix seconds. `expires_at` is the earliest end that the token, an introspection answer or the policy names,
+    infinite for a token that never ends.
     `claims` is all that the token says, or the introspection answer for one that is judged by that alone; arrays are
     tuples. The repr shows who, what for and until when.
     """
@@ -51,15 +53,15 @@ class AccessToken:
         `issuer` and `expires_at` are for claims that name none; without either the token has no end.
         """
         said: Mapping[str, Any] = claims
-        audience = said.get("aud", ())
+        audience, named = said.get("aud", ()), numeric_date(claims, "exp")
         return cls(
             subject=said.get("sub"),
             client_id=said.get("client_id"),
             issuer=said.get("iss", issuer),
             audience=(audience,) if isinstance(audience, str) else audience,
             scopes=frozenset(said.get("scope", "").split()),
-            expires_at=said.get("exp", inf if expires_at is None else expires_at),
-            issued_at=said.get("iat"),
+            expires_at=next((end for end in (named, expires_at) if end is not None), inf),
+            issued_at=numeric_date(claims, "iat"),
             token_id=said.get("jti"),
             key_id=key_id,
             algorithm=algorithm,

@@ -27,6 +27,7 @@ _LONGEST_HOLD: Final = 60.0
 _DEFAULT_HOLD: Final = 10.0
 _SOON: Final = 1.0
 _SHORTEST: Final = 0.05
+_EMPTY: Final[tuple[object, ...]] = ("", (), {})
 _LIMITS: Final = (Reason.INTROSPECTION_RATE_LIMITED, Reason.INTROSPECTION_SATURATED)
 # Of ten questions that the server answers, this many are left to others by tokens that may be garbage and by verdicts
 # that have time; and this many by any unknown token, if there are so many verdicts that end within two windows.
@@ -262,7 +263,9 @@ class IntrospectionCache:
         active = answer.plain.get("active")
         if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
-        claims = {name: value for name, value in answer.plain.items() if active and value is not None}
+        claims = {name: value for name, value in answer.plain.items() if active and _says_something(name, value)}
+        if claims.get("scope") in _EMPTY:
+            claims["scope"] = ""
         return IntrospectionResult(active, MappingProxyType(claims), self._clock.wall())
 
     def _refused(self, response: Response, sent_at: float) -> IntrospectionUnavailableError:
@@ -285,6 +288,11 @@ class IntrospectionCache:
         if reason is not Reason.INTROSPECTION_UNAVAILABLE or asked_for is not None:
             self._hold = (now + wait, reason)
         return IntrospectionUnavailableError(reason, retry_after=wait)
+
+
+def _says_something(name: str, value: object) -> bool:
+    """Whether a member is there for its reader. An empty `scope` is one: the token has none. So is any `cnf`."""
+    return value is not None and (name in ("scope", "cnf") or value not in _EMPTY)
 
 
 def _digest(token: str) -> bytes:

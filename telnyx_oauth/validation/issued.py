@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from ..errors import InvalidTokenError, TokenVerificationError, ValidationUnavailableError
+from ..protocol.discovery import same_issuer
 from ..protocol.jose import parse_object, split_compact
+from ..protocol.jwt import numeric_date
 from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from ..transport.log import logger
 from .keys import KeySource, SigningKeys
 
 _LEEWAY = 60.0
-_FAR_AWAY = 2**53
 
 
 class IssuedTokenVerifier:
@@ -67,7 +68,7 @@ class IssuedTokenVerifier:
             return "the keys could not be fetched"
         if key is None:
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
-        if self._issuer is not None and claims.get("iss") != self._issuer:
+        if self._issuer is not None and not same_issuer(claims.get("iss"), self._issuer):
             raise TokenVerificationError("The issued token names another issuer than the one configured.")
         return self._check_expiry(_expiry(claims), server_time)
 
@@ -92,10 +93,10 @@ class IssuedTokenVerifier:
 
 def _expiry(claims: Mapping[str, object]) -> float:
     """The token's `exp`, infinite where it has none. Raises `TokenVerificationError` for one that is no date."""
-    value = claims.get("exp")
-    if value is None and "exp" not in claims:
-        return math.inf
-    # Servers write the largest integer that they have for a token that never expires; floats cannot hold all of these.
-    if (type(value) is int or type(value) is float) and value >= 0:
-        return math.inf if value >= _FAR_AWAY else value
+    try:
+        expiry = numeric_date(claims, "exp")
+    except InvalidTokenError:
+        pass
+    else:
+        return math.inf if expiry is None else expiry
     raise TokenVerificationError("The issued token's `exp` is no date, so it counts as expired.")

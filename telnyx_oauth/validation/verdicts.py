@@ -12,7 +12,7 @@ import attrs
 class IntrospectionResult:
     """What the server said of a token, at `answered_at` (Unix seconds).
 
-    `claims` is its whole answer but for what it left null; empty when inactive.
+    `claims` is its whole answer but for what it left null or empty (an empty `scope` is kept); empty when inactive.
     """
 
     active: bool

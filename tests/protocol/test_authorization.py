@@ -212,7 +212,7 @@ def test_an_answer_within_ten_minutes_is_in_time():
     assert outcome(begun(), now=NOW + 599.9) == "c0de"
 
 
-@pytest.mark.parametrize("iss", ["https://evil.example", f"{ISSUER}/", ISSUER.upper()])
+@pytest.mark.parametrize("iss", ["https://evil.example", f"{ISSUER}/x", f"{ISSUER}//", ISSUER.upper()])
 def test_an_answer_of_another_issuer_is_refused_even_when_it_is_an_error(iss):
     for parameters in ({}, {"code": None, "error": "access_denied"}):
         with pytest.raises(IssuerMismatchError, match="another authorization server"):
@@ -224,6 +224,20 @@ def test_a_server_that_always_names_itself_must_do_so():
     assert outcome(pending, iss=ISSUER) == "c0de"
     with pytest.raises(IssuerMismatchError, match="this server always does"):
         outcome(pending)
+
+
+@pytest.mark.parametrize("issuer", [ISSUER, f"{ISSUER}/"])
+@pytest.mark.parametrize("iss", [ISSUER, f"{ISSUER}/"])
+def test_the_slash_of_an_empty_path_makes_no_other_issuer(issuer, iss):
+    assert outcome(begun(server=attrs.evolve(SERVER, issuer=issuer)), iss=iss) == "c0de"
+
+
+def test_an_error_of_a_server_that_does_not_name_itself_is_told_all_the_same():
+    pending = begun(server=attrs.evolve(SERVER, issuer_in_response=True))
+    with pytest.raises(AccessDeniedError, match="The person said no"):
+        outcome(pending, code=None, error="access_denied", error_description="The person said no")
+    with pytest.raises(AuthorizationResponseError, match="invalid_scope"):
+        outcome(pending, error="invalid_scope")
 
 
 def test_a_denial_and_an_error_are_told_in_the_servers_words():

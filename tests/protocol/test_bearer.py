@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_oauth.protocol.bearer import Challenge, basic_credentials, bearer, parse_challenges, secrets_in
+from telnyx_oauth.protocol.bearer import (
+    Challenge,
+    another_token_helps,
+    basic_credentials,
+    bearer,
+    parse_challenges,
+    secrets_in,
+)
 from telnyx_oauth.protocol.secret import Secret
+from tests.refusals import ANOTHER_TOKEN_HELPS
 
 characters = st.characters(exclude_categories=["Cs"])
 tokens = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=8)
@@ -98,8 +106,19 @@ def test_credentials_of_any_form_are_secret(header, secrets):
         ),
         (["NTLM, Basic"], [("ntlm", {}), ("basic", {})]),
         (['Bearer realm="unterminated'], [("bearer", {})]),
-        (['Bearer a="1" b="2"'], [("bearer", {})]),
-        (['realm="x", Bearer'], []),
+        (['Bearer error="x", realm="unterminated'], [("bearer", {"error": "x"})]),
+        (['Bearer a="1" b="2"'], [("bearer", {"a": "1", "b": "2"})]),
+        (['realm="x", Bearer'], [("bearer", {})]),
+        (
+            ['Bearer resource_metadata=https://x.example/y?z=1, error="invalid_token"'],
+            [("bearer", {"resource_metadata": "https://x.example/y?z=1", "error": "invalid_token"})],
+        ),
+        (["Bearer scope=a b c, error=x"], [("bearer", {"scope": "a", "error": "x"})]),
+        (['Bearer a="1"x, b="2"'], [("bearer", {"a": "1", "b": "2"})]),
+        (['Bearer =odd, ="odd, too", é, {}, a b, b="2"'], [("bearer", {"b": "2"}), ("a", {})]),
+        (['Bearer a="1", error=, b="2"'], [("bearer", {"a": "1", "b": "2"})]),
+        (['Bearer a="1",, ,b="2"', 'Basic "x" realm=é'], [("bearer", {"a": "1", "b": "2"}), ("basic", {"realm": "é"})]),
+        (['Bearer a="1" DPoP algs=ES256, b="2"'], [("bearer", {"a": "1", "algs": "ES256", "b": "2"})]),
         (['Basic realm="x"', 'error="y"'], [("basic", {"realm": "x"})]),
         (["\x00", "Bearer \x00", "é"], [("bearer", {})]),
         (['Bearer a="é"'], [("bearer", {"a": "é"})]),
@@ -117,6 +136,40 @@ def test_a_challenge_tells_its_error(params, error):
     assert Challenge("bearer").error is None
 
 
+ODD = [
+    "é",
+    "=",
+    "=x",
+    '="x"',
+    "a=",
+    "\x00",
+    "'",
+    "{}",
+    "a b",
+    '"x"',
+    '"x, error=\\"y"',
+    "@",
+    "a=(b)",
+    "a=b c d",
+    ";",
+    "a:b",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("quotes", ["", '"'])
+def test_one_odd_parameter_does_not_cost_those_beside_it(odd, quotes):
+    good = f"error={quotes}invalid_token{quotes}"
+    for header in (f"Bearer x=y, {good}, {odd}", f"Bearer x=y, {odd} , {good}", f"Bearer {good}, {odd}, x=y"):
+        challenges = parse_challenges([header])
+        assert challenges[0].error == "invalid_token"
+
+
+@pytest.mark.parametrize(("values", "helps"), ANOTHER_TOKEN_HELPS)
+def test_another_token_helps_where_the_token_is_at_fault_or_nothing_is_said(values, helps):
+    assert another_token_helps(values) is helps
+
+
 @given(st.lists(st.text()))
 def test_no_header_makes_reading_challenges_fail(values):
     for challenge in parse_challenges(values):
@@ -124,7 +177,9 @@ def test_no_header_makes_reading_challenges_fail(values):
         assert all(name == name.lower() for name in challenge.params)
 
 
-@pytest.mark.parametrize("piece", ["a", "a ", " ", ",", '"', 'a="', "a=b", "a=b,", "=", "\\", 'a="\\'])
+@pytest.mark.parametrize(
+    "piece", ["a", "a ", " ", ",", '"', 'a="', "a=b", "a=b,", "=", "\\", 'a="\\', '\\"', ',a="\\"', "é"]
+)
 def test_a_long_header_of_one_thing_is_read_in_no_time_to_speak_of(piece):
     assert len(parse_challenges(["Bearer " + piece * 20_000])) > 0
 

@@ -12,6 +12,9 @@ from telnyx_oauth.messages import RequestInfo, Response
 from telnyx_oauth.protocol.discovery import (
     AuthorizationServer,
     ProtectedResource,
+    auth_methods_in,
+    check_server,
+    choose_auth_method,
     metadata_request,
     metadata_url,
     names_itself,
@@ -95,7 +98,117 @@ def test_a_server_is_what_its_own_metadata_says():
         "https://as.example/tenant/register",
         issuer_in_response=True,
         scopes_supported=frozenset({"a", "b"}),
+        token_endpoint_auth_methods_supported=frozenset({"none"}),
     )
+
+
+def test_what_a_server_says_of_its_other_endpoints_is_kept():
+    endpoints = {
+        name: f"https://as.example/{name}" for name in ("jwks_uri", "introspection_endpoint", "revocation_endpoint")
+    }
+    methods = {
+        "token_endpoint_auth_methods_supported": ["client_secret_post"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+    }
+    server = server_from(document(**endpoints, **methods), ISSUER)
+    assert {name: getattr(server, name) for name in endpoints} == endpoints
+    assert {name: getattr(server, name) for name in methods} == {name: set(said) for name, said in methods.items()}
+
+
+@pytest.mark.parametrize("address", ["http://as.example/x", "file:///x", "https://u:p@as.example", "", None, 7, [], {}])
+@pytest.mark.parametrize("name", ["jwks_uri", "introspection_endpoint", "revocation_endpoint"])
+def test_an_endpoint_that_no_sign_in_needs_and_that_is_not_safe_is_not_there(name, address):
+    body = METADATA | {name: address}
+    assert getattr(server_from(document(content=json.dumps(body).encode()), ISSUER), name) is None
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}])
+def test_an_optional_member_that_is_null_or_empty_is_absent(value):
+    optional = METADATA.keys() - {"issuer", "authorization_endpoint", "token_endpoint"}
+    empty = METADATA | dict.fromkeys(optional, value)
+    bare = document(**dict.fromkeys(optional))
+    assert server_from(document(content=json.dumps(empty).encode()), ISSUER) == server_from(bare, ISSUER)
+
+
+ODD = [
+    "\x00",
+    "\x1b[2J",
+    "\n",
+    "\r",
+    "\t",
+    " ",
+    "\x7f",
+    "\x85",
+    "\u00a0",
+    "\u200e",
+    "\u202e",
+    "\u2066",
+    "\ufeff",
+    "é",
+    "\ud800",
+]
+"""What a terminal may obey, and what no address and no scope is made of."""
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "address", ["https://as.example/a{}b", "https://as.example/{}", "{}https://as.example/", "https://as{}.example/"]
+)
+def test_an_address_with_what_no_address_is_made_of_is_not_used(odd, address):
+    address = address.format(odd)
+    for name in ("authorization_endpoint", "token_endpoint", "registration_endpoint"):
+        with pytest.raises(DiscoveryError, match=name) as caught:
+            server_from(document(**{name: address}), ISSUER)
+        assert caught.value.message.isascii()
+        assert caught.value.message.isprintable()
+    for name in ("jwks_uri", "introspection_endpoint", "revocation_endpoint"):
+        assert getattr(server_from(document(**{name: address}), ISSUER), name) is None
+    for call in (lambda: metadata_url(address), lambda: resource_url(address)):
+        with pytest.raises(ValueError, match=r"^The (issuer|resource) ") as refused:
+            call()
+        assert refused.value.args[0].isascii()
+    with pytest.raises(ValueError, match="token_endpoint"):
+        check_server(AuthorizationServer(ISSUER, f"{ISSUER}/a", address), allow_insecure=True)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_word_with_what_no_word_is_made_of_is_left_out(odd):
+    words = ["good", f"a{odd}b" if not odd.isspace() else "é", odd]
+    names = (
+        "scopes_supported",
+        "token_endpoint_auth_methods_supported",
+        "introspection_endpoint_auth_methods_supported",
+    )
+    server = server_from(document(**dict.fromkeys(names, words)), ISSUER)
+    assert {getattr(server, name) for name in names} == {frozenset({"good"})}
+    found = resource_from(resource(scopes_supported=words, authorization_servers=[f"https://a{odd}b", API, ""]), API)
+    assert (found.scopes_supported, found.authorization_servers) == ({"good"}, (API,))
+    with pytest.raises(DiscoveryError):
+        resource_from(resource(resource=f"{API}/{odd}"), f"{API}/{odd}")
+    with pytest.raises(DiscoveryError):
+        resource_from(resource(authorization_servers=[f"https://a{odd}b"]), API)
+
+
+@pytest.mark.parametrize(
+    ("supported", "has_secret", "method"),
+    [
+        (["client_secret_post"], True, "client_secret_post"),
+        (["client_secret_post", "client_secret_basic"], True, "client_secret_basic"),
+        (["private_key_jwt", "none", "client_secret_post"], True, "client_secret_post"),
+        (["none"], True, "none"),
+        ([], True, None),
+        (["client_secret_post"], False, None),
+        (["private_key_jwt"], False, None),
+    ],
+)
+def test_a_client_authenticates_by_a_method_that_the_server_names(supported, has_secret, method):
+    assert choose_auth_method(frozenset(supported), has_secret=has_secret) == method
+
+
+def test_a_server_that_takes_no_method_known_here_is_told_with_the_methods():
+    with pytest.raises(DiscoveryError, match=r"private_key_jwt, tls_client_auth .* client_secret_basic"):
+        choose_auth_method(frozenset({"tls_client_auth", "private_key_jwt"}), has_secret=True)
 
 
 def test_a_server_may_say_less():
@@ -147,6 +260,10 @@ def test_whether_a_server_names_itself_is_taken_from_its_own_metadata_alone():
     for response in (document(500), document(issuer="https://evil.example")):
         with pytest.raises(DiscoveryError):
             names_itself(response, ISSUER)
+        with pytest.raises(DiscoveryError):
+            auth_methods_in(response, ISSUER)
+    assert auth_methods_in(document(), ISSUER) == {"none"}
+    assert auth_methods_in(document(404), ISSUER) == frozenset()
 
 
 def test_telnyx_is_where_the_base_url_is():

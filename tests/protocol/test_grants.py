@@ -184,6 +184,18 @@ def test_scopes_may_come_as_a_list():
     assert parse_token_response(answer({"access_token": "at", "scope": 3})).scopes is None
 
 
+@pytest.mark.parametrize("odd", ["\x1b[2J", "\u202e", "\u200e", "é", '"', "\\", "\x00", "\x7f"])
+def test_what_is_no_scope_is_not_among_the_granted_ones(odd):
+    for scope in (f"a {odd} b{odd}c", ["a", odd, f"b{odd}c"]):
+        assert parse_token_response(answer({"access_token": "at", "scope": scope})).scopes == {"a"}
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["expires_in", "scope", "refresh_token", "id_token", "x"])
+def test_an_optional_member_that_is_null_or_empty_is_absent(name, nothing):
+    assert parse_token_response(answer({"access_token": "at", name: nothing})) == TokenGrant("at")
+
+
 @pytest.mark.parametrize("status", [200, 201, 203])
 def test_any_2xx_grants(status):
     assert parse_token_response(answer({"access_token": "at"}, status)).access_token == "at"
@@ -201,16 +213,22 @@ def test_any_2xx_grants(status):
         (0, 0.0),
         (-1, 0.0),
         ("-1", 0.0),
-        ("", 0.0),
+        ("", None),
         ("soon", 0.0),
         (True, 0.0),
         (False, 0.0),
-        ([], 0.0),
-        ({}, 0.0),
+        ([], None),
+        ({}, None),
+        ([60], 0.0),
         ("nan", 0.0),
-        ("inf", 0.0),
+        ("inf", LONGEST_LIFETIME),
+        ("-inf", 0.0),
+        (float("inf"), LONGEST_LIFETIME),
         (float("-inf"), 0.0),
-        (10**400, 0.0),
+        (10**400, LONGEST_LIFETIME),
+        (-(10**400), 0.0),
+        ("9" * 400, LONGEST_LIFETIME),
+        (2**63 - 1, LONGEST_LIFETIME),
         (10**12, LONGEST_LIFETIME),
     ],
 )

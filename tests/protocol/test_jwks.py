@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telnyx_oauth.errors import Reason
-from telnyx_oauth.protocol.jose import parse_object
+from telnyx_oauth.protocol.jose import parse_object, read_entries
 from telnyx_oauth.protocol.jwk import UnusableKeyError, import_key
 from telnyx_oauth.protocol.jwks import KeySet, read_jwks
 from tests.forge import DROP, b64, ec, ed, jwks, key, public, rsa, sign, unb64
@@ -147,6 +150,146 @@ def test_two_keys_of_one_id_are_both_unusable_and_the_same_key_twice_is_one():
     assert twice.select("ES256", "ec") is Reason.KID_AMBIGUOUS
     third = read(*(public(key(name), kid="same") for name in ("rsa", "second", "third")))
     assert third.select("PS256", "same") is Reason.KID_AMBIGUOUS
+
+
+OPTIONAL = ["d", "p", "oth", "k", "alg", "use", "key_ops", "x5c", "x5t", "x5u", "kid", "ext", "unknown"]
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("private", [rsa, ec, ed], ids=["RSA", "EC", "OKP"])
+def test_a_member_that_is_null_or_empty_is_absent(private, nothing):
+    bare = read(public(private(), kid=DROP, use=DROP, alg=DROP))
+    assert read(public(private(), **dict.fromkeys(OPTIONAL, nothing))) == bare
+    for name in OPTIONAL:
+        assert read(public(private(), **{"kid": DROP, name: nothing})) == bare, name
+    assert bare.select(min(bare.keys[0].algorithms), None) == bare.keys[0]
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["kty", "n", "e"])
+def test_a_member_that_a_key_needs_must_say_something(name, nothing):
+    assert read(public(rsa(), **{name: nothing})).keys == ()
+
+
+def zeros(text: object, count: int = 1) -> str:
+    return b64(bytes(count) + unb64(str(text)))
+
+
+SAME = {
+    "with and without alg": ({}, {"alg": "RS256"}),
+    "with two algs": ({"alg": "PS256"}, {"alg": "RS256"}, {}),
+    "with and without use": ({}, {"use": "sig"}),
+    "with and without key_ops": ({"key_ops": ["verify"]}, {}),
+    "with a zero before n": ({}, {"n": zeros(public(rsa())["n"])}),
+    "with zeros before e": ({}, {"e": zeros(public(rsa())["e"], 5)}),
+    "with all of it": ({"n": zeros(public(rsa())["n"], 2), "alg": "RS256"}, {"use": "sig"}, {"alg": "RS256"}),
+}
+
+
+@pytest.mark.parametrize("changes", SAME.values(), ids=SAME)
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_key_listed_twice_is_one_key(changes, turned):
+    entries = [public(rsa(), **each) for each in changes]
+    keys = read(*(reversed(entries) if turned else entries))
+    for kid in ("rsa", None):
+        found = keys.select("RS256", kid)
+        assert not isinstance(found, Reason)
+        assert found.verify("RS256", b"input", sign("RS256", b"input", rsa()))
+    other = read(*entries, public(key("second"), kid="rsa"), *entries)
+    assert other.select("RS256", "rsa") is Reason.KID_AMBIGUOUS
+
+
+def test_one_key_under_two_ids_is_the_only_one_that_a_token_without_id_can_mean():
+    keys = read(public(ec(), kid="a"), public(ec(), kid="b"))
+    assert [keys.select("ES256", kid).kid for kid in ("a", "b")] == ["a", "b"]
+    assert not isinstance(keys.select("ES256", None), Reason)
+
+
+def test_the_thumbprint_is_of_the_number_however_it_is_written():
+    plain, padded = imported(public(rsa())), imported(public(rsa(), n=zeros(public(rsa())["n"])))
+    assert plain == padded
+    assert plain.thumbprint == unb64(rsa().thumbprint()).hex()
+
+
+UNREADABLE = {
+    "a repeated member": b'{"kty":"RSA","use":"enc","use":"enc","n":"AQ","e":"AQAB"}',
+    "half a character": rb'{"kty":"RSA","kid":"\udc00","use":"enc"}',
+    "bytes that are no text": b'{"kty":"RSA","kid":"Jos\xe9"}',
+    "NaN": b'{"kty":"RSA","x":NaN}',
+    "a number with too many digits": b'{"kty":"RSA","x":' + b"9" * 5000 + b"}",
+    "no JSON": b"{kty: RSA}",
+    "single quotes": b"{'kty': 'RSA'}",
+    "deep nesting": b'{"kty":"RSA","x5c":' + b"[" * 3000 + b"]" * 3000 + b"}",
+    "many brackets": b'{"kty":"RSA","x5c":[' + b"[]," * 3000 + b"[]]}",
+    "brackets that do not match": b'{"kty":["RSA"}]',
+    "a line break in a text": b'{"kty":"R\nSA"}',
+    "no object": b"nothing",
+}
+
+
+@pytest.mark.parametrize("entry", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_entry_that_cannot_be_read_costs_no_other(entry, place):
+    entries = [json.dumps(public(each)).encode() for each in (rsa(), ec())]
+    entries.insert(place, entry)
+    keys = read_jwks(b' {"a": {"b": [1, 2]}, "keys" : [ ' + b" ,\n".join(entries) + b' ] , "z":["x,]"]}')
+    assert keys is not None
+    assert keys.keys == read(public(rsa()), public(ec())).keys
+    assert len(keys.skipped) == 1
+    assert keys.skipped[0] in (f"keys[{place}]: it cannot be read", f"keys[{place}]: not an object")
+
+
+def test_texts_with_marks_of_json_in_them_are_one_entry():
+    odd = public(ec(), note='a"b\\', other="],[{},:}", x5u='\\"')
+    assert read(odd, public(rsa()), odd).keys == read(public(ec()), public(rsa())).keys
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'{"keys":[{}',
+        b'{"keys":[{},]}',
+        b'{"keys":[,{}]}',
+        b'{"keys":[{}]}x',
+        b'{"keys":[{}]',
+        b'[{"keys":[{}]}]',
+        b'{"keys":[{}]]',
+        b'{"a":{"keys":[]}}',
+        b'{"keys":["a}',
+        b'{"keys":"[]"}',
+        b'{"keys":[]}{"keys":[]}',
+        b'{"keys":[],"\\u006beys":[]}',
+        b"]" * 50,
+    ],
+)
+def test_a_document_that_is_no_key_set_is_refused_whole(document):
+    assert read_jwks(document) is None
+
+
+@given(st.lists(st.binary(max_size=12), max_size=4))
+def test_any_bytes_among_the_entries_are_a_key_set_or_none(entries):
+    found = read_jwks(b'{"keys":[' + b",".join(entries) + b"]}")
+    assert found is None or found.keys == ()
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_entries_are_cut_out_as_json_has_them(value):
+    document = {"a": value, "keys": [value, {"x": value}, [value]], "b": [value]}
+    for separators in ((",", ":"), (" , ", " : ")):
+        entries = read_entries(json.dumps(document, separators=separators).encode(), "keys")
+        assert entries is not None
+        assert [json.loads(entry) for entry in entries] == document["keys"]
+
+
+@pytest.mark.parametrize("bomb", [b"[" * 500_000, b"{" * 500_000, b'"' * 500_001, b'\\"' * 250_000, b'"\\' * 250_000])
+def test_a_long_document_of_one_thing_is_refused_in_no_time_to_speak_of(bomb):
+    began = time.process_time()
+    assert read_jwks(b'{"keys":[' + bomb) is None
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from telnyx_oauth.errors import ExpiredTokenError, InvalidTokenError, Reason
@@ -138,7 +140,19 @@ def test_a_numeric_date_is_a_number_of_seconds(value):
     assert numeric_date({}, "exp") is None
 
 
-@pytest.mark.parametrize("value", [None, True, "1", (1,), -1, -0.1, 2**53, float("nan"), float("inf")])
+FAR = [2**53, 2.0**53, 9223372036854775, 9223372036854775807, 2**64, 10**400, 1e300, float("inf")]
+
+
+@pytest.mark.parametrize("value", FAR)
+def test_a_date_too_large_to_count_with_is_far_away(value):
+    assert numeric_date({"exp": value}, "exp") > 2**52
+    check_claims(policy(), claims(exp=value), NOW)
+    assert refused(check_claims, policy(), claims(nbf=value), NOW) is Reason.NOT_YET_VALID
+    assert refused(check_claims, policy(), claims(iat=value), NOW) is Reason.ISSUED_IN_FUTURE
+    assert refused(check_claims, policy(max_lifetime=600), claims(exp=value), NOW) is Reason.LIFETIME_TOO_LONG
+
+
+@pytest.mark.parametrize("value", [None, True, "1", (1,), -1, -0.1, float("nan"), float("-inf"), -(10**400)])
 def test_what_is_no_numeric_date_is_refused(value):
     assert refused(numeric_date, {"exp": value}, "exp") is Reason.CLAIM_INVALID
 
@@ -150,7 +164,37 @@ def test_a_token_that_was_good_says_that_it_expired():
     assert check_expiry(policy(), claims(exp=DROP), NOW) is None
 
 
-@pytest.mark.parametrize("name", ["token_type", "token_use", "typ", "tokenType", "Token-Use", "TYP"])
+SPELLINGS = [
+    *(
+        "token_type",
+        "token_use",
+        "typ",
+        "tokenType",
+        "Token-Use",
+        "TYP",
+        "tokentype",
+        "TOKEN_USE",
+        "_token_type",
+        "token type",
+    ),
+    *("https://login.example/token_use", "cognito:token_use", "login.example.tokenType", "urn:example:token-type"),
+]
+
+
+@pytest.mark.parametrize("piece", ["/", "_", "/token", "token_", "/_", "a", ":token_type"])
+def test_a_long_name_of_a_claim_costs_next_to_nothing(piece):
+    began = time.process_time()
+    check_claims(policy(), claims(**{piece * 1500 + "x": "refresh"}), NOW)
+    assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("kind", ["Bearer", "access_token", "at+jwt", "urn:ietf:params:oauth:token-type:jwt", None])
+def test_a_token_that_is_said_to_be_a_bearer_access_token_passes(name, kind):
+    check_claims(policy(), claims(**{name: kind}), NOW)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
 @pytest.mark.parametrize(
     "kind",
     [

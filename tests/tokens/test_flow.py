@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
@@ -514,6 +515,37 @@ async def test_a_registered_client_with_a_secret_shows_it_as_registered(telnyx, 
     assert client.client_secret not in repr(client)
 
 
+@pytest.mark.parametrize(
+    ("supported", "asked", "used"),
+    [
+        ([], "none", "client_secret_basic"),
+        (["client_secret_post"], "client_secret_post", "client_secret_post"),
+        (["client_secret_post", "none"], "none", "client_secret_post"),
+    ],
+)
+async def test_a_secret_that_a_registration_gave_is_used_whatever_was_asked_for(telnyx, supported, asked, used):
+    async with telnyx:
+        server = attrs.evolve(
+            await discover(telnyx.send, telnyx.root_url), token_endpoint_auth_methods_supported=frozenset(supported)
+        )
+    asked_for = []
+
+    async def send(request):
+        if not request.url.endswith("/oauth/register"):
+            return await telnyx.send(request)
+        asked_for.append(json.loads(request.content))
+        issued = {"client_id": telnyx.client_id, "client_secret": telnyx.client_secret, "client_secret_expires_at": 0}
+        return Response(201, content=json.dumps(issued).encode())
+
+    flow = AuthorizationFlow(send=send, server=server)
+    client = await flow.register(redirect_uris=[REDIRECT], client_name="Web", metadata={"software_id": "w"})
+    _, callback = await begun(flow, telnyx)
+    await flow.complete_authorization(callback)
+    assert [(one["token_endpoint_auth_method"], one["software_id"]) for one in asked_for] == [(asked, "w")]
+    assert client.auth_method == used
+    assert ("client_secret" in telnyx.requests.find("/oauth/token")[0].form) is (used == "client_secret_post")
+
+
 async def test_a_registration_is_sent_once(telnyx):
     flow = AuthorizationFlow(send=telnyx.send, base_url=telnyx.base_url)
     telnyx.faults.add("/oauth/register", kind="status", status=503)
@@ -543,6 +575,58 @@ async def test_a_401_leads_to_the_server_and_from_there_to_a_token(telnyx):
             token = await (await flow.complete_authorization(callback)).get()
         claims = telnyx._brain.state.valid_token(token.access_token).claims
         assert claims["aud"] == mcp
+
+
+@pytest.mark.parametrize(
+    ("supported", "given", "in_form"),
+    [
+        (["client_secret_post"], None, True),
+        (["private_key_jwt", "client_secret_post"], None, True),
+        (["client_secret_post", "client_secret_basic"], None, False),
+        ([], None, False),
+        (["client_secret_post"], "client_secret_basic", False),
+    ],
+)
+async def test_each_request_of_a_client_authenticates_as_the_metadata_says(made, telnyx, supported, given, in_form):
+    async with telnyx:
+        server = attrs.evolve(
+            await discover(telnyx.send, telnyx.root_url), token_endpoint_auth_methods_supported=supported
+        )
+        flow = made(server=server, auth_method=given)
+        _, callback = await begun(flow, telnyx)
+        manager = await flow.complete_authorization(callback)
+        await manager.replace(await manager.get())
+    sent = telnyx.requests.find("/oauth/token")
+    assert [one.form["grant_type"] for one in sent] == ["authorization_code", "refresh_token"]
+    assert [("client_secret" in one.form, "Authorization" in one.headers) for one in sent] == [
+        (in_form, not in_form)
+    ] * 2
+
+
+async def test_a_flow_without_discovery_authenticates_as_the_metadata_says_too(made, telnyx):
+    async def send(request):
+        response = await telnyx.send(request)
+        if "/.well-known/" in request.url:
+            said = response.json() | {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+            return attrs.evolve(response, content=json.dumps(said).encode())
+        return response
+
+    flow = made(send=send)
+    _, callback = await begun(flow, telnyx)
+    await flow.complete_authorization(callback)
+    assert "client_secret" in telnyx.requests.find("/oauth/token")[0].form
+
+
+async def test_a_server_that_this_client_cannot_authenticate_to_is_told_before_anyone_signs_in(made, telnyx):
+    async with telnyx:
+        server = attrs.evolve(
+            await discover(telnyx.send, telnyx.root_url),
+            token_endpoint_auth_methods_supported=frozenset({"private_key_jwt"}),
+        )
+    with pytest.raises(DiscoveryError, match="private_key_jwt"):
+        made(server=server)
+    assert made(server=server, auth_method="client_secret_post")
+    assert made(server=server, client_secret=None), "a list says nothing of clients without a secret"
 
 
 async def test_a_flow_with_a_discovered_server_asks_for_its_metadata_no_more(telnyx):

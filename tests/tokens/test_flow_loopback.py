@@ -67,6 +67,19 @@ def heading(page: str) -> str:
 # --- signing in
 
 
+async def test_further_parameters_go_along_with_the_person(flow, telnyx, browser):
+    shown = []
+
+    async def show(url):
+        shown.append(url)
+        browser.open(telnyx.approve(url))
+
+    assert await sign_in(flow, show=show, extra={"login_hint": "a@b.example", "prompt": "login"})
+    assert "login_hint=a%40b.example&prompt=login" in shown[0]
+    with pytest.raises(ValueError, match="`extra` repeats state"):
+        await sign_in(flow, show=show, extra={"state": "x"})
+
+
 async def test_the_browser_brings_the_answer_and_is_told_that_it_worked(flow, telnyx, browser):
     async def show(url):
         browser.open(telnyx.approve(url))

@@ -455,7 +455,20 @@ def test_a_token_that_ends_earlier_does_not_replace_a_better_one(world):
     world.run(main())
 
 
-@pytest.mark.parametrize("lifetime", [0, -5, "soon", True, [], "nan", 1e400, "-1"])
+@pytest.mark.parametrize("lifetime", [2**63 - 1, 10**400, 1e400, "9" * 400])
+def test_a_lifetime_too_long_to_count_with_is_a_long_one(world, lifetime):
+    async def main():
+        manager = world.manager()
+        world.server.lifetime = lifetime
+        token = await manager.get()
+        assert manager.peek() is token
+        assert token.remaining() > 365 * 86400
+        await manager.aclose()
+
+    world.run(main())
+
+
+@pytest.mark.parametrize("lifetime", [0, -5, "soon", True, [60], "nan", "-1"])
 def test_a_senseless_lifetime_serves_this_flight_and_is_never_cached(world, lifetime):
     async def main():
         manager = world.manager()

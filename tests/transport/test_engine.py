@@ -8,10 +8,12 @@ import attrs
 import pytest
 
 from telnyx_oauth import errors
-from telnyx_oauth.messages import ENDED_EARLY
+from telnyx_oauth.messages import ENDED_EARLY, Response
+from telnyx_oauth.messages import headers as response_headers
 from telnyx_oauth.protocol.calls import omit
 from telnyx_oauth.transport.engine import Identity, Shared
 from tests.operations import BY_NAME, OPERATIONS
+from tests.refusals import ANOTHER_TOKEN_HELPS
 from tests.wire import FakeClock, Renewable, Script, StaticToken, refused, reply, resources
 
 NOW = 1_800_000_000.0
@@ -183,6 +185,19 @@ async def test_a_missing_scope_is_no_reason_for_another_token(status):
     with pytest.raises(errors.APIStatusError):
         await resources(send, Identity(tokens=tokens)).get("/x", cast_to=object)
     assert (len(send.requests), tokens.replaced) == (1, [])
+
+
+@pytest.mark.parametrize(("values", "helps"), ANOTHER_TOKEN_HELPS)
+async def test_only_a_refusal_of_the_token_itself_is_reason_for_another(values, helps):
+    refusal = Response(401, response_headers(*(("WWW-Authenticate", value) for value in values)), b"{}")
+    tokens, send = Renewable("1", "2"), Script(refusal, reply())
+    calling = resources(send, Identity(tokens=tokens)).get("/x", cast_to=object)
+    if helps:
+        assert await calling == {}
+    else:
+        with pytest.raises(errors.AuthenticationError):
+            await calling
+    assert len(tokens.replaced) == helps
 
 
 async def test_a_refused_api_key_is_a_plain_authentication_error():

@@ -308,6 +308,60 @@ async def test_an_answer_that_names_no_time_is_asked_for_again_when_the_policy_e
     assert len(wire.requests) == 2
 
 
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["token_type", "typ", "nbf", "username", "nonce", "events", "act", "may_act"])
+async def test_an_optional_member_that_is_null_or_empty_is_absent(name, nothing):
+    for mode, text in (("introspect", "opaque"), ("jwt_then_introspect", token())):
+        access = await judge(Wire(answer(WHOLE | {name: nothing})), mode=mode).validate(text)
+        assert access.subject == "user-1"
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["aud", "iss", "sub", "client_id", "jti", "iat"])
+async def test_what_the_answer_leaves_empty_the_token_has_said(name, nothing):
+    body = WHOLE | {name: nothing}
+    assert (await judge(Wire(answer(body)), mode="jwt_then_introspect").validate(token())).subject == "user-1"
+    with pytest.raises(InvalidTokenError) as caught:
+        await judge(Wire(answer(body))).validate("opaque")
+    assert caught.value.reason == "claim_missing"
+
+
+async def test_an_empty_scope_is_no_scope_and_any_confirmation_is_one():
+    for scope in ("", [], {}):
+        both = judge(Wire(answer(WHOLE | {"scope": scope})), mode="jwt_then_introspect")
+        assert (await both.validate(token())).scopes == frozenset()
+    for cnf in ({}, "", [], {"jkt": "x"}):
+        with pytest.raises(InvalidTokenError) as caught:
+            await judge(Wire(answer(WHOLE | {"cnf": cnf}))).validate("opaque")
+        assert caught.value.reason == "sender_constrained"
+
+
+FAR = [2**53, 9223372036854775, 9223372036854775807, 10**400, 1e300]
+
+
+@pytest.mark.parametrize("far", FAR)
+@pytest.mark.parametrize("mode", ["introspect", "jwt_then_introspect"])
+async def test_an_end_too_far_away_to_count_with_is_never_past(far, mode):
+    judging = judge(Wire(answer(WHOLE | {"exp": far})), mode=mode)
+    issued = token(exp=far)
+    access = await judging.validate(issued)
+    assert access.expires_at > NOW * 1000
+    assert access.remaining() > NOW * 1000
+    assert judging.cached(issued) is access
+
+
+async def test_an_end_too_far_away_does_not_put_off_the_one_that_is_near():
+    for answered, end in ((WHOLE | {"exp": 2**63 - 1}, NOW + 600), (WHOLE, NOW + 600)):
+        issued = token() if answered is not WHOLE else token(exp=2**63 - 1)
+        assert (await judge(Wire(answer(answered)), mode="jwt_then_introspect").validate(issued)).expires_at == end
+
+
+@pytest.mark.parametrize("name", ["nbf", "iat"])
+async def test_a_beginning_too_far_away_has_not_come(name):
+    with pytest.raises(InvalidTokenError):
+        await judge(Wire(answer(WHOLE | {name: 2**63 - 1}))).validate("opaque")
+
+
 async def test_a_byte_order_mark_may_stand_before_the_answer():
     given = answer(b"\xef\xbb\xbf" + answer(WHOLE).content)
     assert (await judge(Wire(given)).validate("opaque")).subject == "user-1"

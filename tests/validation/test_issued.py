@@ -23,6 +23,8 @@ async def test_a_token_by_the_servers_key_is_proven_whomever_it_is_for(changes):
 
 async def test_a_configured_issuer_must_be_the_tokens():
     assert await verifier(issuer=ISSUER)(token()) is None
+    assert await verifier(issuer=f"{ISSUER}/")(token()) is None, "only the slash of an empty path differs"
+    assert await verifier(issuer=ISSUER)(token(iss=f"{ISSUER}/")) is None
     with pytest.raises(TokenVerificationError, match="another issuer"):
         await verifier(issuer="https://other.example")(token())
 
