@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import stat
 import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import attrs
 import keyring
@@ -17,6 +19,7 @@ import keyring.backend
 import pytest
 from cryptography.fernet import Fernet
 
+import telnyx_oauth
 from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
 from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.tokens.stores.encrypted import EncryptedStore
@@ -605,3 +608,41 @@ async def test_what_a_thread_raises_is_raised():
 
     with pytest.raises(KeyError):
         await Threads().run(work)
+
+
+FORKED = """
+import asyncio, os, signal, sys, time
+from telnyx_oauth.tokens.stores.file import FileStore
+
+async def main():
+    async with FileStore(sys.argv[1]).lock("key", timeout=1):
+        if not os.fork():
+            os.write(1, b"forked")
+            time.sleep(60)
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@posix
+async def test_a_forked_child_does_not_keep_the_lock_of_a_parent_that_was_killed(tmp_path):
+    where = {"PYTHONPATH": str(Path(telnyx_oauth.__file__).parent.parent), "PATH": os.environ["PATH"]}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        FORKED,
+        str(tmp_path / "t"),
+        env=where,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert await process.stdout.readexactly(6) == b"forked"
+        while process.returncode is None:  # `wait` would wait for the child as well, which has the pipe
+            await asyncio.sleep(0.01)
+        async with FileStore(tmp_path / "t").lock("key", timeout=2):
+            pass
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
