@@ -7,11 +7,12 @@ from typing import Any
 
 import aiohttp
 import attrs
-from aiohttp.hdrs import AUTHORIZATION
+from aiohttp.hdrs import ACCEPT_ENCODING, AUTHORIZATION
 from multidict import CIMultiDict
 
 from ..messages import Request
 from ..protocol.secret import Secret
+from .coding import ACCEPTED
 
 
 def lent(session: aiohttp.ClientSession, request: Request, always: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
@@ -23,14 +24,17 @@ def lent(session: aiohttp.ClientSession, request: Request, always: dict[str, Any
     given: Sequence[aiohttp.ClientMiddlewareType] | None = always["middlewares"]
     theirs = tuple(getattr(session, "_middlewares", ())) if given is None else tuple(given)
     named = AUTHORIZATION in session.headers
+    # What the session would take beside these is not read here.
+    headers = Secret(CIMultiDict({ACCEPT_ENCODING: ACCEPTED}))
+    headers.plain.update(request.headers)
+    request = attrs.evolve(request, headers=headers.plain)
     if not (theirs or named or session.trust_env or session.auth is not None):
         return request, always
     decided = _Authorization(request)
-    headers = CIMultiDict(request.headers)
-    headers.popall(AUTHORIZATION, None)
+    headers.plain.popall(AUTHORIZATION, None)
     # First, for the session's own middlewares to see what is sent, and last, after what they make of it.
     middlewares = (decided, *theirs, decided) if theirs else (decided,)
-    return attrs.evolve(request, headers=headers), {**always, "middlewares": middlewares}
+    return request, {**always, "middlewares": middlewares}
 
 
 class _Authorization:

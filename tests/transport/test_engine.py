@@ -356,7 +356,7 @@ async def test_a_body_that_broke_off_is_tried_again_as_a_broken_connection():
     broken = attrs.evolve(reply(200), fault=ENDED_EARLY)
     send = Script(broken, reply())
     assert await resources(send).get("/x", cast_to=object) == {}
-    with pytest.raises(errors.APIResponseValidationError, match="ended early"):
+    with pytest.raises(errors.APIConnectionError, match="ended early"):
         await resources(Script(broken)).get("/x", cast_to=object)
 
 
