@@ -24,7 +24,7 @@ from .faults import RAISED, named
 from .lent import lent
 from .names import LocalNames
 from .outgoing import may_have_left, prepared
-from .proxies import environment_proxy, goes_direct, proxy_address, session_has_proxy
+from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 
 
 class HttpTransport:
@@ -77,7 +77,7 @@ class HttpTransport:
         elif session.closed:
             raise ClientClosedError("The given `http_session`")
         else:
-            request, always = lent(session, request, always)
+            request, always = lent(session, request, always, direct=self._proxy_for(request).plain is None)
         proxy = self._proxy_for(request)
         body = await prepared(request) if request.content or request.method == "POST" or request.check else None
         tracker = aiohttp.UploadTracker()
@@ -179,8 +179,9 @@ class HttpTransport:
                     request=request.info,
                     sent=False,
                 )
-            return None
-        if self._proxy is not None or not self._trust_env:
+            if has_own_proxy(self._given) or not self._given.trust_env:
+                return None
+        elif self._proxy is not None or not self._trust_env:
             return None if goes_direct(place) else self._proxy
         try:
             return environment_proxy(place)
