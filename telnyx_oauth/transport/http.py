@@ -23,7 +23,7 @@ from .coding import ACCEPTED
 from .faults import RAISED, named
 from .lent import lent
 from .names import LocalNames
-from .outgoing import may_have_left, prepared
+from .outgoing import Outgoing, Tracker, may_have_left, outgoing
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 
 
@@ -78,15 +78,15 @@ class HttpTransport:
             raise ClientClosedError("The given `http_session`")
         else:
             request, always = lent(session, request, always, direct=self._proxy_for(request).plain is None)
+        body = await self._prepared(request) if request.content or request.method == "POST" or request.check else None
         proxy = self._proxy_for(request)
-        body = await prepared(request) if request.content or request.method == "POST" or request.check else None
-        tracker = aiohttp.UploadTracker()
+        tracker = Tracker()
         try:
             answer = Secret(
                 await session.request(
                     request.method,
                     URL(request.url, encoded=True),
-                    data=body,
+                    data=body or request.content or None,
                     headers=request.headers,
                     timeout=_client_timeout(request.timeout),
                     proxy=proxy.plain,
@@ -108,6 +108,18 @@ class HttpTransport:
         if body is not None and body.stopped is not None:
             raise body.stopped
         raise error
+
+    async def _prepared(self, request: Request) -> Outgoing | None:
+        """The body of a request that may change something, where it is more than the bytes.
+
+        A server may have ended a pooled connection while the loop had no turn, and this task may be the first to run since.
+        In two turns the loop reads all that sockets have to tell, and aiohttp leaves alone the connections that are closing.
+        """
+        # Where nothing was sent yet there is no connection in the pool.
+        if self._given is not None or any(request.url.startswith(place) for place in self._proxies):
+            for _ in range(2):
+                await asyncio.sleep(0)
+        return outgoing(request)
 
     def _open_session(self) -> aiohttp.ClientSession | None:
         kept = self._sessions.get(asyncio.get_running_loop())

@@ -39,9 +39,7 @@ async def on_the_wire(made):
     transport = made._renewal._source._endpoint._send
     while True:
         answer = await transport(
-            telnyx_oauth.transport.http.Request(
-                "GET", f"{SERVER}/waiting", telnyx_oauth.transport.http.RequestInfo("GET", "")
-            )
+            telnyx_oauth.messages.Request("GET", f"{SERVER}/waiting", telnyx_oauth.messages.RequestInfo("GET", ""))
         )
         if answer.content == b"1":
             return
