@@ -471,9 +471,9 @@ async def test_a_broken_connection_is_tried_again(telnyx, keyed, impatient, kind
     assert (await keyed.oauth.retrieve_jwks()).keys
     assert (telnyx.requests.count("/oauth/jwks"), len(impatient)) == (3, 2)
     telnyx.faults.add("/oauth/jwks", kind=kind, times=None)
-    with pytest.raises(APIConnectionError if kind == "reset" else APIResponseValidationError):
+    with pytest.raises(APIConnectionError):
         await keyed.oauth.retrieve_jwks()
-    with pytest.raises(APIConnectionError if kind == "reset" else APIResponseValidationError):
+    with pytest.raises(APIConnectionError):
         await keyed.with_options(max_retries=0).oauth.retrieve_jwks()
     assert telnyx.requests.count("/oauth/jwks") == 3 + 3 + 1
 

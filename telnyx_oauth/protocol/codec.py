@@ -10,8 +10,8 @@ from types import NoneType
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urljoin
 
-from ..errors import APIResponseValidationError
-from ..messages import Request, Response
+from ..errors import APIConnectionError, APIResponseValidationError
+from ..messages import ENDED_EARLY, Request, Response
 from ..types import OAuthRetrieveAuthorizeResponse
 from .hooks import RefusedError, hook_for, is_readable
 from .secret import Secret
@@ -25,7 +25,8 @@ _NO_JSON: Final = object()
 def decode(response: Response, kind: type[_T], *, asked: Request | None = None) -> _T:
     """The answer's body as a `kind`: a model, a list of them, `object` for any JSON, `str`, `bytes`, `Response`, `None`'s type.
 
-    `asked` is the request. Raises `APIResponseValidationError` with a path for each problem.
+    `asked` is the request. Raises `APIResponseValidationError` with a path for each problem, and `APIConnectionError` where
+    the connection broke inside the body.
     """
     special = _SPECIAL.get(kind)
     if special is not None:
@@ -74,8 +75,14 @@ except ImportError:
 
 def _whole(response: Response) -> Response:
     if response.fault:
-        raise APIResponseValidationError((f"$: {response.fault}",), response=response)
+        raise _unread(response)
     return response
+
+
+def _unread(response: Response) -> APIConnectionError | APIResponseValidationError:
+    if response.fault == ENDED_EARLY:
+        return APIConnectionError(f"The connection broke inside the answer: {ENDED_EARLY}.", request=response.request)
+    return APIResponseValidationError((f"$: {response.fault}",), response=response)
 
 
 def _authorize_response(response: Response, url: Secret[str]) -> OAuthRetrieveAuthorizeResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never, cast
 
 import attrs
 
@@ -32,6 +32,8 @@ _T = TypeVar("_T")
 
 # Telnyx documents the slash form, and serves the underscore form; which one a deployment knows is learnt by asking.
 ALIASES: Final = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
+_UNKNOWN: Final = (404, 405)
+"""The statuses of a path that a server does not have, or has for other methods alone."""
 _API_KEY: Final = ("api_key", "TELNYX_API_KEY")
 _CREDENTIALS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
 _CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
@@ -122,16 +124,16 @@ class Engine:
         raise self._error(call, extras, answer)
 
     async def _other_form(self, call: Call, extras: Extras, first: Answer) -> Answer:
-        """After a 404 on the documented form: one try of the other. What answers first is remembered."""
-        if first.response.status_code != 404:
+        """After an answer that does not know the documented form: one try of the other. A form that works is remembered."""
+        if first.response.status_code in _UNKNOWN:
+            form = ALIASES[call.resource]
+            second = await self._answered(_under(call, form), extras)
+            if second.response.status_code < 300:
+                self.shared.forms[call.resource] = form
+            return max(first, second, key=_telling)
+        if first.response.status_code < 300:
             self.shared.forms[call.resource] = call.resource
-            return first
-        form = ALIASES[call.resource]
-        second = await self._answered(_under(call, form), extras)
-        if second.response.status_code == 404:
-            return first
-        self.shared.forms[call.resource] = form
-        return second
+        return first
 
     async def _answered(self, call: Call, extras: Extras) -> Answer:
         """The answer after as many attempts as the rules allow; a token that is refused is replaced, once."""
@@ -254,6 +256,20 @@ def _client_credentials(identity: Identity) -> Secret[str] | None:
 
 def _names_a_client(call: Call, extras: Extras) -> bool:
     return call.form is not None and not _CREDENTIALS.isdisjoint([*call.form, *(extras.body or ())])
+
+
+def _telling(answer: Answer) -> tuple[bool, bool, bool]:
+    """How much an answer says of a thing, and not only of the form of its path. Between equals the first counts."""
+    status = answer.response.status_code
+    return status not in _UNKNOWN, _lists_errors(answer.response), status == 404
+
+
+def _lists_errors(response: Response) -> bool:
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and bool(cast("dict[str, object]", body).get("errors"))
 
 
 def _under(call: Call, form: str) -> Call:

@@ -6,22 +6,25 @@ import asyncio
 import os
 import ssl
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from aiohttp.hdrs import ACCEPT, CONTENT_TYPE, USER_AGENT
+from aiohttp.hdrs import ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT
 from yarl import URL
 
-from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
-from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
+from ..errors import APIConnectionError, ClientClosedError, TelnyxError
+from ..messages import Request, Response, Timeout
 from ..protocol.secret import Secret
+from .body import received, streamed
+from .coding import ACCEPTED
+from .faults import RAISED, named
 from .lent import lent
 from .names import LocalNames
-from .outgoing import may_have_left, prepared
-from .proxies import environment_proxy, goes_direct, proxy_address, session_has_proxy
+from .outgoing import Outgoing, Tracker, may_have_left, outgoing
+from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 
 
 class HttpTransport:
@@ -50,6 +53,7 @@ class HttpTransport:
         self._always: dict[str, Any] = {
             "allow_redirects": False,
             "raise_for_status": False,
+            "auto_decompress": False,
             "ssl": ssl_context or True,
             "middlewares": None if middlewares else (),
             **_HEADERS,
@@ -73,16 +77,16 @@ class HttpTransport:
         elif session.closed:
             raise ClientClosedError("The given `http_session`")
         else:
-            request, always = lent(session, request, always)
+            request, always = lent(session, request, always, direct=self._proxy_for(request).plain is None)
+        body = await self._prepared(request) if request.content or request.method == "POST" or request.check else None
         proxy = self._proxy_for(request)
-        body = await prepared(request) if request.content or request.method == "POST" or request.check else None
-        tracker = aiohttp.UploadTracker()
+        tracker = Tracker()
         try:
             answer = Secret(
                 await session.request(
                     request.method,
                     URL(request.url, encoded=True),
-                    data=body,
+                    data=body or request.content or None,
                     headers=request.headers,
                     timeout=_client_timeout(request.timeout),
                     proxy=proxy.plain,
@@ -91,18 +95,31 @@ class HttpTransport:
                     **always,
                 )
             )
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            error = _named(exc, request.info, sent=may_have_left(exc, tracker, body))
+        except TelnyxError:
+            raise  # of a middleware of a given session
+        except RAISED as exc:
+            error = named(exc, request.info, sent=may_have_left(exc, tracker, body))
         else:
             # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
             if not (request.stream and answer.plain.status < 300):
-                return await _received(answer, request)
-            wire, plain = _Body(answer, request.info), answer.plain
-            return Response(plain.status, plain.headers, b"", request.info, _version(plain.version), wire)
+                return await received(answer, request)
+            return streamed(answer, request.info)
         # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
         if body is not None and body.stopped is not None:
             raise body.stopped
         raise error
+
+    async def _prepared(self, request: Request) -> Outgoing | None:
+        """The body of a request that may change something, where it is more than the bytes.
+
+        A server may have ended a pooled connection while the loop had no turn, and this task may be the first to run since.
+        In two turns the loop reads all that sockets have to tell, and aiohttp leaves alone the connections that are closing.
+        """
+        # Where nothing was sent yet there is no connection in the pool.
+        if self._given is not None or any(request.url.startswith(place) for place in self._proxies):
+            for _ in range(2):
+                await asyncio.sleep(0)
+        return outgoing(request)
 
     def _open_session(self) -> aiohttp.ClientSession | None:
         kept = self._sessions.get(asyncio.get_running_loop())
@@ -132,6 +149,7 @@ class HttpTransport:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._limit, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers={ACCEPT_ENCODING: ACCEPTED},
             trust_env=False,
         )
         # aiohttp would send idempotent requests again by itself, unseen and uncounted; here the engine decides on that.
@@ -150,8 +168,14 @@ class HttpTransport:
         end = request.url.find("/", 8)  # after https://
         place = request.url if end < 0 else request.url[:end]
         if place not in self._proxies:
-            decided = self._decide(place, request)
-            self._proxies[place] = Secret(None if decided is None else decided.plain)
+            error = None
+            try:
+                decided = self._decide(place, request)
+                self._proxies[place] = Secret(None if decided is None else decided.plain)
+            except ValueError as exc:
+                error = named(exc, request.info, sent=False)
+            if error is not None:
+                raise error
         if end >= 0:
             self._last = f"{place}/", self._proxies[place]
         return self._proxies[place]
@@ -167,8 +191,9 @@ class HttpTransport:
                     request=request.info,
                     sent=False,
                 )
-            return None
-        if self._proxy is not None or not self._trust_env:
+            if has_own_proxy(self._given) or not self._given.trust_env:
+                return None
+        elif self._proxy is not None or not self._trust_env:
             return None if goes_direct(place) else self._proxy
         try:
             return environment_proxy(place)
@@ -223,29 +248,6 @@ class _Kept:
                 await resolver.close()
 
 
-class _Body:
-    """A response's body while it is on the wire."""
-
-    def __init__(self, answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> None:
-        self._answer = answer
-        self._info = info
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._answer.plain.content.iter_any():
-                yield chunk
-                del chunk  # an error may come next
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            error = _named(exc, self._info)
-        else:
-            return
-        self._answer.plain.close()
-        raise error
-
-    async def aclose(self) -> None:
-        self._answer.plain.close()
-
-
 # Content-Security-Policy and cookies of gateways pass aiohttp's own 8,190 bytes. A header has 128 KiB here, which is more
 # than curl takes, and an answer 512 of them.
 _HEADERS: Final = {"max_line_size": 0x20000, "max_field_size": 0x20000, "max_headers": 512}
@@ -258,64 +260,6 @@ def _left_out(request: Request) -> tuple[str, ...] | None:
     if USER_AGENT in named and ACCEPT in named and (not request.content or CONTENT_TYPE in named):
         return None
     return _AUTO_HEADERS
-
-
-async def _received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
-    """The answer with its whole body decoded, or with what is wrong with it. Never holds much more than `max_bytes`.
-
-    The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
-    """
-    content = b""
-    fault: str | APIConnectionError = ""
-    stream, most = answer.plain.content, request.max_bytes
-    try:
-        content = await stream.readany()
-        if not stream.at_eof():
-            chunks, size = Secret([content]), len(content)
-            content = b""
-            while size <= most and (chunk := Secret(await stream.readany())):
-                chunks.plain.append(chunk.plain)
-                size += len(chunk.plain)
-            content = b"".join(chunks.plain)
-        if len(content) > most:
-            fault = f"the body has more than {most} bytes"
-    except aiohttp.ClientPayloadError:
-        fault = ENDED_EARLY
-    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-        fault = _named(exc, request.info)
-    except BaseException:
-        answer.plain.close()
-        raise
-    if fault:
-        answer.plain.close()
-        content = b""
-        if not isinstance(fault, str):
-            raise fault
-    plain = answer.plain
-    version = plain.version
-    http = "HTTP/1.1" if version is _HTTP_11 else _version(version)
-    return Response(plain.status, plain.headers, content, request.info, http, None, fault)  # type: ignore[arg-type]  # an exception is never false
-
-
-_HTTP_11: Final = aiohttp.HttpVersion11
-
-
-def _version(version: aiohttp.HttpVersion | None) -> str:
-    return "HTTP/1.1" if version is None else f"HTTP/{version.major}.{version.minor}"
-
-
-def _named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
-    """Our name for aiohttp's failure. Its words stay behind, but for those of the operating system."""
-    if isinstance(exc, TimeoutError):
-        return APITimeoutError("Request timed out." if sent else "No connection in time.", request=info, sent=sent)
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return APIConnectionError("The server's certificate is not trusted.", request=info, sent=sent)
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        reason = exc.os_error.strerror or type(exc.os_error).__name__
-        return APIConnectionError(f"No connection: {reason}.", request=info, sent=sent)
-    if not sent:
-        return APIConnectionError(f"Nothing was sent: {type(exc).__name__}.", request=info, sent=False)
-    return APIConnectionError(f"The connection broke before the answer was there ({type(exc).__name__}).", request=info)
 
 
 @lru_cache(maxsize=64)

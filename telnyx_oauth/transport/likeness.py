@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver
 from ..errors import ClientClosedError
 from ..messages import Request, Response
 from ..protocol.secret import Secret
+from .coding import ACCEPTED
 from .http import HttpTransport
 
 # What aiohttp lets a session and a connector be given and does not tell again.
@@ -24,7 +25,7 @@ _CONNECTOR: Final = (
     "_socket_factory",
 )
 _RESOLVER: Final = ("_resolver", "_resolver_owner")
-_PERSONAL: Final = frozenset({"authorization", "cookie"})
+_PERSONAL: Final = frozenset({"accept-encoding", "authorization", "cookie"})
 
 
 def is_plain(session: aiohttp.ClientSession) -> bool:
@@ -70,7 +71,10 @@ class Likeness(HttpTransport):
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=[pair for pair in model.headers.items() if pair[0].lower() not in _PERSONAL],
+            headers=[
+                *(pair for pair in model.headers.items() if pair[0].lower() not in _PERSONAL),
+                ("Accept-Encoding", ACCEPTED),
+            ],
             trace_configs=model.trace_configs,
             trust_env=False,
         )

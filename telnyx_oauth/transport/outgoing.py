@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -37,14 +36,22 @@ class Outgoing(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-async def prepared(request: Request) -> Outgoing:
-    """The body of a request that may change something.
+class Tracker(aiohttp.UploadTracker):
+    """aiohttp's record of how far a request came, which may be copied with what else a mock keeps of a call."""
 
-    A server may have ended a pooled connection while the loop had no turn, and this task may be the first to run since. In
-    two turns the loop reads all that sockets have to tell, and aiohttp leaves alone the connections that are closing.
-    """
-    for _ in range(2):
-        await asyncio.sleep(0)
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: a copy would follow nothing."""
+        return self
+
+
+# aiohttp writes this much at once with the headers, without a turn of the loop between.
+_AT_ONCE: Final = 32 * 1024
+
+
+def outgoing(request: Request) -> Outgoing | None:
+    """A request's body, where that has to be more than its bytes."""
+    if request.check is None and len(request.content) <= _AT_ONCE:
+        return None
     return Outgoing(request.content, request.check)
 
 
@@ -61,7 +68,7 @@ _BEFORE: Final = (
 )
 
 
-def may_have_left(exc: BaseException, tracker: aiohttp.UploadTracker, body: Outgoing | None) -> bool:
+def may_have_left(exc: BaseException, tracker: Tracker, body: Outgoing | None) -> bool:
     """Tell if a byte of a request that failed may have left this machine."""
     if tracker.attempts == 0:
         return not isinstance(exc, _BEFORE)
@@ -69,5 +76,6 @@ def may_have_left(exc: BaseException, tracker: aiohttp.UploadTracker, body: Outg
         return True
     if body is not None:
         return body.begun
+    # Headers and a body as small as this leave at once: they are written, or they are not.
     ended = tracker.upload_complete
     return not ended.done() or ended.exception() is None

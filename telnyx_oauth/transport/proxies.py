@@ -124,14 +124,16 @@ def goes_direct(url: str) -> bool:
 
 
 def session_has_proxy(session: aiohttp.ClientSession, url: str) -> bool:
-    """Tell if a session of somebody else's would send a request to this machine through a proxy. False for other machines.
-
-    A session cannot be told to leave its proxy out for one request, and reads the environment as aiohttp does.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    """Tell if a session of somebody else's has a proxy for a request to this machine. False for other machines."""
+    scheme, host, port = origin(url)
     if not is_loopback(host):
         return False
-    if getattr(session, "_default_proxy", None) is not None:
+    if has_own_proxy(session):
         return True
-    return session.trust_env and not proxy_bypass(host) and parts.scheme in getproxies()
+    variables = Secret(getproxies())
+    return session.trust_env and scheme in variables.plain and not is_exempt(host, port, variables.plain.get("no", ""))
+
+
+def has_own_proxy(session: aiohttp.ClientSession) -> bool:
+    """Tell if a session was made with a proxy, which wins over the environment's."""
+    return getattr(session, "_default_proxy", None) is not None

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -627,22 +628,18 @@ asyncio.run(main())
 
 
 @posix
-async def test_a_forked_child_does_not_keep_the_lock_of_a_parent_that_was_killed(tmp_path):
+def test_a_forked_child_does_not_keep_the_lock_of_a_parent_that_was_killed(tmp_path):
     where = {"PYTHONPATH": str(Path(telnyx_oauth.__file__).parent.parent), "PATH": os.environ["PATH"]}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        FORKED,
-        str(tmp_path / "t"),
-        env=where,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        assert await process.stdout.readexactly(6) == b"forked"
-        while process.returncode is None:  # `wait` would wait for the child as well, which has the pipe
-            await asyncio.sleep(0.01)
-        async with FileStore(tmp_path / "t").lock("key", timeout=2):
-            pass
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "t")]
+    with subprocess.Popen(command, env=where, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout.read(6) == b"forked"
+            process.wait(10)
+            asyncio.run(taken(FileStore(tmp_path / "t")))
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def taken(store):
+    async with store.lock("key", timeout=2):
+        pass

@@ -371,7 +371,7 @@ async def test_a_body_that_broke_off_is_tried_again_as_a_broken_connection():
     broken = attrs.evolve(reply(200), fault=ENDED_EARLY)
     send = Script(broken, reply())
     assert await resources(send).get("/x", cast_to=object) == {}
-    with pytest.raises(errors.APIResponseValidationError, match="ended early"):
+    with pytest.raises(errors.APIConnectionError, match="ended early"):
         await resources(Script(broken)).get("/x", cast_to=object)
 
 
@@ -461,19 +461,57 @@ async def test_what_is_learnt_is_learnt_for_one_resource_and_shared():
     assert shared.forms == {"/oauth/clients": "/oauth_clients"}
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 422, 500])
-async def test_any_answer_but_404_decides_for_a_form(status):
-    send = Script(reply(status))
-    client = resources(send, max_retries=0)
-    with pytest.raises(errors.APIStatusError):
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 422, 429, 500, 503])
+async def test_a_form_is_remembered_once_it_has_worked_and_not_before(status):
+    operation = BY_NAME["oauth_clients.list"]
+    for failures, working in (
+        ([reply(status)], "/oauth/clients"),
+        ([reply(404), reply(status)], "/oauth_clients"),
+        ([reply(405), reply(status)], "/oauth_clients"),
+    ):
+        send = Script(*failures)
+        client = resources(send, max_retries=0)
+        with pytest.raises(errors.APIStatusError) as caught:
+            await client.oauth_clients.list()
+        assert caught.value.status_code == status
+        assert client.engine.shared.forms == {}
+        send.replies = [*failures[:-1], operation.response]
         await client.oauth_clients.list()
-    assert client.engine.shared.forms == {"/oauth/clients": "/oauth/clients"}
-    send = Script(reply(404), reply(status))
-    client = resources(send, max_retries=0)
+        assert client.engine.shared.forms == {"/oauth/clients": working}
+
+
+@pytest.mark.parametrize("operation", RECORDS, ids=named)
+@pytest.mark.parametrize("unknown", [404, 405])
+async def test_a_path_that_has_other_methods_alone_is_the_other_forms(operation, unknown):
+    documented = operation.path.removeprefix("/v2")
+    send = Script(reply(unknown), operation.response)
+    client = resources(send)
+    await operation.call(client)
+    await operation.call(client)
+    alias = documented.replace("/oauth/", "/oauth_", 1)
+    assert paths(send) == [documented, alias, alias]
+
+
+LISTED = b'{"errors": [{"code": "10005", "title": "Resource not found"}]}'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (reply(405), reply(404), 404),
+        (reply(404), reply(405), 404),
+        (reply(405, LISTED), reply(404, b"<html>"), 405),
+        (reply(404, b"<html>"), reply(405, LISTED), 405),
+        (reply(404, b"<html>"), reply(404, LISTED), 404),
+        (reply(405), reply(403), 403),
+    ],
+)
+async def test_where_both_forms_fail_the_more_telling_answer_is_told(first, second, told):
     with pytest.raises(errors.APIStatusError) as caught:
-        await client.oauth_clients.list()
-    assert caught.value.status_code == status
-    assert client.engine.shared.forms == {"/oauth/clients": "/oauth_clients"}
+        await resources(Script(first, second), max_retries=0).oauth_clients.retrieve("x")
+    assert caught.value.status_code == told
+    if LISTED in (first.content, second.content):
+        assert caught.value.code == "10005"
 
 
 async def test_once_a_form_is_known_a_404_is_just_that():

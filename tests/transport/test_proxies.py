@@ -259,3 +259,34 @@ async def test_a_given_session_without_a_proxy_is_used_for_this_machine_as_ever(
     ):
         assert await client.get("/x", cast_to=dict) == {}
     assert proxy.requests == []
+
+
+@pytest.mark.parametrize("exempt", ["127.0.0.0/8", "127.0.0.1/32", "127.0.0.1", "*"])
+async def test_a_given_session_that_reads_the_environment_reads_it_as_we_do(proxy, exempt, monkeypatch):
+    async with RawServer.of(http()) as server, aiohttp.ClientSession(trust_env=True) as session:
+        monkeypatch.setenv("NO_PROXY", exempt)
+        async with AsyncTelnyx(api_key="KEY", base_url=server.base_url, http_session=session) as client:
+            assert await client.get("/x", cast_to=dict) == {}
+    assert proxy.requests == []
+
+
+async def test_a_given_session_that_reads_the_environment_goes_through_all_proxy(monkeypatch):
+    async with RawServer.of(http()) as proxy, aiohttp.ClientSession(trust_env=True) as session:
+        monkeypatch.setenv("ALL_PROXY", proxy.origin)
+        async with AsyncTelnyx(
+            api_key="KEY", base_url="http://api.example", allow_insecure=True, http_session=session
+        ) as client:
+            assert await client.get("/x", cast_to=dict) == {}
+        monkeypatch.setenv("NO_PROXY", "192.0.2.0/24")
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        async with AsyncTelnyx(
+            api_key="KEY",
+            base_url="http://192.0.2.1:9",
+            allow_insecure=True,
+            http_session=session,
+            timeout=0.05,
+            max_retries=0,
+        ) as client:
+            with pytest.raises(APIConnectionError):
+                await client.get("/x", cast_to=dict)
+    assert len(proxy.requests) == 1

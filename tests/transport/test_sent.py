@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import aiohttp
 import pytest
+from aioresponses import aioresponses
+from yarl import URL
 
 from telnyx_oauth import AsyncTelnyx
 from telnyx_oauth.errors import APIConnectionError, APITimeoutError
@@ -184,6 +186,29 @@ async def test_what_was_not_sent_is_sent_again_even_where_it_must_happen_once():
                 )
         assert not caught.value.sent
         await until(lambda: len(connections) == 2)
+
+
+@pytest.mark.parametrize("own", [{}, {"trust_env": True}], ids=["a plain session", "a session that reads .netrc"])
+async def test_a_mock_of_aiohttp_answers_and_keeps_what_it_was_asked(own):
+    url = "https://api.example/v2/x"
+    async with aiohttp.ClientSession(**own) as session:
+        for given in (None, session):
+            with aioresponses() as mocked:
+                mocked.get(url, payload={"a": 1})
+                mocked.post(url, payload={"a": 2})
+                mocked.post(url, exception=aiohttp.ServerDisconnectedError())
+                mocked.post(url, exception=aiohttp.ConnectionTimeoutError())
+                async with AsyncTelnyx(
+                    api_key="KEY", base_url="https://api.example/v2", http_session=given, max_retries=0
+                ) as client:
+                    assert await client.get("/x", cast_to=object) == {"a": 1}
+                    assert await client.post("/x", cast_to=object, body={"b": 1}) == {"a": 2}
+                    for sent in (True, False):
+                        with pytest.raises(APIConnectionError) as caught:
+                            await client.post("/x", cast_to=object)
+                        assert caught.value.sent is sent
+                kept = mocked.requests["POST", URL(url)]
+                assert kept[0].kwargs["data"] == b'{"b":1}'
 
 
 # --- the check
