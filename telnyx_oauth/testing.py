@@ -1,6 +1,7 @@
 """The pytest plugin: a local Telnyx for each test, clients of it, tokens good and bad, and a clock to move.
 
-Nothing but pytest is imported until a test asks for one of the fixtures.
+Nothing but pytest is imported until a test asks for one of the fixtures. There is no `assert` here to rewrite, so that the
+plugin may be imported before pytest (PYTEST_DONT_REWRITE).
 """
 
 from __future__ import annotations
