@@ -40,14 +40,18 @@ def _restore(kind: type[TelnyxError], args: tuple[object, ...], state: dict[str,
     return error
 
 
-class MissingCredentialsError(TelnyxError):
-    """The call needs a credential and none is configured. Nothing was sent. Pass the parameter or set the variable."""
+class MissingCredentialsError(TelnyxError, AttributeError):
+    """The call needs a credential and none is configured. Nothing was sent. Pass the parameter or set the variable.
+
+    For `hasattr` and `inspect`, a client without credentials has no `tokens`.
+    """
 
     code = "missing_credentials"
 
     def __init__(self, operation: str, *choices: tuple[str, str]) -> None:
         named = ", or ".join(f"{parameter} (environment: {variable})" for parameter, variable in choices)
         super().__init__(f"{operation} needs credentials and none are configured. Pass {named}.")
+        self.obj = None  # or Python would set it, and guess at a similar name in the traceback
         self.parameters = tuple(parameter for parameter, _ in choices)
         self.variables = tuple(variable for _, variable in choices)
 

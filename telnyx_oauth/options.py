@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import attrs
 
+from . import tokens as _tokens  # its classes are loaded when they are looked up
 from ._version import __version__
 from .messages import Timeout
 from .protocol.bearer import bearer
 from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
 from .protocol.secret import Secret
 from .protocol.urls import QueryValue, check_base_url, origin
-
-if TYPE_CHECKING:
-    from .tokens.events import TokenHook
-    from .tokens.stores.record import TokenStore
 
 BASE_URL: Final = "https://api.telnyx.com/v2"
 ISSUER: Final = "https://api.telnyx.com"
@@ -46,8 +43,8 @@ class Options:
     default_query: QueryValues = attrs.field(repr=False)
     scopes: tuple[str, ...]
     resource: str | None
-    token_store: TokenStore | None = attrs.field(repr=False)
-    token_hooks: tuple[TokenHook, ...] = attrs.field(repr=False)
+    token_store: _tokens.TokenStore | None = attrs.field(repr=False)
+    token_hooks: tuple[_tokens.TokenHook, ...] = attrs.field(repr=False)
     verify_issued: VerifyIssued
     audience: tuple[str, ...]
     issuer: str | None

@@ -202,7 +202,7 @@ def test_a_client_with_an_api_key_loads_no_token_manager():
     script = "import sys, telnyx_oauth; telnyx_oauth.Telnyx(api_key='KEY'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = [
-        name for name in done.stdout.split() if name.startswith(("telnyx_oauth.tokens", "telnyx_oauth.validation"))
+        name for name in done.stdout.split() if name.startswith(("telnyx_oauth.tokens.", "telnyx_oauth.validation."))
     ]
     assert loaded == []
 

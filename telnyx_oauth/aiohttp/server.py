@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.typedefs import Handler
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
@@ -63,7 +62,9 @@ class BearerAuth:
         self._allow_preflight = allow_preflight
         self._on_reject = on_reject
 
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def __call__(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         """What aiohttp calls for every request."""
         try:
             await self._admit(request)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial, wraps
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
@@ -90,18 +89,23 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
 
         self._row = row
 
-    @overload
-    def __get__(self, view: RawView, owner: object = None) -> Callable[_P, Awaitable[AsyncAPIResponse[_T]]]: ...
+    def __set_name__(self, owner: type, name: str) -> None:
+        # From here on the class has the function itself: mocks, `help` and debuggers know what that is.
+        setattr(owner, name, self._row)
 
-    @overload
-    def __get__(self, view: StreamedView, owner: object = None) -> Callable[_P, AsyncStreamed[_T]]: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __get__(self, view: None, owner: object = None) -> Callable[..., object]: ...
+        @overload
+        def __get__(self, view: RawView, owner: object = None) -> Callable[_P, Awaitable[AsyncAPIResponse[_T]]]: ...
 
-    def __get__(self, view: RawView | StreamedView | None, owner: object = None) -> Any:
-        """The row as a method of the view."""
-        return self._row if view is None else MethodType(self._row, view)
+        @overload
+        def __get__(self, view: StreamedView, owner: object = None) -> Callable[_P, AsyncStreamed[_T]]: ...
+
+        @overload
+        def __get__(self, view: None, owner: object = None) -> Callable[..., object]: ...
+
+        def __get__(self, view: RawView | StreamedView | None, owner: object = None) -> Any:
+            """The row as a method of the view."""
 
 
 def viewed_list(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> viewed[_P, AsyncPage[_T]]:

@@ -6,10 +6,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from .. import validation as _validation  # its classes are loaded when they are looked up
 from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
@@ -28,10 +29,7 @@ from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, SigningKeys, StaticKeys
-
-if TYPE_CHECKING:
-    from .introspection import IntrospectionCache
-    from .verdicts import IntrospectionResult
+from .verdicts import IntrospectionResult
 
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
 _ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")
@@ -59,7 +57,7 @@ class TokenValidator:
         policy: TokenPolicy,
         keys: KeySource | None = None,
         *,
-        introspection: IntrospectionCache | None = None,
+        introspection: _validation.IntrospectionCache | None = None,
         mode: Mode = "jwt",
         cache_size: int = 1024,
         cache_ttl: float = 300.0,
@@ -177,7 +175,9 @@ class TokenValidator:
         )
         return access, key
 
-    async def _ask(self, token: Secret[str], introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
+    async def _ask(
+        self, token: Secret[str], introspection: _validation.IntrospectionCache, *, proven: bool
+    ) -> IntrospectionResult:
         if len(token.plain) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
         if not _B64TOKEN.fullmatch(token.plain):

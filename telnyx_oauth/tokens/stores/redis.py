@@ -22,6 +22,11 @@ from .record import ASIDE, ASIDE_KEPT, Lease, StoredGrant, Version, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+else:
+    try:
+        from redis.asyncio import Redis
+    except ImportError:  # `RedisStore` says so when one is made
+        Redis = object
 
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
