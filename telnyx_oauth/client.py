@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 import aiohttp
 import attrs
@@ -52,6 +52,8 @@ class AsyncTelnyx(AsyncUndocumented):
     session or connector of your own making serves them too); else `proxy` or, with `trust_env`, the environment's proxies,
     and `ssl_context` apply; calls to this machine go through none. Raises `ValueError` for a bad base URL or header.
     """
+
+    _instead = "Make a client in each process; `with_options` gives one with other options."
 
     def __init__(
         self,
@@ -344,11 +346,6 @@ class AsyncTelnyx(AsyncUndocumented):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "A client cannot be pickled or copied: it has open connections, and secrets. See `with_options`."
-        )
 
     def __repr__(self) -> str:
         named = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")

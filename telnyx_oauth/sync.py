@@ -144,6 +144,8 @@ class Telnyx(Twin):
     program ends.
     """
 
+    _instead = AsyncTelnyx._instead
+
     get = blocking(AsyncTelnyx.get)
     post = blocking(AsyncTelnyx.post)
     put = blocking(AsyncTelnyx.put)

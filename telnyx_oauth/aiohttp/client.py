@@ -13,6 +13,7 @@ from ..protocol.bearer import parse_challenges
 from ..protocol.endpoints import check_endpoint
 from ..protocol.secret import Secret
 from ..protocol.token import Token
+from ..protocol.uncopied import Uncopied
 
 _Origin: TypeAlias = tuple[bool, str | None, int | None]
 
@@ -33,7 +34,7 @@ class Tokens(Protocol):
         ...
 
 
-class BearerTokenMiddleware:
+class BearerTokenMiddleware(Uncopied):
     """Attaches a token to the requests of a `ClientSession` that go to `origins`, and to no others.
 
     After a 401 the token is replaced and the request sent once more, if its body can be sent again; a stream cannot, so

@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.log import logger
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
@@ -28,7 +29,7 @@ _REFUSALS: Final[dict[int, type[web.HTTPException]]] = {
 }
 
 
-class BearerAuth:
+class BearerAuth(Uncopied):
     """A middleware that demands a good bearer token for every route but those marked `@public` (RFC 6750).
 
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials

@@ -11,6 +11,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..resources.resource import Form, Resource
 from ..transport.engine import Engine
 from ..transport.pager import AsyncPage, AsyncPaginator
@@ -24,7 +25,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class Twin:
+class Twin(Uncopied):
     """The blocking twin of a value whose methods are async."""
 
     def __init__(self, core: Any, lease: Lease) -> None:
@@ -37,7 +38,7 @@ class Twin:
         return engine
 
 
-class RawTwin:
+class RawTwin(Uncopied):
     """The blocking twin of a resource, answering with raw responses."""
 
     def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
@@ -45,7 +46,7 @@ class RawTwin:
         self._lease = lease
 
 
-class StreamedTwin:
+class StreamedTwin(Uncopied):
     """The blocking twin of a resource, answering with context managers of raw responses."""
 
     def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:

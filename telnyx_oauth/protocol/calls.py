@@ -29,6 +29,9 @@ class Omit:
     def __repr__(self) -> str:
         return "omit"
 
+    def __reduce__(self) -> str:
+        return "omit"  # there is one, also after a copy or a pickle
+
 
 omit: Final = Omit()
 """Leave a parameter out, so that a default applies; as a header's value, leave out a header that would be sent."""

@@ -12,6 +12,7 @@ import attrs
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.engine import Answer, Engine
 from ..transport.pager import AsyncPage, AsyncPaginator, Listing, PageBody
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed
@@ -28,7 +29,7 @@ class Form(Enum):
     STREAMED = auto()
 
 
-class Resource:
+class Resource(Uncopied):
     """A group of operations. Its methods describe calls; the engine sends them."""
 
     def __init__(self, engine: Engine, form: Form = Form.PARSED) -> None:
@@ -59,14 +60,14 @@ def _read(kind: type[_T], answer: Answer) -> _T:
     return decode(answer.response, kind, asked=answer.request)
 
 
-class RawView:
+class RawView(Uncopied):
     """A resource whose methods answer with raw responses, their bodies read."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.RAW)
 
 
-class StreamedView:
+class StreamedView(Uncopied):
     """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:

@@ -28,6 +28,7 @@ from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
@@ -45,7 +46,7 @@ _MOST_MANAGERS: Final = 1024
 _ADVERTISED_FOR: Final = 3600.0
 
 
-class AuthorizationFlow:
+class AuthorizationFlow(Uncopied):
     """Signs people in with an authorization code and PKCE, and keeps what they granted.
 
     `begin_authorization` gives the address to send a person to, `complete_authorization` takes the address that they

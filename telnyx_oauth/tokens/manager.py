@@ -26,6 +26,7 @@ from ..protocol.freshness import (
 )
 from ..protocol.grants import TokenGrant
 from ..protocol.token import Token, TokenKey
+from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from .events import Announcer, TokenHook, TokenRejected
 from .flight import Flight, replica
@@ -42,7 +43,7 @@ _SYSTEM: Final = SystemClock()
 _WITHOUT_TOKEN: Final = (Phase.EMPTY, Phase.EXPIRED, Phase.REJECTED, Phase.BACKOFF)
 
 
-class TokenManager:
+class TokenManager(Uncopied):
     """Keeps access tokens fresh. Safe for any number of tasks, event loops and threads.
 
     A fresh token costs no lock, no wait and no allocation. Otherwise one renewal runs per key, whoever asks and however

@@ -18,11 +18,12 @@ from yarl import URL
 from ..errors import APIConnectionError, APITimeoutError, ClientClosedError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from .names import LocalNames
 from .proxies import environment_proxy, goes_direct, session_has_proxy
 
 
-class HttpTransport:
+class HttpTransport(Uncopied):
     """Sends requests through aiohttp. Works on any number of event loops, each with connections of its own.
 
     Follows no redirect and keeps no cookie. Connections end with `aclose`, or with their loop. After a fork the child has

@@ -26,6 +26,7 @@ from ..protocol.jwt import (
     says_it_has_expired,
 )
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, SigningKeys, StaticKeys
@@ -38,7 +39,7 @@ _SIGNED: Final = (*_ALWAYS_SIGNED, "jwt_or_opaque_then_introspect")
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
-class TokenValidator:
+class TokenValidator(Uncopied):
     """Judges access tokens by a policy. Safe for any number of tasks, loops and threads.
 
     `mode` says what counts. `jwt`: the signature by one of `keys`, and the claims. `introspect`: what `introspection`

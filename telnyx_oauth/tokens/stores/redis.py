@@ -15,6 +15,7 @@ import attrs
 
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
+from ...protocol.uncopied import Uncopied
 from ...transport.clock import SystemClock
 from ..drain import start_unlisted
 from ..events import logger
@@ -69,7 +70,7 @@ return 0
 """
 
 
-class RedisStore:
+class RedisStore(Uncopied):
     """Keeps grants in Redis or Valkey (6.2 or later). Needs the extra `redis`.
 
     With a URL, connections (at most 32 on each loop) are open only while there is something to do: renewals are rare,
