@@ -39,6 +39,7 @@ from telnyx_oauth.errors import (
     PermissionDeniedError,
     RateLimitError,
     TelnyxError,
+    TokenRejectedError,
     TokenVerificationError,
 )
 from telnyx_oauth.messages import Response, Timeout
@@ -993,3 +994,29 @@ async def test_introspection_is_asked_for_with_a_given_managers_token_where_ther
             await client.oauth.introspect(token="t")
         (asked,) = telnyx.requests.find("/oauth/introspect")[:1]
         assert asked.headers["Authorization"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_token_that_is_refused_anew_is_told_with_the_call_that_was_refused(blocking):
+    async def awaited(telnyx: Sandbox) -> None:
+        async with telnyx.async_client(max_retries=0) as client:
+            with pytest.raises(AuthenticationError):
+                await client.oauth_clients.list()
+            await client.oauth_clients.list()
+
+    def waited(telnyx: Sandbox) -> None:
+        with telnyx.client(max_retries=0) as client:
+            with pytest.raises(AuthenticationError):
+                client.oauth_clients.list()
+            client.oauth_clients.list()
+
+    with Sandbox() as telnyx:
+        said = {"X-Request-Id": "request-7", "X-Quoted": "token"}
+        telnyx.faults.add("/oauth/clients", kind="status", status=401, body=b"quoted", headers=said, times=None)
+        with pytest.raises(TokenRejectedError) as refused:
+            waited(telnyx) if blocking else asyncio.run(awaited(telnyx))
+        error = refused.value
+        assert (error.request_id, error.status_code) == ("request-7", 401)
+        assert str(error.request) == f"GET {telnyx.base_url}/oauth/clients"
+        assert "X-Quoted" not in error.response.headers
+        assert error.response.content == b""

@@ -53,8 +53,8 @@ class Tokens(Protocol):
         """A token that is good now."""
         ...
 
-    async def replace(self, rejected: Token, *, timeout: float | None) -> Token:
-        """Another token than the one that was refused."""
+    async def replace(self, rejected: Token, *, timeout: float | None, response: Response | None = None) -> Token:
+        """Another token than the one that was refused with `response`."""
         ...
 
 
@@ -162,7 +162,7 @@ class Engine:
             answer = Answer(request, reply, attempt)
             if tokens is None or token is None or not tokens.renewable or not _token_is_at_fault(reply):
                 return answer
-            replacement = await self._patiently(partial(tokens.replace, token), extras)
+            replacement = await self._patiently(partial(tokens.replace, token, response=reply), extras)
             if replacement.authorization == token.authorization:
                 return answer
             request = prepare(call, self.defaults, extras, Secret(replacement.authorization))
