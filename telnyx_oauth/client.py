@@ -17,7 +17,7 @@ from . import tokens as _tokens  # their classes are loaded when they are looked
 from . import validation as _validation
 from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
-from .options import ISSUER, Options, VerifyIssued, address, changed, defaults, identity
+from .options import ISSUER, Options, VerifyIssued, address, changed, check_given, check_key, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
 from .protocol.secret import Secret
 from .protocol.urls import is_insecure
@@ -256,7 +256,9 @@ class AsyncTelnyx(AsyncUndocumented):
         if not self._options.api_key:
             raise MissingCredentialsError(
                 "`tokens`",
-                ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
+                ("client_secret", "TELNYX_CLIENT_SECRET")
+                if self._options.client_id
+                else ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
                 ("api_key", "TELNYX_API_KEY"),
             )
         if self._engine.closed:
@@ -291,7 +293,9 @@ class AsyncTelnyx(AsyncUndocumented):
         query = Secret((old.default_query, default_query, set_default_query))
         place = Secret(base_url)
         del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
+        check_given(who)
         who = old.identity_with(*who.plain)
+        check_key(who)
         base, allowed = old.moved(place, allow_insecure=allow_insecure)
         options = attrs.evolve(
             old,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from types import TracebackType
 from typing import Any, Self
 
@@ -154,6 +157,7 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.__init__)
     def __init__(self, **options: Any) -> None:
+        _check_names(type(self).__name__, options, AsyncTelnyx.__init__)
         given = Secret(options)
         del options
         if given.plain.get("http_session") is not None:
@@ -249,6 +253,7 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.copy)
     def copy(self, **changes: Any) -> Self:
+        _check_names(f"{type(self).__name__}.copy", changes, AsyncTelnyx.copy)
         given = Secret(changes)
         del changes
         if given.plain.get("http_session") is not None:
@@ -293,3 +298,12 @@ def _shown(core: AsyncTelnyx) -> str:
 def _unclosed(core: AsyncTelnyx) -> str:
     # `client.with_options(...).oauth...` is how one call gets options of its own.
     return "" if core.is_copy else f"Unclosed {_shown(core)}; call close(), or use it as a context manager"
+
+
+def _check_names(called: str, given: Iterable[str], function: Callable[..., object]) -> None:
+    known = signature(function).parameters.keys() - {"self"}
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Those that there are: {', '.join(sorted(known))}."
+            raise TypeError(f"{called}() has no option {name!r}.{hint}")

@@ -45,7 +45,7 @@ from telnyx_oauth.errors import (
 from telnyx_oauth.messages import Response, Timeout
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.types import OAuthClientListResponse, OAuthRetrieveJwksResponse
-from tests.wire import RawServer, http, until
+from tests.wire import RawServer, hang, http, until
 
 
 @pytest.fixture
@@ -90,9 +90,11 @@ def set_environment(monkeypatch, **values: str) -> None:
         ({"CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j"}, (None, "j", None)),
         ({"CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j", "client_secret": "t"}, (None, "j", "t")),
         ({"CLIENT_ID": "", "CLIENT_SECRET": "", "API_KEY": ""}, {}, (None, None, None)),
-        # An empty string is what a program has that looked its key up and found none: it is no other key.
-        ({"API_KEY": "E"}, {"api_key": ""}, (None, None, None)),
-        ({"CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j", "client_secret": ""}, (None, "j", None)),
+        # Half an identity is no reason to call as another.
+        ({"API_KEY": "E"}, {"client_id": "j"}, (None, "j", None)),
+        ({"API_KEY": "E"}, {"client_id": "j", "api_key": "G"}, ("G", "j", None)),
+        ({"API_KEY": "E", "CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j"}, (None, "j", None)),
+        ({"API_KEY": "E", "CLIENT_SECRET": "s"}, {"client_id": "j"}, ("E", "j", "s")),
     ],
 )
 def test_what_is_given_beats_the_environment(monkeypatch, environment, given, expected):
@@ -120,15 +122,78 @@ def test_an_address_that_cannot_be_one_is_refused(base_url):
         AsyncTelnyx().copy(base_url=base_url)
 
 
-@pytest.mark.parametrize("key", ["KEY\r\nX: y", "KEY with space", "KÉY", "KEY\n"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_quoted(monkeypatch, key):
-    for make in (lambda: AsyncTelnyx(api_key=key), lambda: AsyncTelnyx().copy(api_key=key)):
-        with pytest.raises(ValueError, match="visible ASCII") as caught:
+@pytest.mark.parametrize(
+    "key, says",
+    [
+        ("KEE\r\nX: y", "holds a line break"),
+        ("KÉE", "visible ASCII"),
+        ("KEE\tx", "visible ASCII"),
+        ("KEE\n", "begins or ends with"),
+        (" KEE", "begins or ends with"),
+        ("KEE ", "begins or ends with"),
+        ("   ", "begins or ends with"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_refused_with_its_variable_and_not_quoted(monkeypatch, key, says):
+    for make in (
+        lambda: AsyncTelnyx(api_key=key),
+        lambda: AsyncTelnyx().copy(api_key=key),
+        lambda: Telnyx(api_key=key),
+    ):
+        with pytest.raises(ValueError, match=says) as caught:
             make()
-        assert "KEY" not in repr(caught.value) + repr(caught.value.__context__)
+        assert "TELNYX_API_KEY" in str(caught.value)
+        assert "KEE" not in repr(caught.value) + repr(caught.value.__context__)
     set_environment(monkeypatch, API_KEY=key)
-    with pytest.raises(ValueError, match="visible ASCII"):
+    with pytest.raises(ValueError, match=says):
         AsyncTelnyx()
+
+
+async def test_a_key_may_hold_spaces_inside():
+    async with Sandbox(api_key="My API Key") as telnyx, telnyx.async_client(api_key="My API Key") as client:
+        assert (await client.oauth_clients.list()).data
+        assert (await client.tokens.get()).authorization == "Bearer My API Key"
+        assert client.with_options(api_key="My Other Key").tokens.peek().authorization == "Bearer My Other Key"
+
+
+@pytest.mark.parametrize("kind", [AsyncTelnyx, Telnyx])
+@pytest.mark.parametrize("name", ["api_key", "client_id", "client_secret"])
+def test_an_empty_credential_is_an_error_that_names_its_variable(monkeypatch, kind, name):
+    set_environment(monkeypatch, API_KEY="E", CLIENT_ID="i", CLIENT_SECRET="s")
+    for make in (kind, kind().copy):
+        with pytest.raises(ValueError, match=f"`{name}` is an empty string.*TELNYX_{name.upper()}"):
+            make(**{name: ""})
+
+
+async def test_half_an_identity_never_calls_as_another_and_names_the_other_half(monkeypatch):
+    async with RawServer.of(hang) as server:
+        set_environment(monkeypatch, API_KEY="E", BASE_URL=f"{server.base_url}/v2")
+        async with AsyncTelnyx(client_id="x") as client:
+            for call in (client.oauth_clients.list, partial(client.oauth.introspect, token="t")):
+                with pytest.raises(MissingCredentialsError, match=r"client_secret.*TELNYX_CLIENT_SECRET"):
+                    await call()
+            with pytest.raises(MissingCredentialsError, match=r"client_secret.*TELNYX_CLIENT_SECRET"):
+                _ = client.tokens
+            assert client.authorization
+        for kind in (AsyncTelnyx, Telnyx):
+            with pytest.raises(ValueError, match=r"client_id.*TELNYX_CLIENT_ID"):
+                kind(client_secret="s")
+        assert server.open == 0
+
+
+def test_an_unknown_option_names_the_class_that_was_called_and_the_option_that_is_near():
+    class Mine(Telnyx):
+        pass
+
+    for kind, name in ((Telnyx, "Telnyx"), (Mine, "Mine")):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) has no option 'apikey'. Did you mean 'api_key'\?"):
+            kind(apikey="k")
+        with pytest.raises(TypeError, match=rf"^{name}\(\) has no option 'zzz'. Those that there are: .*client_id"):
+            kind(zzz="k")
+        with pytest.raises(TypeError, match=rf"^{name}.copy\(\) has no option 'timeouts'. Did you mean 'timeout'"):
+            kind(api_key="k").copy(timeouts=3)
+    with pytest.raises(TypeError, match="AsyncTelnyx"):
+        AsyncTelnyx(zzz="k")
 
 
 @pytest.mark.parametrize("headers", [{"X\r\n": "v"}, {"X": "v\r\nY: w"}])

@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 ALIASES: Final = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
 _API_KEY: Final = ("api_key", "TELNYX_API_KEY")
 _CREDENTIALS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
+_SECRET: Final = ("client_secret", "TELNYX_CLIENT_SECRET")
 _CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
 
 
@@ -106,7 +107,7 @@ class Engine:
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
         self._basic = _client_credentials(identity)
-        self._key = bearer(Secret(identity.api_key)) if identity.api_key and not self._basic else None
+        self._key = bearer(Secret(identity.api_key), spaced=True) if identity.api_key and not self._basic else None
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
@@ -228,12 +229,14 @@ class Engine:
             case Auth.CLIENT:
                 own = self._basic or self._key
                 if own is None:
-                    raise MissingCredentialsError(f"{call.method} {call.path}", _CLIENT_ID, _API_KEY)
+                    named = _CLIENT_ID if self.identity.client_id is None else _SECRET
+                    raise MissingCredentialsError(f"{call.method} {call.path}", named, _API_KEY)
                 return own
             case Auth.BEARER:
                 if self._key is not None:
                     return self._key
-                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", _API_KEY, _CLIENT_ID)
+                missing = (_API_KEY, _CLIENT_ID) if self.identity.client_id is None else (_SECRET, _API_KEY)
+                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", *missing)
             case _:
                 assert_never(call.auth)
 
