@@ -19,6 +19,7 @@ from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
 from .options import ISSUER, Options, VerifyIssued, address, changed, check_given, check_key, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
+from .protocol.expected import expect
 from .protocol.secret import Secret
 from .protocol.urls import is_insecure
 from .resources.members import member, part
@@ -85,6 +86,14 @@ class AsyncTelnyx(AsyncUndocumented):
         place, way = Secret(base_url), Secret(proxy)
         del api_key, client_secret, default_headers, default_query, base_url, proxy
         base, allowed = address(place, allow_insecure=allow_insecure)
+        if tokens is not None:
+            expect(
+                tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", "get"
+            )
+        if token_store is not None:
+            expect(
+                token_store, "token_store", "a token store, such as FileStore(...)", "load", "compare_and_swap", "lock"
+            )
         if tokens is None:
             who = identity(who)
         options = Options(

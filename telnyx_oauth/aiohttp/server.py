@@ -11,6 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
+from ..protocol.expected import expect
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..transport.log import logger
@@ -53,6 +54,13 @@ class BearerAuth(Uncopied):
         allow_preflight: bool = True,
         on_reject: Callable[[web.Request, TokenValidationError], Awaitable[None]] | None = None,
     ) -> None:
+        expect(
+            validator,
+            "validator",
+            "a TokenValidator, such as AsyncTelnyx(audience=...).validator",
+            "validate",
+            "cached",
+        )
         self._validator = validator
         self._realm = None if realm is None else check_quotable(realm, "realm")
         metadata = None if resource_metadata is None else str(resource_metadata)

@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
+from ..protocol.expected import expect
 from ..protocol.token import TokenKey
 from ..transport import log
 
@@ -156,11 +157,23 @@ class FlightObserver(Protocol):
         ...
 
 
+def hooks_of(hooks: Iterable[TokenHook]) -> tuple[TokenHook, ...]:
+    """The hooks. Raises `TypeError` for what is no list of functions."""
+    if callable(hooks) or not isinstance(hooks, Iterable) or isinstance(hooks, (str, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance]  # by whom its type is ignored
+        raise TypeError(
+            f"`hooks` must be a list of functions, such as [print]; what was given is {type(hooks).__name__}."
+        )
+    found = tuple(hooks)
+    for hook in found:
+        expect(hook, "hooks", "a list of functions or objects that are called with an event", "__call__")
+    return found
+
+
 class Announcer:
     """Tells an event to the log and to every hook."""
 
     def __init__(self, hooks: Iterable[TokenHook]) -> None:
-        self._hooks = tuple(hooks)
+        self._hooks = hooks_of(hooks)
         everything: tuple[object, ...] = self._hooks
         self._observers = [hook for hook in everything if isinstance(hook, FlightObserver)]
 

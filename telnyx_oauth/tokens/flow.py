@@ -24,6 +24,7 @@ from ..errors import (
 from ..messages import Send
 from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
 from ..protocol.discovery import AuthorizationServer, check_server, metadata_request, names_itself, telnyx_server
+from ..protocol.expected import expect
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -32,13 +33,13 @@ from ..protocol.uncopied import Uncopied
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
-from .events import TokenHook
+from .events import TokenHook, hooks_of
 from .manager import TokenManager
 from .outcomes import is_unknown
 from .proof import IssuedVerifier, verdict
 from .sources import AuthorizationCode, ClientSecret, RefreshToken
 from .stores.memory import MemoryStore
-from .stores.record import TokenStore
+from .stores.record import STORE, STORE_METHODS, TokenStore
 
 BASE_URL: Final = "https://api.telnyx.com/v2"
 _SYSTEM: Final = SystemClock()
@@ -92,10 +93,12 @@ class AuthorizationFlow(Uncopied):
         self._method: AuthMethod | None = auth_method
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
+        if store is not None:
+            expect(store, "store", STORE, *STORE_METHODS)
         self._store = store or MemoryStore()
         self._policy = policy
         self._clock = clock
-        self._hooks = tuple(hooks)
+        self._hooks = hooks_of(hooks)
         self._verifier = verifier
         self._demand_proof = demand_proof
         self._pending: PendingAuthorization | None = None

@@ -13,6 +13,7 @@ import attrs
 from ..errors import ReauthenticationRequiredError, TokenBackoffError, TokenRejectedError
 from ..messages import Response
 from ..protocol import freshness
+from ..protocol.expected import expect
 from ..protocol.freshness import (
     DEFAULT_POLICY,
     HoldOff,
@@ -36,7 +37,7 @@ from .proof import IssuedVerifier, Proof
 from .renewal import Renewal
 from .sources import ApiKey, TokenSource
 from .status import TokenStatus
-from .stores.record import TokenStore
+from .stores.record import STORE, STORE_METHODS, TokenStore
 from .tower import Entry, Tower
 
 _SYSTEM: Final = SystemClock()
@@ -77,6 +78,9 @@ class TokenManager(Uncopied):
         demand_proof: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        expect(source, "source", "a token source, such as ClientCredentials(...) or an async function", "__call__")
+        if store is not None:
+            expect(store, "store", STORE, *STORE_METHODS)
         base: TokenKey = getattr(source, "key", TokenKey(grant="custom"))
         self._policy = policy
         self._boot = clock.boot

@@ -12,6 +12,7 @@ import attrs
 
 from .. import validation as _validation  # its classes are loaded when they are looked up
 from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
+from ..protocol.expected import expect
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import (
@@ -64,6 +65,10 @@ class TokenValidator(Uncopied):
         cache_ttl: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
+        if keys is not None:
+            expect(keys, "keys", "JWKSCache(uri) or StaticKeys(...)", "select", "contains")
+        if introspection is not None:
+            expect(introspection, "introspection", "an IntrospectionCache", "cached")
         if mode != "introspect" and keys is None:
             raise ValueError(f"mode {mode!r} needs keys, such as JWKSCache(uri).")
         if mode != "jwt" and introspection is None:

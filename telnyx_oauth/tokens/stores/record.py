@@ -134,6 +134,10 @@ class TokenStore(Protocol):
         ...
 
 
+STORE: Final = "a token store, such as FileStore(...), RedisStore(...) or MemoryStore()"
+STORE_METHODS: Final = ("load", "compare_and_swap", "delete", "lock")
+
+
 def is_shared(store: TokenStore) -> bool:
     """Whether other processes see the same records."""
     return bool(getattr(store, "shared", False))

@@ -7,13 +7,14 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ...protocol.expected import expect
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ...transport.clock import SystemClock
@@ -84,6 +85,10 @@ class RedisStore(Uncopied):
     def __init__(
         self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 2.0, timeout: float = 5.0
     ) -> None:
+        if not isinstance(server, str):
+            expect(server, "server", "a redis:// URL, or a redis.asyncio.Redis", "get", "eval")
+            if not iscoroutinefunction(getattr(server, "execute_command", None)):
+                raise TypeError("`server` must be a redis:// URL, or a redis.asyncio.Redis: this client blocks.")
         self._server = server
         self._prefix = prefix
         self._lock_ttl = lock_ttl
