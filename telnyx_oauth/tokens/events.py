@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -117,12 +119,16 @@ class ReauthenticationRequired(TokenEvent):
 
 @attrs.frozen
 class PersistenceDegraded(TokenEvent):
-    """The store failed at `operation`; tokens are kept in memory alone until it works again."""
+    """The store failed at `operation`; tokens are kept in memory alone until it works again. `reason` is what it says of that.
+
+    The first of a manager is a `RuntimeWarning` as well.
+    """
 
     name = "persistence-degraded"
     level = logging.ERROR
     operation: str = ""
     error: str = ""
+    reason: str = ""
 
 
 @attrs.frozen
@@ -175,12 +181,22 @@ class Announcer:
     def __init__(self, hooks: Iterable[TokenHook]) -> None:
         self._hooks = hooks_of(hooks)
         everything: tuple[object, ...] = self._hooks
+        self._warned = False
         self._observers = [hook for hook in everything if isinstance(hook, FlightObserver)]
 
     def __call__(self, event: TokenEvent) -> None:
         """Tell it. Never raises."""
         if logger.isEnabledFor(event.level):
             logger.log(event.level, "%s", describe(event))
+        if isinstance(event, PersistenceDegraded) and not self._warned:
+            self._warned = True
+            # A filter that makes warnings errors must not harm a renewal either.
+            with suppress(RuntimeWarning):
+                warnings.warn(
+                    f"The token store fails: tokens are kept in memory alone until it works again. {event.reason}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         for hook in self._hooks:
             try:
                 hook(event)
