@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from datetime import timedelta
 from functools import partial
 
 import aiohttp
 import attrs
 import pytest
+from yarl import URL
 
 from telnyx_oauth import (
     AsyncTelnyx,
@@ -194,6 +196,24 @@ def test_an_unknown_option_names_the_class_that_was_called_and_the_option_that_i
             kind(api_key="k").copy(timeouts=3)
     with pytest.raises(TypeError, match="AsyncTelnyx"):
         AsyncTelnyx(zzz="k")
+
+
+@pytest.mark.parametrize("kind", [AsyncTelnyx, Telnyx])
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        ({"timeout": "5"}, "`timeout` must be a number of seconds.* and no str"),
+        ({"timeout": timedelta(seconds=5)}, r"`timeout` must be a number of seconds, such as delta.total_seconds\(\)"),
+        ({"timeout": True}, "`timeout` must be a number of seconds.* and no bool"),
+        ({"timeout": aiohttp.ClientTimeout(total=5)}, "telnyx_oauth.Timeout.* and no ClientTimeout"),
+        ({"base_url": URL("https://a.example/v2")}, r"`base_url` must be a str, such as str\(url\), and no URL"),
+    ],
+)
+def test_an_option_of_another_type_is_told_what_it_must_be(kind, wrong, says):
+    with pytest.raises(TypeError, match=says):
+        kind(api_key="k", **wrong)
+    with pytest.raises(TypeError, match=says):
+        kind(api_key="k").copy(**wrong)
 
 
 @pytest.mark.parametrize("headers", [{"X\r\n": "v"}, {"X": "v\r\nY: w"}])
