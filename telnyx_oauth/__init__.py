@@ -1,6 +1,8 @@
 """Telnyx's OAuth API for Python: clients, tokens that renew themselves, and tokens that are checked.
 
 This is the table of contents. A name is loaded when it is first used, so that importing the package costs next to nothing.
+
+pytest need not rewrite any of it (PYTEST_DONT_REWRITE), and so does not mind if it was imported before pytest.
 """
 
 from __future__ import annotations

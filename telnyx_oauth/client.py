@@ -8,17 +8,21 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import Self
 
 import aiohttp
 import attrs
 
+from . import tokens as _tokens  # their classes are loaded when they are looked up
+from . import validation as _validation
 from .errors import ClientClosedError, MissingCredentialsError
 from .messages import Timeout
-from .options import ISSUER, Options, VerifyIssued, address, changed, defaults, identity
+from .options import ISSUER, Options, VerifyIssued, address, changed, check_given, check_key, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
+from .protocol.expected import expect
 from .protocol.secret import Secret
 from .protocol.urls import is_insecure
+from .resources.members import member, part
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
@@ -26,15 +30,6 @@ from .resources.undocumented import AsyncUndocumented
 from .resources.well_known import AsyncWellKnown
 from .transport.connections import Connections
 from .transport.engine import Engine, Identity, Shared
-
-if TYPE_CHECKING:
-    from .tokens.events import TokenHook
-    from .tokens.flow import AuthorizationFlow
-    from .tokens.manager import TokenManager
-    from .tokens.proof import IssuedVerifier
-    from .tokens.stores.record import TokenStore
-    from .validation.jwks import JWKSCache
-    from .validation.validator import TokenValidator
 
 
 class AsyncTelnyx(AsyncUndocumented):
@@ -59,6 +54,8 @@ class AsyncTelnyx(AsyncUndocumented):
     and `ssl_context` apply; calls to this machine go through none. Raises `ValueError` for a bad base URL or header.
     """
 
+    _instead = "Make a client in each process; `with_options` gives one with other options."
+
     def __init__(
         self,
         *,
@@ -76,9 +73,9 @@ class AsyncTelnyx(AsyncUndocumented):
         ssl_context: ssl.SSLContext | None = None,
         scopes: Iterable[str] = (),
         resource: str | None = None,
-        token_store: TokenStore | None = None,
-        token_hooks: Iterable[TokenHook] = (),
-        tokens: TokenManager | None = None,
+        token_store: _tokens.TokenStore | None = None,
+        token_hooks: Iterable[_tokens.TokenHook] = (),
+        tokens: _tokens.TokenManager | None = None,
         verify_issued: VerifyIssued = "auto",
         audience: str | Iterable[str] = (),
         issuer: str | None = None,
@@ -89,6 +86,14 @@ class AsyncTelnyx(AsyncUndocumented):
         place, way = Secret(base_url), Secret(proxy)
         del api_key, client_secret, default_headers, default_query, base_url, proxy
         base, allowed = address(place, allow_insecure=allow_insecure)
+        if tokens is not None:
+            expect(
+                tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", "get"
+            )
+        if token_store is not None:
+            expect(
+                token_store, "token_store", "a token store, such as FileStore(...)", "load", "compare_and_swap", "lock"
+            )
         if tokens is None:
             who = identity(who)
         options = Options(
@@ -113,13 +118,17 @@ class AsyncTelnyx(AsyncUndocumented):
         self._wire(options, connections, None, tokens)
 
     def _wire(
-        self, options: Options, connections: Connections, original: AsyncTelnyx | None, tokens: TokenManager | None
+        self,
+        options: Options,
+        connections: Connections,
+        original: AsyncTelnyx | None,
+        tokens: _tokens.TokenManager | None,
     ) -> None:
         self._options = options
         self._connections = connections
         self._borrows_connections = original is not None and original._connections is connections
         same = original is not None and original._options.who == options.who
-        self._tokens: TokenManager | None = original._tokens if original is not None and same else tokens
+        self._tokens: _tokens.TokenManager | None = original._tokens if original is not None and same else tokens
         self._borrows_tokens = self._tokens is not None
         if self._tokens is None and options.client_id and options.client_secret:
             from .managers import of_credentials  # here, as below, because many a client never needs it
@@ -134,12 +143,28 @@ class AsyncTelnyx(AsyncUndocumented):
             shared=shared,
         )
         super().__init__(engine)
-        self.well_known = AsyncWellKnown(engine)
-        self.oauth = AsyncOAuth(engine)
-        self.oauth_clients = AsyncOAuthClients(engine)
-        self.oauth_grants = AsyncOAuthGrants(engine)
 
-    def _issued_verifier(self) -> IssuedVerifier | None:
+    @part
+    def well_known(self) -> AsyncWellKnown:
+        """The well-known documents."""
+        return AsyncWellKnown(self._engine)
+
+    @part
+    def oauth(self) -> AsyncOAuth:
+        """The protocol's endpoints."""
+        return AsyncOAuth(self._engine)
+
+    @part
+    def oauth_clients(self) -> AsyncOAuthClients:
+        """The OAuth clients of the account."""
+        return AsyncOAuthClients(self._engine)
+
+    @part
+    def oauth_grants(self) -> AsyncOAuthGrants:
+        """The grants that people of the account have given."""
+        return AsyncOAuthGrants(self._engine)
+
+    def _issued_verifier(self) -> _tokens.IssuedVerifier | None:
         verify = self._options.verify_issued
         # Keys that came by plain http from another machine would prove nothing.
         if verify is False or (verify == "auto" and is_insecure(self.base_url)):
@@ -148,8 +173,8 @@ class AsyncTelnyx(AsyncUndocumented):
 
         return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
 
-    @cached_property
-    def authorization(self) -> AuthorizationFlow:
+    @part
+    def authorization(self) -> _tokens.AuthorizationFlow:
         """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
         from .tokens.flow import AuthorizationFlow
 
@@ -169,20 +194,21 @@ class AsyncTelnyx(AsyncUndocumented):
         )
 
     @cached_property
-    def _keys(self) -> JWKSCache:
+    def _keys(self) -> _validation.JWKSCache:
         from .validation.jwks import JWKSCache
 
         # Whoever gives an http base_url has decided that already; here it would only hide why nothing verifies.
         return JWKSCache(f"{self.base_url}/oauth/jwks", send=self._connections.tokens, allow_insecure_loopback=True)
 
-    @cached_property
-    def validator(self) -> TokenValidator:
+    @part
+    def validator(self) -> _validation.TokenValidator:
         """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
         from .protocol.jwt import TokenPolicy
         from .validation.validator import TokenValidator
 
         if not self._options.audience:
-            raise ValueError("`validator` needs to know whom tokens must be meant for: pass audience= to the client")
+            problem = "`validator` needs to know whom tokens must be meant for: pass audience= to the client"
+            raise _NoAudienceError(problem, obj=None)
         policy = TokenPolicy.telnyx(audience=self._options.audience, issuer=self._options.issuer or ISSUER)
         return TokenValidator(policy, self._keys)
 
@@ -226,26 +252,26 @@ class AsyncTelnyx(AsyncUndocumented):
         """What the client adds to the query of every call."""
         return self._options.default_query
 
-    @property
-    def tokens(self) -> TokenManager:
+    @member
+    def tokens(self) -> _tokens.TokenManager:
         """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
-        if self._tokens is not None:
-            return self._tokens
-        if self._options.api_key:
-            return self._key_manager
-        raise MissingCredentialsError(
-            "`tokens`",
-            ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
-            ("api_key", "TELNYX_API_KEY"),
-        )
+        return self._key_manager if self._tokens is None else self._tokens
 
     @cached_property
-    def _key_manager(self) -> TokenManager:
+    def _key_manager(self) -> _tokens.TokenManager:
         """A manager of the API key, for those who ask for one: calls carry the key itself."""
         from .managers import of_key
 
+        if not self._options.api_key:
+            raise MissingCredentialsError(
+                "`tokens`",
+                ("client_secret", "TELNYX_CLIENT_SECRET")
+                if self._options.client_id
+                else ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET"),
+                ("api_key", "TELNYX_API_KEY"),
+            )
         if self._engine.closed:
-            raise ClientClosedError
+            raise _ClosedBeforeError
         return of_key(self._options)
 
     def copy(
@@ -276,7 +302,9 @@ class AsyncTelnyx(AsyncUndocumented):
         query = Secret((old.default_query, default_query, set_default_query))
         place = Secret(base_url)
         del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
+        check_given(who)
         who = old.identity_with(*who.plain)
+        check_key(who)
         base, allowed = old.moved(place, allow_insecure=allow_insecure)
         options = attrs.evolve(
             old,
@@ -332,11 +360,6 @@ class AsyncTelnyx(AsyncUndocumented):
     ) -> None:
         await self.close()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "A client cannot be pickled or copied: it has open connections, and secrets. See `with_options`."
-        )
-
     def __repr__(self) -> str:
         named = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")
         who = "a token manager" if named == "nobody" and self._tokens is not None else named
@@ -350,3 +373,16 @@ class AsyncTelnyx(AsyncUndocumented):
             warnings.warn(
                 f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self
             )
+
+
+# What a property raises is an AttributeError too: `hasattr`, `inspect` and mocks take it for what is not there.
+
+
+class _NoAudienceError(AttributeError, ValueError):
+    pass
+
+
+class _ClosedBeforeError(ClientClosedError, AttributeError):
+    def __init__(self) -> None:
+        super().__init__()
+        self.obj = None  # as in `MissingCredentialsError`

@@ -40,14 +40,18 @@ def _restore(kind: type[TelnyxError], args: tuple[object, ...], state: dict[str,
     return error
 
 
-class MissingCredentialsError(TelnyxError):
-    """The call needs a credential and none is configured. Nothing was sent. Pass the parameter or set the variable."""
+class MissingCredentialsError(TelnyxError, AttributeError):
+    """The call needs a credential and none is configured. Nothing was sent. Pass the parameter or set the variable.
+
+    For `hasattr` and `inspect`, a client without credentials has no `tokens`.
+    """
 
     code = "missing_credentials"
 
     def __init__(self, operation: str, *choices: tuple[str, str]) -> None:
         named = ", or ".join(f"{parameter} (environment: {variable})" for parameter, variable in choices)
         super().__init__(f"{operation} needs credentials and none are configured. Pass {named}.")
+        self.obj = None  # or Python would set it, and guess at a similar name in the traceback
         self.parameters = tuple(parameter for parameter, _ in choices)
         self.variables = tuple(variable for _, variable in choices)
 
@@ -125,6 +129,12 @@ class APITimeoutError(APIConnectionError):
 _HARMLESS = frozenset({"content-type", "content-length", "date", "retry-after", "server", "via", "x-request-id"})
 
 
+def _harmless(response: Response) -> Response:
+    """A response without its body, and with those of its headers that hold no secret."""
+    kept = [pair for pair in response.headers.items() if pair[0].lower() in _HARMLESS]
+    return attrs.evolve(response, headers=headers(*kept), content=b"", stream=None)
+
+
 class APIResponseValidationError(APIError):
     """The server answered, but not what the API promises. `problems` names each place by its path (`$.data[0].name`).
 
@@ -139,8 +149,7 @@ class APIResponseValidationError(APIError):
             request=response.request,
         )
         self.problems = problems
-        kept = [pair for pair in response.headers.items() if pair[0].lower() in _HARMLESS]
-        self.response = attrs.evolve(response, headers=headers(*kept), content=b"", stream=None)
+        self.response = _harmless(response)
         self.status_code = response.status_code
         self.request_id = response.request_id
 
@@ -317,8 +326,8 @@ class TokenRejectedError(TokenError, AuthenticationError):
         *,
         response: Response | None = None,
     ) -> None:
-        # The manager knows that there was a 401 and not always which one.
-        AuthenticationError.__init__(self, message, response=response or Response(401))
+        # The manager knows that there was a 401 and not always which one. What it said may quote the token.
+        AuthenticationError.__init__(self, message, response=_harmless(response or Response(401)))
 
 
 class TokenVerificationError(TokenError):

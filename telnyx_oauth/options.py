@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import attrs
 
+from . import tokens as _tokens  # its classes are loaded when they are looked up
 from ._version import __version__
 from .messages import Timeout
 from .protocol.bearer import bearer
 from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
 from .protocol.secret import Secret
 from .protocol.urls import QueryValue, check_base_url, origin
-
-if TYPE_CHECKING:
-    from .tokens.events import TokenHook
-    from .tokens.stores.record import TokenStore
 
 BASE_URL: Final = "https://api.telnyx.com/v2"
 ISSUER: Final = "https://api.telnyx.com"
@@ -46,8 +43,8 @@ class Options:
     default_query: QueryValues = attrs.field(repr=False)
     scopes: tuple[str, ...]
     resource: str | None
-    token_store: TokenStore | None = attrs.field(repr=False)
-    token_hooks: tuple[TokenHook, ...] = attrs.field(repr=False)
+    token_store: _tokens.TokenStore | None = attrs.field(repr=False)
+    token_hooks: tuple[_tokens.TokenHook, ...] = attrs.field(repr=False)
     verify_issued: VerifyIssued
     audience: tuple[str, ...]
     issuer: str | None
@@ -83,34 +80,58 @@ Who: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
 def identity(given: Who) -> Who:
     """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for.
 
-    An empty string is a credential that its caller does not have, and no reason to take another in its place.
-    Raises `ValueError` for a key that no header can carry.
+    Raises `ValueError` for an empty string, for a secret without its client's id, and for a key that no header can carry.
     """
+    check_given(given)
     who = Secret(_filled(*given.plain))
-    if who.plain[0] is not None and not _is_key(who.plain[0] or ""):
-        raise ValueError("`api_key` must be one or more visible ASCII characters")
+    if given.plain[2] and not who.plain[1]:
+        raise ValueError("`client_secret` needs the `client_id` that it belongs to (environment: TELNYX_CLIENT_ID)")
+    check_key(who)
     return who
+
+
+def check_given(given: Who) -> None:
+    """Raises `ValueError` for an empty string: a credential that its caller does not have."""
+    for name, value in zip(("api_key", "client_id", "client_secret"), map(Secret, given.plain), strict=True):
+        if value.plain is not None and not value.plain:
+            raise ValueError(
+                f"`{name}` is an empty string. Give a value, or leave it out and set TELNYX_{name.upper()}."
+            )
+
+
+def check_key(who: Who) -> None:
+    """Raises `ValueError` for a key that no header can carry."""
+    if who.plain[0] is None:
+        return
+    named = "`api_key` (environment: TELNYX_API_KEY)"
+    key = Secret(who.plain[0] or "")
+    try:
+        bearer(key, spaced=True)
+    except ValueError:
+        pass
+    else:
+        return
+    if key.plain != key.plain.strip():
+        raise ValueError(f"{named} begins or ends with a space or a line break: remove it")
+    if len(key.plain.splitlines()) > 1:
+        raise ValueError(f"{named} holds a line break: give the key alone")
+    raise ValueError(f"{named} must be visible ASCII characters, with spaces between them at most")
 
 
 def _filled(
     api_key: str | None, client_id: str | None, client_secret: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    if api_key is None or client_id is not None or client_secret is not None:
+    asked = client_id is not None or client_secret is not None
+    if api_key is None or asked:
         named = os.environ.get("TELNYX_CLIENT_ID")
         # A secret belongs to one client: the environment's is not sent for another.
         if client_secret is None and (not client_id or not named or client_id == named):
             client_secret = os.environ.get("TELNYX_CLIENT_SECRET")
         client_id = named if client_id is None else client_id
-    api_key = (os.environ.get("TELNYX_API_KEY") if api_key is None else api_key) or None
+    if api_key is None and (client_secret or not asked):  # half an identity is no reason to call as another
+        api_key = os.environ.get("TELNYX_API_KEY")
+    api_key = api_key or None
     return api_key, client_id or None, client_secret or None
-
-
-def _is_key(api_key: str) -> bool:
-    try:
-        bearer(Secret(api_key))
-    except ValueError:
-        return False
-    return True
 
 
 def address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:

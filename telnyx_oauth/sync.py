@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from . import blocking as _blocking  # its classes are loaded when they are looked up
 from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
 from .blocking.hold import Hold
 from .client import AsyncTelnyx
 from .messages import Timeout
 from .protocol.calls import HeaderValues, QueryValues
 from .protocol.secret import Secret
+from .resources.members import member, part
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
 from .resources.well_known import AsyncWellKnown
-
-if TYPE_CHECKING:
-    from .blocking.authorization import Authorization
-    from .blocking.tokens import Tokens
-    from .blocking.validator import Validator
 
 
 class _WellKnownRows:
@@ -63,12 +63,12 @@ class WellKnownWithStreamingResponse(_WellKnownRows, StreamedTwin):
 class WellKnown(_WellKnownRows, Twin):
     """The well-known documents. They need no credentials."""
 
-    @property
+    @member
     def with_raw_response(self) -> WellKnownWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return WellKnownWithRawResponse(AsyncWellKnown, self._engine, self._lease)
 
-    @property
+    @member
     def with_streaming_response(self) -> WellKnownWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return WellKnownWithStreamingResponse(AsyncWellKnown, self._engine, self._lease)
@@ -85,12 +85,12 @@ class OAuthWithStreamingResponse(_OAuthRows, StreamedTwin):
 class OAuth(_OAuthRows, Twin):
     """The protocol's endpoints."""
 
-    @property
+    @member
     def with_raw_response(self) -> OAuthWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return OAuthWithRawResponse(AsyncOAuth, self._engine, self._lease)
 
-    @property
+    @member
     def with_streaming_response(self) -> OAuthWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return OAuthWithStreamingResponse(AsyncOAuth, self._engine, self._lease)
@@ -107,12 +107,12 @@ class OAuthClientsWithStreamingResponse(_OAuthClientsRows, StreamedTwin):
 class OAuthClients(_OAuthClientsRows, Twin):
     """The OAuth clients of the account."""
 
-    @property
+    @member
     def with_raw_response(self) -> OAuthClientsWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return OAuthClientsWithRawResponse(AsyncOAuthClients, self._engine, self._lease)
 
-    @property
+    @member
     def with_streaming_response(self) -> OAuthClientsWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return OAuthClientsWithStreamingResponse(AsyncOAuthClients, self._engine, self._lease)
@@ -129,12 +129,12 @@ class OAuthGrantsWithStreamingResponse(_OAuthGrantsRows, StreamedTwin):
 class OAuthGrants(_OAuthGrantsRows, Twin):
     """The grants that people of the account have given."""
 
-    @property
+    @member
     def with_raw_response(self) -> OAuthGrantsWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return OAuthGrantsWithRawResponse(AsyncOAuthGrants, self._engine, self._lease)
 
-    @property
+    @member
     def with_streaming_response(self) -> OAuthGrantsWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return OAuthGrantsWithStreamingResponse(AsyncOAuthGrants, self._engine, self._lease)
@@ -147,6 +147,8 @@ class Telnyx(Twin):
     program ends.
     """
 
+    _instead = AsyncTelnyx._instead
+
     get = blocking(AsyncTelnyx.get)
     post = blocking(AsyncTelnyx.post)
     put = blocking(AsyncTelnyx.put)
@@ -155,6 +157,7 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.__init__)
     def __init__(self, **options: Any) -> None:
+        _check_names(type(self).__name__, options, AsyncTelnyx.__init__)
         given = Secret(options)
         del options
         if given.plain.get("http_session") is not None:
@@ -166,10 +169,26 @@ class Telnyx(Twin):
     def _wrap(self, core: AsyncTelnyx, lender: Hold | None = None) -> None:
         lease = self._hold = Hold(core.close, partial(_unclosed, core), lender)
         super().__init__(core, lease)
-        self.well_known = WellKnown(core.well_known, lease)
-        self.oauth = OAuth(core.oauth, lease)
-        self.oauth_clients = OAuthClients(core.oauth_clients, lease)
-        self.oauth_grants = OAuthGrants(core.oauth_grants, lease)
+
+    @part
+    def well_known(self) -> WellKnown:
+        """The well-known documents."""
+        return WellKnown(self._client.well_known, self._lease)
+
+    @part
+    def oauth(self) -> OAuth:
+        """The protocol's endpoints."""
+        return OAuth(self._client.oauth, self._lease)
+
+    @part
+    def oauth_clients(self) -> OAuthClients:
+        """The OAuth clients of the account."""
+        return OAuthClients(self._client.oauth_clients, self._lease)
+
+    @part
+    def oauth_grants(self) -> OAuthGrants:
+        """The grants that people of the account have given."""
+        return OAuthGrants(self._client.oauth_grants, self._lease)
 
     @property
     def api_key(self) -> str | None:
@@ -211,29 +230,30 @@ class Telnyx(Twin):
         """What the client adds to the query of every call."""
         return self._client.default_query
 
-    @property
-    def tokens(self) -> Tokens:
+    @member
+    def tokens(self) -> _blocking.Tokens:
         """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
         from .blocking.tokens import Tokens
 
         return Tokens(self._client.tokens, self._lease)
 
-    @property
-    def authorization(self) -> Authorization:
+    @member
+    def authorization(self) -> _blocking.Authorization:
         """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
         from .blocking.authorization import Authorization
 
         return Authorization(self._client.authorization, self._lease)
 
-    @property
-    def validator(self) -> Validator:
+    @member
+    def validator(self) -> _blocking.Validator:
         """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
         from .blocking.validator import Validator
 
         return Validator(self._client.validator, self._lease)
 
     @takes(AsyncTelnyx.copy)
-    def copy(self, **changes: Any) -> Telnyx:
+    def copy(self, **changes: Any) -> Self:
+        _check_names(f"{type(self).__name__}.copy", changes, AsyncTelnyx.copy)
         given = Secret(changes)
         del changes
         if given.plain.get("http_session") is not None:
@@ -278,3 +298,12 @@ def _shown(core: AsyncTelnyx) -> str:
 def _unclosed(core: AsyncTelnyx) -> str:
     # `client.with_options(...).oauth...` is how one call gets options of its own.
     return "" if core.is_copy else f"Unclosed {_shown(core)}; call close(), or use it as a context manager"
+
+
+def _check_names(called: str, given: Iterable[str], function: Callable[..., object]) -> None:
+    known = signature(function).parameters.keys() - {"self"}
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Those that there are: {', '.join(sorted(known))}."
+            raise TypeError(f"{called}() has no option {name!r}.{hint}")

@@ -1,6 +1,7 @@
 """The pytest plugin: a local Telnyx for each test, clients of it, tokens good and bad, and a clock to move.
 
-Nothing but pytest is imported until a test asks for one of the fixtures.
+Nothing but pytest is imported until a test asks for one of the fixtures. There is no `assert` here to rewrite, so that the
+plugin may be imported before pytest (PYTEST_DONT_REWRITE).
 """
 
 from __future__ import annotations
@@ -9,14 +10,23 @@ import asyncio
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 if TYPE_CHECKING:
+    from . import sandbox as _sandbox
     from .client import AsyncTelnyx
     from .sandbox import Sandbox
     from .sync import Telnyx
+else:
+
+    class _Sandbox:
+        def __getattr__(self, name: str) -> object:
+            return getattr(import_module(".sandbox", __package__), name)
+
+    _sandbox = _Sandbox()  # loaded when an annotation is looked at
 
 __all__ = [
     "TelnyxClock",
@@ -38,7 +48,7 @@ class TelnyxTokens:
     Scopes are words; without any, a token has full access.
     """
 
-    def __init__(self, sandbox: Sandbox, audience: str) -> None:
+    def __init__(self, sandbox: _sandbox.Sandbox, audience: str) -> None:
         self._sandbox = sandbox
         self._audience = audience
 
@@ -101,7 +111,7 @@ class TelnyxClock:
     While a test has it, the package does not wait out retries and back-offs: each wait moves the clock and is over.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: _sandbox.Sandbox) -> None:
         self._sandbox = sandbox
         self.slept: list[float] = []
         """The waits so far, in seconds."""

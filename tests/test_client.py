@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from datetime import timedelta
 from functools import partial
 
 import aiohttp
 import attrs
 import pytest
+from yarl import URL
 
 from telnyx_oauth import (
     AsyncTelnyx,
@@ -39,12 +41,13 @@ from telnyx_oauth.errors import (
     PermissionDeniedError,
     RateLimitError,
     TelnyxError,
+    TokenRejectedError,
     TokenVerificationError,
 )
 from telnyx_oauth.messages import Response, Timeout
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.types import OAuthClientListResponse, OAuthRetrieveJwksResponse
-from tests.wire import RawServer, http, until
+from tests.wire import RawServer, hang, http, until
 
 
 @pytest.fixture
@@ -89,9 +92,11 @@ def set_environment(monkeypatch, **values: str) -> None:
         ({"CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j"}, (None, "j", None)),
         ({"CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j", "client_secret": "t"}, (None, "j", "t")),
         ({"CLIENT_ID": "", "CLIENT_SECRET": "", "API_KEY": ""}, {}, (None, None, None)),
-        # An empty string is what a program has that looked its key up and found none: it is no other key.
-        ({"API_KEY": "E"}, {"api_key": ""}, (None, None, None)),
-        ({"CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j", "client_secret": ""}, (None, "j", None)),
+        # Half an identity is no reason to call as another.
+        ({"API_KEY": "E"}, {"client_id": "j"}, (None, "j", None)),
+        ({"API_KEY": "E"}, {"client_id": "j", "api_key": "G"}, ("G", "j", None)),
+        ({"API_KEY": "E", "CLIENT_ID": "i", "CLIENT_SECRET": "s"}, {"client_id": "j"}, (None, "j", None)),
+        ({"API_KEY": "E", "CLIENT_SECRET": "s"}, {"client_id": "j"}, ("E", "j", "s")),
     ],
 )
 def test_what_is_given_beats_the_environment(monkeypatch, environment, given, expected):
@@ -119,15 +124,96 @@ def test_an_address_that_cannot_be_one_is_refused(base_url):
         AsyncTelnyx().copy(base_url=base_url)
 
 
-@pytest.mark.parametrize("key", ["KEY\r\nX: y", "KEY with space", "KÉY", "KEY\n"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_quoted(monkeypatch, key):
-    for make in (lambda: AsyncTelnyx(api_key=key), lambda: AsyncTelnyx().copy(api_key=key)):
-        with pytest.raises(ValueError, match="visible ASCII") as caught:
+@pytest.mark.parametrize(
+    "key, says",
+    [
+        ("KEE\r\nX: y", "holds a line break"),
+        ("KÉE", "visible ASCII"),
+        ("KEE\tx", "visible ASCII"),
+        ("KEE\n", "begins or ends with"),
+        (" KEE", "begins or ends with"),
+        ("KEE ", "begins or ends with"),
+        ("   ", "begins or ends with"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_refused_with_its_variable_and_not_quoted(monkeypatch, key, says):
+    for make in (
+        lambda: AsyncTelnyx(api_key=key),
+        lambda: AsyncTelnyx().copy(api_key=key),
+        lambda: Telnyx(api_key=key),
+    ):
+        with pytest.raises(ValueError, match=says) as caught:
             make()
-        assert "KEY" not in repr(caught.value) + repr(caught.value.__context__)
+        assert "TELNYX_API_KEY" in str(caught.value)
+        assert "KEE" not in repr(caught.value) + repr(caught.value.__context__)
     set_environment(monkeypatch, API_KEY=key)
-    with pytest.raises(ValueError, match="visible ASCII"):
+    with pytest.raises(ValueError, match=says):
         AsyncTelnyx()
+
+
+async def test_a_key_may_hold_spaces_inside():
+    async with Sandbox(api_key="My API Key") as telnyx, telnyx.async_client(api_key="My API Key") as client:
+        assert (await client.oauth_clients.list()).data
+        assert (await client.tokens.get()).authorization == "Bearer My API Key"
+        assert client.with_options(api_key="My Other Key").tokens.peek().authorization == "Bearer My Other Key"
+
+
+@pytest.mark.parametrize("kind", [AsyncTelnyx, Telnyx])
+@pytest.mark.parametrize("name", ["api_key", "client_id", "client_secret"])
+def test_an_empty_credential_is_an_error_that_names_its_variable(monkeypatch, kind, name):
+    set_environment(monkeypatch, API_KEY="E", CLIENT_ID="i", CLIENT_SECRET="s")
+    for make in (kind, kind().copy):
+        with pytest.raises(ValueError, match=f"`{name}` is an empty string.*TELNYX_{name.upper()}"):
+            make(**{name: ""})
+
+
+async def test_half_an_identity_never_calls_as_another_and_names_the_other_half(monkeypatch):
+    async with RawServer.of(hang) as server:
+        set_environment(monkeypatch, API_KEY="E", BASE_URL=f"{server.base_url}/v2")
+        async with AsyncTelnyx(client_id="x") as client:
+            for call in (client.oauth_clients.list, partial(client.oauth.introspect, token="t")):
+                with pytest.raises(MissingCredentialsError, match=r"client_secret.*TELNYX_CLIENT_SECRET"):
+                    await call()
+            with pytest.raises(MissingCredentialsError, match=r"client_secret.*TELNYX_CLIENT_SECRET"):
+                _ = client.tokens
+            assert client.authorization
+        for kind in (AsyncTelnyx, Telnyx):
+            with pytest.raises(ValueError, match=r"client_id.*TELNYX_CLIENT_ID"):
+                kind(client_secret="s")
+        assert server.open == 0
+
+
+def test_an_unknown_option_names_the_class_that_was_called_and_the_option_that_is_near():
+    class Mine(Telnyx):
+        pass
+
+    for kind, name in ((Telnyx, "Telnyx"), (Mine, "Mine")):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) has no option 'apikey'. Did you mean 'api_key'\?"):
+            kind(apikey="k")
+        with pytest.raises(TypeError, match=rf"^{name}\(\) has no option 'zzz'. Those that there are: .*client_id"):
+            kind(zzz="k")
+        with pytest.raises(TypeError, match=rf"^{name}.copy\(\) has no option 'timeouts'. Did you mean 'timeout'"):
+            kind(api_key="k").copy(timeouts=3)
+    with pytest.raises(TypeError, match="AsyncTelnyx"):
+        AsyncTelnyx(zzz="k")
+
+
+@pytest.mark.parametrize("kind", [AsyncTelnyx, Telnyx])
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        ({"timeout": "5"}, "`timeout` must be a number of seconds.* and no str"),
+        ({"timeout": timedelta(seconds=5)}, r"`timeout` must be a number of seconds, such as delta.total_seconds\(\)"),
+        ({"timeout": True}, "`timeout` must be a number of seconds.* and no bool"),
+        ({"timeout": aiohttp.ClientTimeout(total=5)}, "telnyx_oauth.Timeout.* and no ClientTimeout"),
+        ({"base_url": URL("https://a.example/v2")}, r"`base_url` must be a str, such as str\(url\), and no URL"),
+    ],
+)
+def test_an_option_of_another_type_is_told_what_it_must_be(kind, wrong, says):
+    with pytest.raises(TypeError, match=says):
+        kind(api_key="k", **wrong)
+    with pytest.raises(TypeError, match=says):
+        kind(api_key="k").copy(**wrong)
 
 
 @pytest.mark.parametrize("headers", [{"X\r\n": "v"}, {"X": "v\r\nY: w"}])
@@ -202,7 +288,7 @@ def test_a_client_with_an_api_key_loads_no_token_manager():
     script = "import sys, telnyx_oauth; telnyx_oauth.Telnyx(api_key='KEY'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = [
-        name for name in done.stdout.split() if name.startswith(("telnyx_oauth.tokens", "telnyx_oauth.validation"))
+        name for name in done.stdout.split() if name.startswith(("telnyx_oauth.tokens.", "telnyx_oauth.validation."))
     ]
     assert loaded == []
 
@@ -993,3 +1079,29 @@ async def test_introspection_is_asked_for_with_a_given_managers_token_where_ther
             await client.oauth.introspect(token="t")
         (asked,) = telnyx.requests.find("/oauth/introspect")[:1]
         assert asked.headers["Authorization"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_token_that_is_refused_anew_is_told_with_the_call_that_was_refused(blocking):
+    async def awaited(telnyx: Sandbox) -> None:
+        async with telnyx.async_client(max_retries=0) as client:
+            with pytest.raises(AuthenticationError):
+                await client.oauth_clients.list()
+            await client.oauth_clients.list()
+
+    def waited(telnyx: Sandbox) -> None:
+        with telnyx.client(max_retries=0) as client:
+            with pytest.raises(AuthenticationError):
+                client.oauth_clients.list()
+            client.oauth_clients.list()
+
+    with Sandbox() as telnyx:
+        said = {"X-Request-Id": "request-7", "X-Quoted": "token"}
+        telnyx.faults.add("/oauth/clients", kind="status", status=401, body=b"quoted", headers=said, times=None)
+        with pytest.raises(TokenRejectedError) as refused:
+            waited(telnyx) if blocking else asyncio.run(awaited(telnyx))
+        error = refused.value
+        assert (error.request_id, error.status_code) == ("request-7", 401)
+        assert str(error.request) == f"GET {telnyx.base_url}/oauth/clients"
+        assert "X-Quoted" not in error.response.headers
+        assert error.response.content == b""

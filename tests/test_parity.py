@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 
 import pytest
 
 from telnyx_oauth import AsyncTelnyx, Telnyx, sync
 from telnyx_oauth.blocking.authorization import Authorization
-from telnyx_oauth.blocking.bridge import blocking
 from telnyx_oauth.blocking.pages import Page
 from telnyx_oauth.blocking.raw import APIResponse, Streamed
 from telnyx_oauth.blocking.tokens import Tokens
@@ -59,7 +59,7 @@ def callable_of(kind: type, name: str) -> object:
     value = inspect.getattr_static(kind, name)
     if isinstance(value, property):
         return value.fget
-    return getattr(kind, name)
+    return value.func if isinstance(value, cached_property) else getattr(kind, name)
 
 
 def parameters(function: object) -> list[inspect.Parameter]:
@@ -80,7 +80,7 @@ def test_each_public_name_is_there(theirs, ours):
 def test_each_signature_is_the_same(theirs, ours):
     for name in sorted(public(theirs) & public(ours)):
         ours_is, theirs_is = callable_of(ours, name), callable_of(theirs, name)
-        if callable(theirs_is) and not isinstance(inspect.getattr_static(theirs, name), property):
+        if callable(theirs_is) and not isinstance(inspect.getattr_static(theirs, name), (property, cached_property)):
             assert parameters(ours_is) == parameters(theirs_is), name
     assert parameters(Telnyx.__init__) == parameters(AsyncTelnyx.__init__)
 
@@ -105,7 +105,7 @@ def test_each_operation_is_a_row_in_every_view():
         for view in ("", "WithRawResponse", "WithStreamingResponse"):
             owner = getattr(sync, f"{resource}{view}")
             row = inspect.getattr_static(owner, name)
-            assert isinstance(row, blocking)
+            assert inspect.isfunction(row)
             function = getattr(owner, name)
             assert function.__name__ == name
             assert function.__module__ == "telnyx_oauth.sync"
@@ -114,7 +114,6 @@ def test_each_operation_is_a_row_in_every_view():
 
 def test_every_client_has_every_resource():
     for client in (Telnyx(), AsyncTelnyx()):
-        assert {"well_known", "oauth", "oauth_clients", "oauth_grants"} <= vars(client).keys()
         for resource in (client.well_known, client.oauth, client.oauth_clients, client.oauth_grants):
             assert public(type(resource)) == public(type(resource.with_raw_response)) | {
                 "with_raw_response",

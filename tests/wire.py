@@ -121,7 +121,7 @@ class StaticToken:
     async def get(self, *, timeout: float | None) -> Any:
         return self.left[0]
 
-    async def replace(self, rejected: Any, *, timeout: float | None) -> Any:
+    async def replace(self, rejected: Any, *, timeout: float | None, response: Any = None) -> Any:
         raise AssertionError("an API key is never replaced")
 
 
@@ -133,7 +133,7 @@ class Renewable(StaticToken):
     def peek(self) -> Any:
         return None
 
-    async def replace(self, rejected: Any, *, timeout: float | None) -> Any:
+    async def replace(self, rejected: Any, *, timeout: float | None, response: Any = None) -> Any:
         self.replaced.append(rejected)
         if len(self.left) > 1:
             self.left.pop(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, MultipartWriter, hdrs, payload
 from yarl import URL
@@ -11,10 +11,15 @@ from yarl import URL
 from ..errors import APIConnectionError
 from ..protocol.bearer import another_token_helps
 from ..protocol.endpoints import check_endpoint
+from ..protocol.expected import expect
 from ..protocol.secret import Secret
 from ..protocol.token import Token
+from ..protocol.uncopied import Uncopied
 
 _Origin: TypeAlias = tuple[bool, str | None, int | None]
+
+
+_METHODS: Final = ("peek", "get", "replace")
 
 
 class Tokens(Protocol):
@@ -33,7 +38,7 @@ class Tokens(Protocol):
         ...
 
 
-class BearerTokenMiddleware:
+class BearerTokenMiddleware(Uncopied):
     """Attaches a token to the requests of a `ClientSession` that go to `origins`, and to no others.
 
     After a 401 the token is replaced and the request sent once more, if its body can be sent again; a stream cannot, so
@@ -53,6 +58,9 @@ class BearerTokenMiddleware:
         retry: bool = True,
         allow_insecure_loopback: bool = False,
     ) -> None:
+        expect(
+            tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", *_METHODS
+        )
         listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
         self._origins = frozenset(
             _checked(str(each), allow_insecure_loopback=allow_insecure_loopback) for each in listed

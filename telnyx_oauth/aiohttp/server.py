@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.typedefs import Handler
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
+from ..protocol.expected import expect
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.log import logger
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
@@ -29,7 +30,7 @@ _REFUSALS: Final[dict[int, type[web.HTTPException]]] = {
 }
 
 
-class BearerAuth:
+class BearerAuth(Uncopied):
     """A middleware that demands a good bearer token for every route but those marked `@public` (RFC 6750).
 
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
@@ -53,6 +54,13 @@ class BearerAuth:
         allow_preflight: bool = True,
         on_reject: Callable[[web.Request, TokenValidationError], Awaitable[None]] | None = None,
     ) -> None:
+        expect(
+            validator,
+            "validator",
+            "a TokenValidator, such as AsyncTelnyx(audience=...).validator",
+            "validate",
+            "cached",
+        )
         self._validator = validator
         self._realm = None if realm is None else check_quotable(realm, "realm")
         metadata = None if resource_metadata is None else str(resource_metadata)
@@ -63,7 +71,9 @@ class BearerAuth:
         self._allow_preflight = allow_preflight
         self._on_reject = on_reject
 
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def __call__(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         """What aiohttp calls for every request."""
         try:
             await self._admit(request)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..resources.resource import Form, Resource
 from ..transport.engine import Engine
 from ..transport.pager import AsyncPage, AsyncPaginator
@@ -24,7 +25,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class Twin:
+class Twin(Uncopied):
     """The blocking twin of a value whose methods are async."""
 
     def __init__(self, core: Any, lease: Lease) -> None:
@@ -37,7 +38,7 @@ class Twin:
         return engine
 
 
-class RawTwin:
+class RawTwin(Uncopied):
     """The blocking twin of a resource, answering with raw responses."""
 
     def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
@@ -45,7 +46,7 @@ class RawTwin:
         self._lease = lease
 
 
-class StreamedTwin:
+class StreamedTwin(Uncopied):
     """The blocking twin of a resource, answering with context managers of raw responses."""
 
     def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
@@ -89,22 +90,25 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
     def __set_name__(self, owner: type, name: str) -> None:
         self._row.__qualname__ = f"{owner.__qualname__}.{name}"
         self._row.__module__ = owner.__module__
+        # From here on the class has the function itself: mocks, `help` and debuggers know what that is.
+        setattr(owner, name, self._row)
 
-    @overload
-    def __get__(self, twin: Twin, owner: object = None) -> Callable[_P, _T]: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __get__(self, twin: RawTwin, owner: object = None) -> Callable[_P, APIResponse[_T]]: ...
+        @overload
+        def __get__(self, twin: Twin, owner: object = None) -> Callable[_P, _T]: ...
 
-    @overload
-    def __get__(self, twin: StreamedTwin, owner: object = None) -> Callable[_P, Streamed[_T]]: ...
+        @overload
+        def __get__(self, twin: RawTwin, owner: object = None) -> Callable[_P, APIResponse[_T]]: ...
 
-    @overload
-    def __get__(self, twin: None, owner: object = None) -> Callable[..., object]: ...
+        @overload
+        def __get__(self, twin: StreamedTwin, owner: object = None) -> Callable[_P, Streamed[_T]]: ...
 
-    def __get__(self, twin: Twin | RawTwin | StreamedTwin | None, owner: object = None) -> Any:
-        """The row as a method of its twin."""
-        return self._row if twin is None else MethodType(self._row, twin)
+        @overload
+        def __get__(self, twin: None, owner: object = None) -> Callable[..., object]: ...
+
+        def __get__(self, twin: Twin | RawTwin | StreamedTwin | None, owner: object = None) -> Any:
+            """The row as a method of its twin."""
 
 
 class _Paging(blocking[_P, _T]):
@@ -124,6 +128,11 @@ def takes(
     """Give a function the parameters and the docstring of `method`, keeping what it returns."""
 
     def dress(function: Callable[..., _R]) -> Callable[Concatenate[Any, _P], _R]:
-        return cast("Callable[Concatenate[Any, _P], _R]", wraps(method, assigned=("__doc__",))(function))
+        returns = get_type_hints(function)["return"]
+        dressed = wraps(method, assigned=("__doc__",))(function)
+        # The names in its annotations are found where `method` is from.
+        dressed.__annotations__ = {**method.__annotations__, "return": returns}
+        dressed.__dict__["__signature__"] = signature(method).replace(return_annotation=returns)
+        return cast("Callable[Concatenate[Any, _P], _R]", dressed)
 
     return dress

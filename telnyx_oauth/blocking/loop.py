@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 from ..errors import BlockingCallError, ClientClosedError
+from ..protocol.uncopied import Uncopied
 
 _T = TypeVar("_T")
 # Windows lets nothing interrupt a wait for a lock, so there it is a short one, again and again.
@@ -176,7 +177,7 @@ def _running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-class Lease:
+class Lease(Uncopied):
     """One client's hold on the loop, taken at its first call and ended for good by `close`. A forked child takes it anew."""
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
 from .loop import Lease
 
@@ -85,7 +86,7 @@ class APIResponse(ResponseFacts[_T]):
 _I = TypeVar("_I")
 
 
-class Streamed(AbstractContextManager[APIResponse[_T]]):
+class Streamed(Uncopied, AbstractContextManager[APIResponse[_T]]):
     """Use it as a context manager for the response while its body is on the wire."""
 
     def __init__(self, streamed: AsyncStreamed[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:

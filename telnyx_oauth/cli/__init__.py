@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.util import find_spec
 from io import TextIOWrapper
 
@@ -16,6 +17,10 @@ def main() -> None:
             'pip install "telnyx-oauth[cli]"'
         )
     from .app import cli
+
+    if not sys.warnoptions:
+        # What a command has to say of a store it says itself.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"telnyx_oauth\.")
 
     for stream in (sys.stdout, sys.stderr):
         # A name from the service may hold any character, and no character may end a command.

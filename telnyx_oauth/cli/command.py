@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from ..errors import TelnyxError
 from .failures import Failure, WrongUsage, failure_of
 from .output import Output
 from .session import Session
+from .streams import is_typed
 
 PAGE_SIZE: Final = 100
 
@@ -90,6 +90,6 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask before something is destroyed. Without anyone to ask, `--yes` has to be given."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_typed():
         raise WrongUsage(f"{question} Nobody is there to answer.", "Give --yes to do it without asking.", code="usage")
     click.confirm(question, abort=True, err=True)

@@ -5,7 +5,6 @@ An argument that is one has `type=Secret`, so that it is hidden from the first m
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 import click
@@ -13,6 +12,7 @@ import click
 from ..protocol.secret import Secret
 from .failures import WrongUsage
 from .output import Output
+from .streams import is_typed, piped
 
 STDIN: Final = "-"
 
@@ -28,10 +28,10 @@ def secret(given: Secret[str] | None, name: str, out: Output) -> Secret[str]:
             "Pipe it to stdin instead, and give - or nothing here."
         )
         return given
-    if sys.stdin.isatty():
+    if is_typed():
         found = Secret(str(click.prompt(name.capitalize(), hide_input=True, err=True)).strip())
     else:
-        found = Secret(sys.stdin.read().strip())
+        found = Secret(piped().strip())
     if not found:
         raise WrongUsage(f"There is no {name} on stdin.", code="usage")
     return found

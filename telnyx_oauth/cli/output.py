@@ -41,13 +41,20 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return _date(value)
     if isinstance(value, (list, tuple, set, frozenset)):
         items = cast("Iterable[object]", value)
         return ", ".join(map(text, items))
     if isinstance(value, dict):
         return clean(json.dumps(value, default=str))
     return clean(str(value))
+
+
+def _date(value: datetime) -> str:
+    try:
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except OverflowError:  # before the year 1 or after 9999, as UTC
+        return value.isoformat(" ", "minutes")
 
 
 def plain(answer: BaseModel, *, secrets: bool = False, mode: Literal["json", "python"] = "json") -> dict[str, object]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from typing import NoReturn
 
 import click
 
@@ -24,6 +26,9 @@ def sandbox(session: Session, *, port: int, token_lifetime: int) -> None:
     """
     from ..sandbox import Sandbox
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The first process of a container has no default for SIGTERM; one in a shell's background has none for SIGINT.
+        signal.signal(number, _end)
     local = Sandbox(port=port, token_lifetime=token_lifetime)
     try:
         local.start()
@@ -51,3 +56,7 @@ def sandbox(session: Session, *, port: int, token_lifetime: int) -> None:
         session.out.note("Stopped.")
     finally:
         local.stop()
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt

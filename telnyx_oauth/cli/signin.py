@@ -20,6 +20,7 @@ from .failures import AuthenticationNeeded, Failure
 from .output import Output
 from .profiles import DEFAULT, Profile, Store, folder, load, prepare, save
 from .session import Session
+from .streams import Lines, is_typed, keep_stdout, whole_lines
 
 if TYPE_CHECKING:
     from ..protocol.token import Token
@@ -43,6 +44,7 @@ def login(session: Session, *, timeout: float, browser: bool, **given: Any) -> N
 
     An OAuth client of your own has to allow the redirect URI http://127.0.0.1/callback.
     """
+    keep_stdout()  # of which a browser takes a copy
     prepare()
     name = session.profile_name or DEFAULT
     old = load(name)
@@ -69,6 +71,7 @@ def logout(session: Session) -> None:
 
 def manager_of(profile: Profile) -> TokenManager:
     """The manager of the tokens of whoever is signed in there. Its connections end with the loop that it is used on."""
+    asyncio.run(_look_at_store(profile))
     return _flow(profile).tokens(account=profile.name)
 
 
@@ -76,6 +79,7 @@ def token_of(profile: Profile, **wanted: Any) -> Token:
     """A token of whoever is signed in there, renewed if it has to be."""
 
     async def get() -> Token:
+        await _look_at_store(profile)
         async with _flow(profile) as flow:
             return await flow.tokens(account=profile.name).get(**wanted)
 
@@ -117,7 +121,7 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
         if browser and _has_browser():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    await _store(profile).load("probe")  # a store that is not there is better known before the browser is
+    await _look_at_store(profile)  # one that is not there is better known before the browser is
     async with _flow(profile) as flow:
         if not profile.client_id:
             port = profile.port or _free_port()
@@ -132,12 +136,17 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
             account=profile.name,
             port=profile.port,
             timeout=timeout,
-            paste=_Paste(out) if sys.stdin.isatty() else None,
+            paste=_Paste(out) if is_typed() else None,
         )
         state = manager.status()
     if not state.durable:
         raise Failure("You are signed in, and the tokens could not be kept.", f"Look at {folder()}.", code="not_kept")
     return profile, sorted(state.scopes)
+
+
+async def _look_at_store(profile: Profile) -> None:
+    """Raise what the store says of itself: one that cannot be read is no reason to sign in again."""
+    await _store(profile).load("probe")
 
 
 async def _forget(profile: Profile) -> None:
@@ -187,22 +196,24 @@ class _Paste:
 
     def __init__(self, out: Output) -> None:
         self._out = out
+        # Not through sys.stdin: its lock, held by a thread that nobody can end, would end the process badly.
+        self._descriptor = sys.stdin.fileno()
+        self._lines = Lines(self._descriptor)
 
     async def __call__(self, problem: str | None) -> str | None:
         if problem:
             self._out.note(problem)
-        click.echo("Or paste the address that it ended at: ", nl=False, err=True)
         loop = asyncio.get_running_loop()
-        line: asyncio.Future[Secret[bytes]] = loop.create_future()
+        line: asyncio.Future[Secret[bytearray]] = loop.create_future()
 
-        def finish(typed: Secret[bytes]) -> None:
+        def finish(typed: Secret[bytearray]) -> None:
             if not line.done():
                 line.set_result(typed)
 
         def read() -> None:
-            # Not through sys.stdin: its lock, held by a thread that nobody can end, would end the process badly.
-            typed = Secret(os.read(sys.stdin.fileno(), 65536))
-            loop.call_soon_threadsafe(finish, typed)
+            loop.call_soon_threadsafe(finish, self._lines.read())
 
-        threading.Thread(target=read, daemon=True).start()
-        return (await line).plain.decode(errors="replace").strip() or None
+        with whole_lines(self._descriptor):
+            click.echo("Or paste the address that it ended at: ", nl=False, err=True)
+            threading.Thread(target=read, daemon=True).start()
+            return (await line).plain.decode(errors="replace").strip() or None

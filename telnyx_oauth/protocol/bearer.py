@@ -12,13 +12,13 @@ import attrs
 from .secret import Secret
 
 
-def bearer(token: Secret[str]) -> Secret[str]:
-    """The `Authorization` value for a bearer token (RFC 6750 section 2.1).
+def bearer(token: Secret[str], *, spaced: bool = False) -> Secret[str]:
+    """The `Authorization` value for a bearer token (RFC 6750 section 2.1). With `spaced` it may hold spaces, as an API key may.
 
     Raises `ValueError` when the token cannot be part of a header; the message does not quote it.
     """
     # Line breaks would start a header of their own; the rest of RFC 6750's b64token is the server's to judge.
-    if not _VISIBLE.fullmatch(token.plain):
+    if not (_SPACED if spaced else _VISIBLE).fullmatch(token.plain):
         raise ValueError("A bearer token must be one or more visible ASCII characters.")
     return Secret(f"Bearer {token.plain}")
 
@@ -68,6 +68,7 @@ class Challenge:
 
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+_SPACED = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _GAP = re.compile(r"[\s,]*")
 # A value without quotes may be anything up to a comma or a space: servers write addresses so.

@@ -29,6 +29,9 @@ class Omit:
     def __repr__(self) -> str:
         return "omit"
 
+    def __reduce__(self) -> str:
+        return "omit"  # there is one, also after a copy or a pickle
+
 
 omit: Final = Omit()
 """Leave a parameter out, so that a default applies; as a header's value, leave out a header that would be sent."""
@@ -222,12 +225,20 @@ def as_timeout(timeout: float | Timeout | None) -> Timeout:
     if timeout is None:
         return Timeout(None, None)
     if not isinstance(timeout, Timeout):
-        timeout = Timeout(timeout, min(timeout, 5.0))
+        timeout = Timeout(timeout, min(_seconds(timeout), 5.0))
     for seconds in (timeout.total, timeout.connect):
         # The transport takes 0 for no limit, and cannot count to infinity.
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError("`timeout` must be a positive number of seconds, or None for no limit")
     return timeout
+
+
+def _seconds(timeout: object) -> float:
+    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
+        return timeout
+    hint = ", such as delta.total_seconds()" if hasattr(timeout, "total_seconds") else ""
+    kind = type(timeout).__name__
+    raise TypeError(f"`timeout` must be a number of seconds{hint}, a telnyx_oauth.Timeout or None, and no {kind}")
 
 
 def as_retries(max_retries: object) -> int:

@@ -64,7 +64,7 @@ class Snapshot:
     `token` was issued when the clocks stood at `since_boot` and `since_wall`, taken before the request was sent;
     `advisory`, `mandatory` and `lifetime` are ages. After a failure or a renewal in vain, nothing is sent before
     `retry_boot`, or before `urgent_boot` once no usable token is left. `error` is the last failure; a `terminal` one is
-    shared with callers until then.
+    shared with callers until then, and came `repeats` times more in a row.
     """
 
     token: Token | None = None
@@ -78,6 +78,7 @@ class Snapshot:
     durable: bool = True
     renewing: bool = False
     failures: int = 0
+    repeats: int = 0
     retry_boot: float = -inf
     urgent_boot: float = -inf
     error: Exception | None = attrs.field(default=None, eq=False)
@@ -244,10 +245,15 @@ def failed(
     retry_after: float | None = None,
     policy: RefreshPolicy = DEFAULT_POLICY,
 ) -> Snapshot:
-    """The state after a renewal failed: full jitter from 1 s, doubling, and `Retry-After` where it says more."""
+    """The state after a renewal failed: full jitter from 1 s, doubling, and `Retry-After` where it says more.
+
+    After a `terminal` failure 1 to 5 s, doubling for as long as the same one comes again.
+    """
     asked = min(retry_after or 0.0, policy.retry_after_cap)
+    repeats = state.repeats + 1 if terminal and _comes_again(state, error) else 0
     if terminal:
-        calm = urgent = max(1.0 + 4.0 * jitter, asked)
+        longest = max(policy.backoff_cap, 1.0 + 4.0 * jitter)
+        calm = urgent = max(min((1.0 + 4.0 * jitter) * 2.0 ** min(repeats, 30), longest), asked)
     else:
         ceiling = policy.backoff_first * 2.0 ** min(state.failures, 30)
         calm = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap), asked)
@@ -256,11 +262,22 @@ def failed(
         state,
         renewing=False,
         failures=state.failures + 1,
+        repeats=repeats,
         retry_boot=boot + calm,
         urgent_boot=boot + urgent,
         error=error,
         terminal=terminal,
     )
+
+
+def _comes_again(state: Snapshot, error: Exception) -> bool:
+    """Tell if the last attempt was refused in the same way.
+
+    That a person has to sign in is read from the store and costs the server nothing: who has signed in shall not wait.
+    """
+    if not state.terminal or isinstance(error, ReauthenticationRequiredError):
+        return False
+    return type(error) is type(state.error) and getattr(error, "code", None) == getattr(state.error, "code", None)
 
 
 def rejected(state: Snapshot) -> Snapshot:

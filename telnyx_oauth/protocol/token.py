@@ -101,7 +101,7 @@ class Token:
         del access_token
         scopes = scope_set(scopes)  # what fails must fail here
         self.__attrs_init__(text.plain, token_type, scopes, expires_at, generation, key, wall)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # attrs makes it
-        object.__setattr__(self, "authorization", bearer(text).plain)
+        object.__setattr__(self, "authorization", bearer(text, spaced=key.grant == "api_key").plain)
 
     def remaining(self, now: float | None = None) -> float:
         """Seconds left, 0 when expired, `inf` when the server named no lifetime.

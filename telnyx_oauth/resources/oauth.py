@@ -21,6 +21,7 @@ from ..types import (
     OAuthTokenResponse,
     TokenEndpointAuthMethod,
 )
+from .members import member
 from .resource import RawView, Resource, StreamedView, viewed
 
 
@@ -276,12 +277,12 @@ class AsyncOAuth(Resource):
             extras,
         )
 
-    @property
+    @member
     def with_raw_response(self) -> AsyncOAuthWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return AsyncOAuthWithRawResponse(AsyncOAuth, self._engine)
 
-    @property
+    @member
     def with_streaming_response(self) -> AsyncOAuthWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return AsyncOAuthWithStreamingResponse(AsyncOAuth, self._engine)

@@ -19,6 +19,7 @@ from ..types import (
     OAuthClientRetrieveResponse,
     OAuthClientUpdateResponse,
 )
+from .members import member
 from .resource import RawView, Resource, StreamedView, viewed, viewed_list
 
 _PATH: Final = "/oauth/clients"
@@ -193,12 +194,12 @@ class AsyncOAuthClients(Resource):
             extras,
         )
 
-    @property
+    @member
     def with_raw_response(self) -> AsyncOAuthClientsWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return AsyncOAuthClientsWithRawResponse(AsyncOAuthClients, self._engine)
 
-    @property
+    @member
     def with_streaming_response(self) -> AsyncOAuthClientsWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return AsyncOAuthClientsWithStreamingResponse(AsyncOAuthClients, self._engine)

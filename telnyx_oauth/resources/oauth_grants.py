@@ -15,6 +15,7 @@ from ..types import (
     OAuthGrantListResponse,
     OAuthGrantRetrieveResponse,
 )
+from .members import member
 from .resource import RawView, Resource, StreamedView, viewed, viewed_list
 
 _PATH: Final = "/oauth/grants"
@@ -87,12 +88,12 @@ class AsyncOAuthGrants(Resource):
             extras,
         )
 
-    @property
+    @member
     def with_raw_response(self) -> AsyncOAuthGrantsWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return AsyncOAuthGrantsWithRawResponse(AsyncOAuthGrants, self._engine)
 
-    @property
+    @member
     def with_streaming_response(self) -> AsyncOAuthGrantsWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return AsyncOAuthGrantsWithStreamingResponse(AsyncOAuthGrants, self._engine)

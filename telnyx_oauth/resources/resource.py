@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial, wraps
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.engine import Answer, Engine
 from ..transport.pager import AsyncPage, AsyncPaginator, Listing, PageBody
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed
@@ -29,7 +29,7 @@ class Form(Enum):
     STREAMED = auto()
 
 
-class Resource:
+class Resource(Uncopied):
     """A group of operations. Its methods describe calls; the engine sends them."""
 
     def __init__(self, engine: Engine, form: Form = Form.PARSED) -> None:
@@ -60,14 +60,14 @@ def _read(kind: type[_T], answer: Answer) -> _T:
     return decode(answer.response, kind, asked=answer.request)
 
 
-class RawView:
+class RawView(Uncopied):
     """A resource whose methods answer with raw responses, their bodies read."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.RAW)
 
 
-class StreamedView:
+class StreamedView(Uncopied):
     """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
@@ -90,18 +90,23 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
 
         self._row = row
 
-    @overload
-    def __get__(self, view: RawView, owner: object = None) -> Callable[_P, Awaitable[AsyncAPIResponse[_T]]]: ...
+    def __set_name__(self, owner: type, name: str) -> None:
+        # From here on the class has the function itself: mocks, `help` and debuggers know what that is.
+        setattr(owner, name, self._row)
 
-    @overload
-    def __get__(self, view: StreamedView, owner: object = None) -> Callable[_P, AsyncStreamed[_T]]: ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __get__(self, view: None, owner: object = None) -> Callable[..., object]: ...
+        @overload
+        def __get__(self, view: RawView, owner: object = None) -> Callable[_P, Awaitable[AsyncAPIResponse[_T]]]: ...
 
-    def __get__(self, view: RawView | StreamedView | None, owner: object = None) -> Any:
-        """The row as a method of the view."""
-        return self._row if view is None else MethodType(self._row, view)
+        @overload
+        def __get__(self, view: StreamedView, owner: object = None) -> Callable[_P, AsyncStreamed[_T]]: ...
+
+        @overload
+        def __get__(self, view: None, owner: object = None) -> Callable[..., object]: ...
+
+        def __get__(self, view: RawView | StreamedView | None, owner: object = None) -> Any:
+            """The row as a method of the view."""
 
 
 def viewed_list(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> viewed[_P, AsyncPage[_T]]:

@@ -10,6 +10,7 @@ from ..types import (
     WellKnownRetrieveAuthorizationServerMetadataResponse,
     WellKnownRetrieveProtectedResourceMetadataResponse,
 )
+from .members import member
 from .resource import RawView, Resource, StreamedView, viewed
 
 
@@ -50,12 +51,12 @@ class AsyncWellKnown(Resource):
             extras,
         )
 
-    @property
+    @member
     def with_raw_response(self) -> AsyncWellKnownWithRawResponse:
         """The same operations, answering with status, headers and body."""
         return AsyncWellKnownWithRawResponse(AsyncWellKnown, self._engine)
 
-    @property
+    @member
     def with_streaming_response(self) -> AsyncWellKnownWithStreamingResponse:
         """The same operations, answering before the body is read."""
         return AsyncWellKnownWithStreamingResponse(AsyncWellKnown, self._engine)

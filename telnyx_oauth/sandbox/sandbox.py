@@ -19,6 +19,7 @@ import attrs
 from ..client import AsyncTelnyx
 from ..messages import Request, RequestInfo, Response
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..sync import Telnyx
 from .brain import Brain
 from .faults import Faults, Served
@@ -54,7 +55,7 @@ class _Ready(Generic[_P, _T]):
 
 
 @attrs.define(kw_only=True, eq=False, repr=False, slots=False)
-class Sandbox(Settings):
+class Sandbox(Settings, Uncopied):
     """A local Telnyx: `with Sandbox() as telnyx:` or `async with`, then `telnyx.client()` or `telnyx.base_url`.
 
     It listens on 127.0.0.1 in a thread of its own and is gone, threads and sockets too, when the block ends. Without

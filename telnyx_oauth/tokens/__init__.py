@@ -1,1 +1,39 @@
 """Access tokens: where they come from, how they are kept fresh, and where they are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .events import TokenHook as TokenHook
+    from .flow import AuthorizationFlow as AuthorizationFlow
+    from .manager import TokenManager as TokenManager
+    from .proof import IssuedVerifier as IssuedVerifier
+    from .stores.record import TokenStore as TokenStore
+
+
+def __getattr__(name: str) -> object:
+    """Load what other packages name in their annotations when somebody looks at these (PEP 562)."""
+    match name:
+        case "TokenHook":
+            from .events import TokenHook
+
+            return TokenHook
+        case "AuthorizationFlow":
+            from .flow import AuthorizationFlow
+
+            return AuthorizationFlow
+        case "TokenManager":
+            from .manager import TokenManager
+
+            return TokenManager
+        case "IssuedVerifier":
+            from .proof import IssuedVerifier
+
+            return IssuedVerifier
+        case "TokenStore":
+            from .stores.record import TokenStore
+
+            return TokenStore
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

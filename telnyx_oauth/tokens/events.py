@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
+from ..protocol.expected import expect
 from ..protocol.token import TokenKey
 from ..transport import log
 
@@ -116,12 +119,16 @@ class ReauthenticationRequired(TokenEvent):
 
 @attrs.frozen
 class PersistenceDegraded(TokenEvent):
-    """The store failed at `operation`; tokens are kept in memory alone until it works again."""
+    """The store failed at `operation`; tokens are kept in memory alone until it works again. `reason` is what it says of that.
+
+    The first of a manager is a `RuntimeWarning` as well.
+    """
 
     name = "persistence-degraded"
     level = logging.ERROR
     operation: str = ""
     error: str = ""
+    reason: str = ""
 
 
 @attrs.frozen
@@ -156,18 +163,40 @@ class FlightObserver(Protocol):
         ...
 
 
+def hooks_of(hooks: Iterable[TokenHook]) -> tuple[TokenHook, ...]:
+    """The hooks. Raises `TypeError` for what is no list of functions."""
+    if callable(hooks) or not isinstance(hooks, Iterable) or isinstance(hooks, (str, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance]  # by whom its type is ignored
+        raise TypeError(
+            f"`hooks` must be a list of functions, such as [print]; what was given is {type(hooks).__name__}."
+        )
+    found = tuple(hooks)
+    for hook in found:
+        expect(hook, "hooks", "a list of functions or objects that are called with an event", "__call__")
+    return found
+
+
 class Announcer:
     """Tells an event to the log and to every hook."""
 
     def __init__(self, hooks: Iterable[TokenHook]) -> None:
-        self._hooks = tuple(hooks)
+        self._hooks = hooks_of(hooks)
         everything: tuple[object, ...] = self._hooks
+        self._warned = False
         self._observers = [hook for hook in everything if isinstance(hook, FlightObserver)]
 
     def __call__(self, event: TokenEvent) -> None:
         """Tell it. Never raises."""
         if logger.isEnabledFor(event.level):
             logger.log(event.level, "%s", describe(event))
+        if isinstance(event, PersistenceDegraded) and not self._warned:
+            self._warned = True
+            # A filter that makes warnings errors must not harm a renewal either.
+            with suppress(RuntimeWarning):
+                warnings.warn(
+                    f"The token store fails: tokens are kept in memory alone until it works again. {event.reason}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         for hook in self._hooks:
             try:
                 hook(event)

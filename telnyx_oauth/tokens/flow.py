@@ -34,21 +34,23 @@ from ..protocol.discovery import (
     same_issuer,
     telnyx_server,
 )
+from ..protocol.expected import expect
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
 from .drain import run_to_end
-from .events import TokenHook
+from .events import TokenHook, hooks_of
 from .manager import TokenManager
 from .outcomes import is_unknown
 from .proof import IssuedVerifier, verdict
 from .sources import AuthorizationCode, ClientSecret, RefreshToken
 from .stores.memory import MemoryStore
-from .stores.record import TokenStore
+from .stores.record import STORE, STORE_METHODS, TokenStore
 
 BASE_URL: Final = "https://api.telnyx.com/v2"
 _SYSTEM: Final = SystemClock()
@@ -56,7 +58,7 @@ _MOST_MANAGERS: Final = 1024
 _ADVERTISED_FOR: Final = 3600.0
 
 
-class AuthorizationFlow:
+class AuthorizationFlow(Uncopied):
     """Signs people in with an authorization code and PKCE, and keeps what they granted.
 
     `begin_authorization` gives the address to send a person to, `complete_authorization` takes the address that they
@@ -106,10 +108,12 @@ class AuthorizationFlow:
         self._auth_method()  # a client that the server cannot take is told of where it is given
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
+        if store is not None:
+            expect(store, "store", STORE, *STORE_METHODS)
         self._store = store or MemoryStore()
         self._policy = policy
         self._clock = clock
-        self._hooks = tuple(hooks)
+        self._hooks = hooks_of(hooks)
         self._verifier = verifier
         self._demand_proof = demand_proof
         self._pending: PendingAuthorization | None = None

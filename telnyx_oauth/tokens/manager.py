@@ -13,6 +13,7 @@ import attrs
 from ..errors import ReauthenticationRequiredError, TokenBackoffError, TokenRejectedError
 from ..messages import Response
 from ..protocol import freshness
+from ..protocol.expected import expect
 from ..protocol.freshness import (
     DEFAULT_POLICY,
     HoldOff,
@@ -26,6 +27,7 @@ from ..protocol.freshness import (
 )
 from ..protocol.grants import TokenGrant
 from ..protocol.token import Token, TokenKey
+from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from .events import Announcer, TokenHook, TokenRejected
 from .flight import Flight, replica
@@ -35,14 +37,14 @@ from .proof import IssuedVerifier, Proof
 from .renewal import Renewal
 from .sources import ApiKey, TokenSource
 from .status import TokenStatus
-from .stores.record import TokenStore
+from .stores.record import STORE, STORE_METHODS, TokenStore
 from .tower import Entry, Tower
 
 _SYSTEM: Final = SystemClock()
 _WITHOUT_TOKEN: Final = (Phase.EMPTY, Phase.EXPIRED, Phase.REJECTED, Phase.BACKOFF)
 
 
-class TokenManager:
+class TokenManager(Uncopied):
     """Keeps access tokens fresh. Safe for any number of tasks, event loops and threads.
 
     A fresh token costs no lock, no wait and no allocation. Otherwise one renewal runs per key, whoever asks and however
@@ -76,6 +78,9 @@ class TokenManager:
         demand_proof: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        expect(source, "source", "a token source, such as ClientCredentials(...) or an async function", "__call__")
+        if store is not None:
+            expect(store, "store", STORE, *STORE_METHODS)
         base: TokenKey = getattr(source, "key", TokenKey(grant="custom"))
         self._policy = policy
         self._boot = clock.boot

@@ -7,6 +7,7 @@ is sent only once the store has taken down that it will be.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Literal, TypeVar
@@ -350,15 +351,21 @@ class Records:
                     self._usage.hung_until = self._clock.boot() + self._policy.lock_timeout
 
     def _degraded(self, job: Job, operation: str, exc: Exception) -> TokenPersistenceError:
-        event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__)
+        said = self._said(operation, exc)
+        event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__, said)
         self._announce(event)
-        # Only our own words: those of a database's driver may hold its password.
-        said = exc.message if isinstance(exc, TelnyxError) else f"{type(exc).__name__} at `{operation}`."
-        if isinstance(exc, TimeoutError):
-            said = f"It gave no answer at `{operation}` within {self._policy.store_timeout:g} s."
         return TokenPersistenceError(
             f"The token store fails, so the refresh token was not used. It is kept, and tried again. {said}"
         )
+
+    def _said(self, operation: str, exc: Exception) -> str:
+        # Only our own words and the system's: those of a database's driver may hold its password.
+        if isinstance(exc, TelnyxError):
+            return exc.message
+        if isinstance(exc, TimeoutError):
+            return f"It gave no answer at `{operation}` within {self._policy.store_timeout:g} s."
+        why = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else ""
+        return f"{type(exc).__name__} at `{operation}`{': ' if why else ''}{why}."
 
 
 def _was_later(theirs: StoredGrant, ours: StoredGrant) -> bool:

@@ -36,6 +36,7 @@ _UNKNOWN: Final = (404, 405)
 """The statuses of a path that a server does not have, or has for other methods alone."""
 _API_KEY: Final = ("api_key", "TELNYX_API_KEY")
 _CREDENTIALS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
+_SECRET: Final = ("client_secret", "TELNYX_CLIENT_SECRET")
 _CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
 
 
@@ -55,8 +56,8 @@ class Tokens(Protocol):
         """A token that is good now."""
         ...
 
-    async def replace(self, rejected: Token, *, timeout: float | None) -> Token:
-        """Another token than the one that was refused."""
+    async def replace(self, rejected: Token, *, timeout: float | None, response: Response | None = None) -> Token:
+        """Another token than the one that was refused with `response`."""
         ...
 
 
@@ -108,7 +109,7 @@ class Engine:
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
         self._basic = _client_credentials(identity)
-        self._key = bearer(Secret(identity.api_key)) if identity.api_key and not self._basic else None
+        self._key = bearer(Secret(identity.api_key), spaced=True) if identity.api_key and not self._basic else None
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
@@ -164,7 +165,7 @@ class Engine:
             answer = Answer(request, reply, attempt)
             if tokens is None or token is None or not tokens.renewable or not _token_is_at_fault(reply):
                 return answer
-            replacement = await self._patiently(partial(tokens.replace, token), extras)
+            replacement = await self._patiently(partial(tokens.replace, token, response=reply), extras)
             if replacement.authorization == token.authorization:
                 return answer
             request = prepare(call, self.defaults, extras, Secret(replacement.authorization))
@@ -230,12 +231,14 @@ class Engine:
             case Auth.CLIENT:
                 own = self._basic or self._key
                 if own is None:
-                    raise MissingCredentialsError(f"{call.method} {call.path}", _CLIENT_ID, _API_KEY)
+                    named = _CLIENT_ID if self.identity.client_id is None else _SECRET
+                    raise MissingCredentialsError(f"{call.method} {call.path}", named, _API_KEY)
                 return own
             case Auth.BEARER:
                 if self._key is not None:
                     return self._key
-                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", _API_KEY, _CLIENT_ID)
+                missing = (_API_KEY, _CLIENT_ID) if self.identity.client_id is None else (_SECRET, _API_KEY)
+                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", *missing)
             case _:
                 assert_never(call.auth)
 

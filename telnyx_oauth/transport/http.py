@@ -18,6 +18,7 @@ from yarl import URL
 from ..errors import APIConnectionError, ClientClosedError, TelnyxError
 from ..messages import Request, Response, Timeout
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from .body import received, streamed
 from .coding import ACCEPTED
 from .faults import RAISED, named
@@ -27,7 +28,7 @@ from .outgoing import Outgoing, Tracker, may_have_left, outgoing
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 
 
-class HttpTransport:
+class HttpTransport(Uncopied):
     """Sends requests through aiohttp. Works on any number of event loops, each with connections of its own.
 
     Follows no redirect and keeps no cookie. Connections end with `aclose`, or with their loop. After a fork the child has

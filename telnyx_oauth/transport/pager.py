@@ -15,6 +15,7 @@ from ..messages import Response
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..types import OAuthOAuthPaginationMeta
 from .engine import Answer, Engine
 
@@ -46,8 +47,10 @@ class PageInfo:
     params: dict[str, int]
 
 
-class PageData(Generic[_T]):
+class PageData(Uncopied, Generic[_T]):
     """What both kinds of page hold."""
+
+    _instead = "Copy or pickle its `data`."
 
     def __init__(self, body: PageBody[_T], number: int) -> None:
         self._body = body
@@ -126,7 +129,7 @@ class AsyncPage(PageData[_T]):
         return _items(ahead(self._listing, self, pages))
 
 
-class AsyncPaginator(Generic[_T]):
+class AsyncPaginator(Uncopied, Generic[_T]):
     """A list that is not fetched yet: `await` it for a page, or go over all items with `async for`."""
 
     def __init__(self, listing: Listing[_T]) -> None:

@@ -13,12 +13,13 @@ import attrs
 from ..messages import Headers, Response
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from .engine import Answer
 
 _T = TypeVar("_T")
 
 
-class ResponseFacts(Generic[_T]):
+class ResponseFacts(Uncopied, Generic[_T]):
     """What is known of a response before its body is read."""
 
     def __init__(self, answer: Answer) -> None:
@@ -177,7 +178,7 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         self._closed = True
 
 
-class AsyncStreamed(AbstractAsyncContextManager[AsyncAPIResponse[_T]]):
+class AsyncStreamed(AbstractAsyncContextManager[AsyncAPIResponse[_T]], Uncopied):
     """`async with` it for the response while its body is on the wire; the connection is given back at the end."""
 
     def __init__(self, send: Callable[[], Awaitable[AsyncAPIResponse[_T]]]) -> None:

@@ -1,0 +1,29 @@
+"""Checking tokens that others present."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .introspection import IntrospectionCache as IntrospectionCache
+    from .jwks import JWKSCache as JWKSCache
+    from .validator import TokenValidator as TokenValidator
+
+
+def __getattr__(name: str) -> object:
+    """Load what other packages name in their annotations when somebody looks at these (PEP 562)."""
+    match name:
+        case "IntrospectionCache":
+            from .introspection import IntrospectionCache
+
+            return IntrospectionCache
+        case "JWKSCache":
+            from .jwks import JWKSCache
+
+            return JWKSCache
+        case "TokenValidator":
+            from .validator import TokenValidator
+
+            return TokenValidator
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

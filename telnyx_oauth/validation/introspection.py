@@ -16,6 +16,7 @@ from ..protocol.jose import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.retry import retry_after
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
@@ -36,7 +37,7 @@ _RESERVE: Final = 4
 _URGENT: Final = 2.0
 
 
-class IntrospectionCache:
+class IntrospectionCache(Uncopied):
     """The introspection endpoint's verdicts, kept for a while. Safe for any number of tasks, loops and threads.
 
     A verdict on an active token is kept for `ttl` seconds (0: always ask) or until its `exp`, one on an inactive token

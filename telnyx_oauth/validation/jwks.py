@@ -31,6 +31,7 @@ from ..protocol.keyfetch import (
     succeeded,
 )
 from ..protocol.retry import retry_after
+from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
@@ -68,7 +69,7 @@ class JWKSHealth:
     next_attempt: float
 
 
-class JWKSCache:
+class JWKSCache(Uncopied):
     """The keys at a JWKS address, kept as its answers and the policy allow. Safe for any tasks, loops and threads.
 
     `uri` is https; `allow_insecure_loopback` admits http to this machine. `send` is the transport, by default one of

@@ -6,11 +6,13 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from .. import validation as _validation  # its classes are loaded when they are looked up
 from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
+from ..protocol.expected import expect
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import (
@@ -25,13 +27,11 @@ from ..protocol.jwt import (
     says_it_has_expired,
 )
 from ..protocol.secret import Secret
+from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, SigningKeys, StaticKeys
-
-if TYPE_CHECKING:
-    from .introspection import IntrospectionCache
-    from .verdicts import IntrospectionResult
+from .verdicts import IntrospectionResult
 
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
 _ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")
@@ -40,7 +40,7 @@ _SIGNED: Final = (*_ALWAYS_SIGNED, "jwt_or_opaque_then_introspect")
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
-class TokenValidator:
+class TokenValidator(Uncopied):
     """Judges access tokens by a policy. Safe for any number of tasks, loops and threads.
 
     `mode` says what counts. `jwt`: the signature by one of `keys`, and the claims. `introspect`: what `introspection`
@@ -59,12 +59,16 @@ class TokenValidator:
         policy: TokenPolicy,
         keys: KeySource | None = None,
         *,
-        introspection: IntrospectionCache | None = None,
+        introspection: _validation.IntrospectionCache | None = None,
         mode: Mode = "jwt",
         cache_size: int = 1024,
         cache_ttl: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
+        if keys is not None:
+            expect(keys, "keys", "JWKSCache(uri) or StaticKeys(...)", "select", "contains")
+        if introspection is not None:
+            expect(introspection, "introspection", "an IntrospectionCache", "cached")
         if mode != "introspect" and keys is None:
             raise ValueError(f"mode {mode!r} needs keys, such as JWKSCache(uri).")
         if mode != "jwt" and introspection is None:
@@ -177,7 +181,9 @@ class TokenValidator:
         )
         return access, key
 
-    async def _ask(self, token: Secret[str], introspection: IntrospectionCache, *, proven: bool) -> IntrospectionResult:
+    async def _ask(
+        self, token: Secret[str], introspection: _validation.IntrospectionCache, *, proven: bool
+    ) -> IntrospectionResult:
         if len(token.plain) > self._longest:
             raise InvalidTokenError(Reason.TOO_LONG)
         if not _B64TOKEN.fullmatch(token.plain):

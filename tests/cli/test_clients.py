@@ -144,3 +144,17 @@ def test_a_name_gives_a_terminal_no_orders(run, sandbox):
     assert "evil" in shown.stdout
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown.output)
     assert names(run("clients", "list", "--json")) == [name]
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-02:00"])
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_date_at_the_end_of_the_calendar_is_shown_somehow(run, sandbox, date, form):
+    body = {"client_id": "c", "name": "n", "client_type": "public", "record_type": "oauth_client", "org_id": "o"}
+    body |= {"user_id": "u", "require_pkce": False, "created_at": date, "updated_at": date}
+    sandbox.faults.add("/oauth/clients/*", kind="latency", body=json.dumps({"data": body}).encode(), times=None)
+    listed = {"data": [body], "meta": {"page_number": 1, "page_size": 20, "total_pages": 1, "total_results": 1}}
+    sandbox.faults.add("/oauth/clients", kind="latency", body=json.dumps(listed).encode(), times=None)
+    for command in (("show", "client_id"), ("list",)):
+        shown = run("clients", *command, *form)
+        assert shown.exit_code == 0, shown.stderr
+        assert date[:10] in shown.stdout

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_oauth.errors import ReauthenticationRequiredError
+from telnyx_oauth.errors import BadRequestError, NotFoundError, ReauthenticationRequiredError
+from telnyx_oauth.messages import Response
 from telnyx_oauth.protocol.freshness import (
     DEFAULT_POLICY,
     EMPTY,
@@ -351,6 +352,43 @@ def test_the_servers_own_wish_counts_where_it_is_longer(asked, calm, urgent):
 def test_a_terminal_failure_is_remembered_for_some_seconds(jitter, asked, pause):
     after = failed(attrs.evolve(EMPTY, failures=9), ERROR, boot=100.0, jitter=jitter, terminal=True, retry_after=asked)
     assert (after.retry_boot, after.urgent_boot, after.terminal, after.failures) == (100 + pause, 100 + pause, True, 10)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_a_refusal_that_comes_again_is_tried_less_and_less_often(jitter):
+    state, boot, pauses = EMPTY, 0.0, []
+    for _ in range(9):
+        state = failed(state, BadRequestError("no", response=Response(400)), boot=boot, jitter=jitter, terminal=True)
+        assert state.retry_boot == state.urgent_boot
+        pauses.append(state.retry_boot - boot)
+        boot = state.retry_boot
+    first = 1.0 + 4.0 * jitter
+    assert pauses == [min(first * 2**number, 60.0) for number in range(9)]
+    assert max(pauses[:4]) >= 8.0
+    assert sum(pauses[:4]) - max(pauses[:4]) < 36.0
+
+
+@pytest.mark.parametrize(
+    ("error", "terminal"),
+    [
+        (NotFoundError("no", response=Response(404)), True),
+        (BadRequestError("no", response=Response(400), code="another"), True),
+        (BadRequestError("no", response=Response(400), code="said"), False),
+    ],
+)
+def test_another_failure_in_between_begins_anew(error, terminal):
+    refusal = BadRequestError("no", response=Response(400), code="said")
+    state = EMPTY
+    for each, ends in ((refusal, True), (refusal, True), (refusal, True), (error, terminal), (refusal, True)):
+        state = failed(state, each, boot=0.0, jitter=0.0, terminal=ends)
+    assert state.retry_boot == 1.0
+
+
+def test_a_sign_in_elsewhere_is_noticed_as_soon_after_an_hour_as_after_a_minute():
+    state = EMPTY
+    for _ in range(20):
+        state = failed(state, ReauthenticationRequiredError("revoked"), boot=0.0, jitter=1.0, terminal=True)
+        assert state.retry_boot == 5.0
 
 
 def test_a_policy_moves_back_off():

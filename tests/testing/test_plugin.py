@@ -279,3 +279,20 @@ def test_pytest_finds_it_by_itself(repository):
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # Named like its module, so that `-p telnyx_oauth.testing` loads it once and not a second time.
     assert project["entry-points"]["pytest11"] == {PLUGIN: PLUGIN}
+
+
+@pytest.mark.parametrize("imported", ["telnyx_oauth", "telnyx_oauth.testing", "telnyx_oauth.errors"])
+@pytest.mark.parametrize("plugin", [(), ("-p", PLUGIN)])
+def test_it_may_be_imported_before_pytest(project, monkeypatch, imported, plugin):
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    project.makepyfile("def test_something(): assert True")
+    code = f"import {imported}, pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio", *plugin],
+        cwd=project.path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "warning" not in done.stdout

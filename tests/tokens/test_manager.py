@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -224,6 +225,28 @@ def test_a_terminal_error_is_remembered_and_shared_for_some_seconds(world):
         assert len(world.server.seen) == 1
         await asyncio.sleep(3.01)
         assert (await manager.get()).access_token == "t1"
+        await manager.aclose()
+
+    world.run(main())
+
+
+def test_a_refusal_that_repeats_is_asked_for_less_and_less_often(world):
+    async def main():
+        manager = world.manager()
+        world.jitter = 0.5
+        world.server.faults += ["unauthorized_client"] * 50
+        times: list[float] = []
+        for _ in range(180):
+            with pytest.raises(TelnyxError):
+                await manager.get(timeout=0.5)
+            if len(world.server.seen) > len(times):
+                times.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.5)
+        gaps = [round(later - earlier) for earlier, later in itertools.pairwise(times)]
+        assert gaps == [3, 6, 12, 24]
+        world.server.faults.clear()
+        await asyncio.sleep(60)
+        assert (await manager.get()).access_token
         await manager.aclose()
 
     world.run(main())

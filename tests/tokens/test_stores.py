@@ -22,7 +22,10 @@ from cryptography.fernet import Fernet
 
 import telnyx_oauth
 from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
+from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.secret import Secret
+from telnyx_oauth.tokens.events import PersistenceDegraded
+from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.stores.encrypted import EncryptedStore
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
@@ -643,3 +646,25 @@ def test_a_forked_child_does_not_keep_the_lock_of_a_parent_that_was_killed(tmp_p
 async def taken(store):
     async with store.lock("key", timeout=2):
         pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such modes")
+async def test_what_a_store_advises_reaches_its_user_in_the_log_the_event_and_one_warning(tmp_path, caplog):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o2770)
+    told: list[object] = []
+
+    async def source(key):
+        return TokenGrant("secret-token", expires_in=3600)
+
+    manager = TokenManager(source, store=FileStore(folder), hooks=[told.append])
+    with pytest.warns(RuntimeWarning, match="chmod 700") as warned:
+        assert (await manager.get()).access_token == "secret-token"
+    degraded = [event for event in told if isinstance(event, PersistenceDegraded)]
+    assert degraded
+    assert all("chmod 700" in event.reason and str(folder) in event.reason for event in degraded)
+    assert len([each for each in warned if each.category is RuntimeWarning]) == 1
+    assert "chmod 700" in caplog.text
+    assert "secret-token" not in caplog.text + repr(degraded) + str(warned[0].message)
+    await manager.aclose()

@@ -161,3 +161,22 @@ def what_must_fail(client: Telnyx, other: AsyncTelnyx) -> None:
     with client.oauth.retrieve_jwks():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
     assert_type(other.oauth_grants.list(), Page[OAuthGrant])  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure]
+
+
+class Mine(Telnyx):
+    def hello(self) -> str:
+        return "hello"
+
+
+class AsyncMine(AsyncTelnyx):
+    def hello(self) -> str:
+        return "hello"
+
+
+def subclasses(mine: Mine, other: AsyncMine) -> None:
+    assert_type(mine.with_options(timeout=3), Mine)
+    assert_type(mine.copy(max_retries=0).hello(), str)
+    assert_type(other.with_options(timeout=3), AsyncMine)
+    assert_type(other.copy(max_retries=0).hello(), str)
+    with mine as entered:
+        assert_type(entered, Mine)

@@ -20,6 +20,7 @@ import filelock
 
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
+from ...protocol.uncopied import Uncopied
 from ..events import logger
 from ..folders import create_private, make_private
 from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
@@ -33,7 +34,7 @@ _LAST_POLL: Final = 0.1
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class FileStore:
+class FileStore(Uncopied):
     """Keeps each grant in a file of its own, readable by its owner alone (0600 in a folder of 0700).
 
     A crash at any moment leaves the old record or the new one. The lock is the operating system's, so it ends with its

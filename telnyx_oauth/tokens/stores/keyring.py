@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
+from ...protocol.uncopied import Uncopied
 from ..events import logger
 from .file import FileStore
 from .record import ASIDE, StoredGrant, Version, version_of
@@ -18,7 +19,7 @@ from .threads import Threads
 _WRITING: Final = 10.0
 
 
-class KeyringStore:
+class KeyringStore(Uncopied):
     """Keeps grants in the system's keyring. Needs the extra `keyring`, and a backend: on a headless machine there is
     none.
 

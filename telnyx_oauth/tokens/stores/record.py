@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable  # noqa: F401 - in the constructor that attrs writes
 from contextlib import AbstractAsyncContextManager
 from math import isfinite
 from typing import Final, Protocol, TypeAlias, TypedDict, cast
@@ -131,6 +132,10 @@ class TokenStore(Protocol):
     def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[Lease | None]:
         """Hold off everyone else who renews this grant."""
         ...
+
+
+STORE: Final = "a token store, such as FileStore(...), RedisStore(...) or MemoryStore()"
+STORE_METHODS: Final = ("load", "compare_and_swap", "delete", "lock")
 
 
 def is_shared(store: TokenStore) -> bool:

@@ -7,14 +7,16 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ...protocol.expected import expect
 from ...protocol.secret import Secret
+from ...protocol.uncopied import Uncopied
 from ...transport.clock import SystemClock
 from ..drain import start_unlisted
 from ..events import logger
@@ -22,6 +24,11 @@ from .record import ASIDE, ASIDE_KEPT, Lease, StoredGrant, Version, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+else:
+    try:
+        from redis.asyncio import Redis
+    except ImportError:  # `RedisStore` says so when one is made
+        Redis = object
 
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
@@ -64,7 +71,7 @@ return 0
 """
 
 
-class RedisStore:
+class RedisStore(Uncopied):
     """Keeps grants in Redis or Valkey (6.2 or later). Needs the extra `redis`.
 
     With a URL, connections (at most 16 on each loop) are open only while there is something to do: renewals are rare,
@@ -78,6 +85,10 @@ class RedisStore:
     def __init__(
         self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 2.0, timeout: float = 5.0
     ) -> None:
+        if not isinstance(server, str):
+            expect(server, "server", "a redis:// URL, or a redis.asyncio.Redis", "get", "eval")
+            if not iscoroutinefunction(getattr(server, "execute_command", None)):
+                raise TypeError("`server` must be a redis:// URL, or a redis.asyncio.Redis: this client blocks.")
         self._server = server
         self._prefix = prefix
         self._lock_ttl = lock_ttl
