@@ -1,5 +1,8 @@
 """How the documentation is built."""
 
+import functools
+import inspect
+
 from telnyx_oauth import __version__
 
 project = "telnyx_oauth"
@@ -35,5 +38,12 @@ def show_lines_as_they_are(_app, _context, lines):
         lines[first:last] = ["::", "", *block, ""]
 
 
+def as_written(kind, name, *default):
+    """A property as it stands in its class, where asking the class for it gives the class of its value."""
+    found = inspect.getattr_static(kind, name, None)
+    return found if isinstance(found, (property, functools.cached_property)) else getattr(kind, name, *default)
+
+
 def setup(app):
+    app.add_autodoc_attrgetter(type, as_written)
     app.connect("sphinx-click-process-description", show_lines_as_they_are)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import redis
 import redis.asyncio
+from cryptography.fernet import Fernet
 
 from telnyx_oauth import (
     ApiKey,
     AsyncTelnyx,
     AuthorizationFlow,
+    EncryptedStore,
     FileStore,
     MemoryStore,
     RedisStore,
@@ -92,3 +94,19 @@ def test_the_right_thing_is_taken_whoever_wrote_it():
     assert AsyncTelnyx(tokens=BLOCKING.tokens.manager, token_store=MemoryStore())
     assert RedisStore(redis.asyncio.Redis())
     assert RedisStore("redis://127.0.0.1")
+
+
+@pytest.mark.parametrize("keys", [["abc"], "abc", b"abc", Fernet.generate_key(), [], None, [b"x" * 32], [7]], ids=repr)
+def test_keys_that_are_none_are_told_what_a_key_is_and_not_quoted(keys):
+    with pytest.raises(ValueError, match=r"Fernet.generate_key\(\)") as caught:
+        EncryptedStore(MemoryStore(), keys)
+    assert "abc" not in str(caught.value)
+    assert EncryptedStore(MemoryStore(), [Fernet.generate_key(), Fernet.generate_key().decode()])
+
+
+@pytest.mark.parametrize(
+    "origins, says", [([], "origins is empty"), (["http://127.0.0.1"], "allow_insecure_loopback=True")]
+)
+def test_origins_that_cannot_be_meant_are_told_what_to_give(origins, says):
+    with pytest.raises(ValueError, match=says):
+        BearerTokenMiddleware(ASYNC.tokens, origins=origins)

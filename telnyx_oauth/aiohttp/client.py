@@ -62,6 +62,10 @@ class BearerTokenMiddleware(Uncopied):
             tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", *_METHODS
         )
         listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
+        if not listed:
+            raise ValueError(
+                "origins is empty, so no request would carry a token; name those of the API that takes it."
+            )
         self._origins = frozenset(
             _checked(str(each), allow_insecure_loopback=allow_insecure_loopback) for each in listed
         )
@@ -104,6 +108,10 @@ class BearerTokenMiddleware(Uncopied):
 
 
 def _checked(origin: str, *, allow_insecure_loopback: bool) -> _Origin:
+    if not allow_insecure_loopback and origin.lower().startswith("http:"):
+        raise ValueError(
+            "origins must be https; plain http is for this machine alone, and needs allow_insecure_loopback=True."
+        )
     url = _parsed(origin)
     check_endpoint(str(url), "origins", allow_insecure_loopback=allow_insecure_loopback)
     if url.raw_path not in ("", "/") or url.raw_query_string:

@@ -9,7 +9,9 @@ import attrs
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from ...errors import TokenPersistenceError
-from .record import Lease, StoredGrant, TokenStore, Version, is_shared
+from ...protocol.expected import expect
+from ...protocol.secret import Secret
+from .record import STORE, STORE_METHODS, Lease, StoredGrant, TokenStore, Version, is_shared
 
 
 class EncryptedStore:
@@ -21,8 +23,17 @@ class EncryptedStore:
     """
 
     def __init__(self, inner: TokenStore, keys: Iterable[str | bytes]) -> None:
+        expect(inner, "inner", STORE, *STORE_METHODS)
         self._inner = inner
-        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        given = Secret(keys)
+        del keys
+        fernets = _fernets(given)
+        if not fernets:
+            raise ValueError(
+                "`keys` must be a list of one or more keys, each as cryptography.fernet.Fernet.generate_key() gives it: "
+                "32 bytes, written as 44 characters of URL-safe Base64."
+            )
+        self._fernet = MultiFernet(fernets)
         self.shared = is_shared(inner)
 
     async def load(self, key: str) -> StoredGrant | None:
@@ -62,3 +73,13 @@ class EncryptedStore:
             return StoredGrant.decode(data) if name == key.encode() else None
         except (InvalidToken, ValueError):
             return None
+
+
+def _fernets(keys: Secret[Iterable[str | bytes]]) -> list[Fernet]:
+    """Empty where one is no key, so that no error passes a frame that holds it."""
+    if isinstance(keys.plain, (str, bytes)):  # one key alone would be taken for a list of letters
+        return []
+    try:
+        return [Fernet(key.plain) for key in map(Secret, keys.plain)]
+    except (TypeError, ValueError):
+        return []
