@@ -14,7 +14,7 @@ from ..protocol.secret import Secret
 def is_typed() -> bool:
     """Tell if a person at a terminal can be asked."""
     try:
-        return sys.stdin is not None and sys.stdin.isatty()  # pyright: ignore[reportUnnecessaryComparison]  # see above
+        return sys.stdin is not None and sys.stdin.isatty()
     except ValueError:  # closed
         return False
 
@@ -22,7 +22,7 @@ def is_typed() -> bool:
 def piped() -> str:
     """All that is on stdin; nothing where there is no stdin."""
     try:
-        return "" if sys.stdin is None else sys.stdin.read()  # pyright: ignore[reportUnnecessaryComparison]  # see above
+        return "" if sys.stdin is None else sys.stdin.read()
     except (OSError, ValueError):  # it cannot be read, or is closed
         return ""
 

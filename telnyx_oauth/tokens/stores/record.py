@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable  # noqa: F401 - in the constructor that attrs writes
+from collections.abc import Iterable  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in the constructor that attrs writes
 from contextlib import AbstractAsyncContextManager
 from math import isfinite
 from typing import Final, Protocol, TypeAlias, TypedDict, cast
