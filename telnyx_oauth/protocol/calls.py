@@ -120,25 +120,32 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secre
     timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
     if extras.headers:
         check_headers(Secret(extras.headers))
-    encoded = _encoded(call, defaults, extras) if _is_more_than_a_path(call, defaults, extras) else _NOTHING
-    if encoded is None:
-        raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+    encoded: _Encoded | None = None
+    if _is_more_than_a_path(call, defaults, extras):
+        encoded = _encoded(call, defaults, extras)
+        if encoded is None:
+            raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
     # Once the path is found good nothing is refused any more, so no error shows what is plain.
     url = join(defaults.base_url, call.path)
     shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
     headers = defaults.headers.copy()
-    if encoded.content_type:
-        headers["Content-Type"] = encoded.content_type
+    content = b""
+    if encoded is not None:
+        if encoded.content_type:
+            headers["Content-Type"] = encoded.content_type
+        if encoded.query:
+            url += ("&" if "?" in url else "?") + encoded.query
+        content = encoded.content
     if call.accept != "application/json":
         headers["Accept"] = call.accept
     if authorization is not None:
         headers["Authorization"] = authorization.plain
     return Request(
         call.method,
-        _with_query(url, encoded.query) if encoded.query else url,
+        url,
         RequestInfo(call.method, shown),
         _laid_over(headers, extras.headers) if extras.headers else headers,
-        encoded.content,
+        content,
         timeout,
         stream=extras.stream,
         secrets=call.secrets,
@@ -152,13 +159,6 @@ class _Encoded:
     query: str = attrs.field(repr=False, default="")
     content: bytes = attrs.field(repr=False, default=b"")
     content_type: str = ""
-
-
-_NOTHING: Final = _Encoded()
-
-
-def _with_query(url: str, pairs: str) -> str:
-    return url + ("&" if "?" in url else "?") + pairs
 
 
 def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool:
