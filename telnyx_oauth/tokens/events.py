@@ -119,9 +119,10 @@ class ReauthenticationRequired(TokenEvent):
 
 @attrs.frozen
 class PersistenceDegraded(TokenEvent):
-    """The store failed at `operation`; tokens are kept in memory alone until it works again. `reason` is what it says of that.
+    """The store failed at `operation`. `reason` is what it says of that.
 
-    The first of a manager is a `RuntimeWarning` as well.
+    Until it works again, tokens are kept in memory alone, and no refresh token is sent. The first of a manager is a
+    `RuntimeWarning` as well.
     """
 
     name = "persistence-degraded"
@@ -193,7 +194,8 @@ class Announcer:
             # A filter that makes warnings errors must not harm a renewal either.
             with suppress(RuntimeWarning):
                 warnings.warn(
-                    f"The token store fails: tokens are kept in memory alone until it works again. {event.reason}",
+                    "The token store fails. Until it works again, tokens are kept in memory alone, and no refresh token is "
+                    f"sent. {event.reason}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
