@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+import warnings
 
 from . import answers, attackers, ends, kills, many, stores
 
@@ -37,4 +38,5 @@ async def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore", RuntimeWarning)  # stores fail here by the hundred
     sys.exit(1 if asyncio.run(main(sys.argv[1:])) else 0)
