@@ -118,7 +118,7 @@ _NOT_THE_TOKEN = frozenset({"insufficient_scope", "invalid_request"})
 
 
 def another_token_helps(www_authenticate: Iterable[str]) -> bool:
-    """Whether another token could mend a 401 with these `WWW-Authenticate` headers (RFC 6750 section 3).
+    """Tell if another token could mend a 401 with these `WWW-Authenticate` headers (RFC 6750 section 3).
 
     It could where there is no challenge, or a Bearer one that blames the token or nothing. It could not where only another
     scheme is asked for, or where a Bearer challenge misses a scope or blames the request.

@@ -307,7 +307,7 @@ def _laid_over(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[st
 
 
 def names(headers: HeaderValues | None, name: str) -> bool:
-    """Whether `headers` speak of `name`, whatever its case. Never raises: other names than texts are refused later."""
+    """Tell if `headers` speak of `name`, whatever its case. Never raises: other names than texts are refused later."""
     if headers is None:
         return False
     return any(isinstance(each, str) and each.lower() == name for each in headers)  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked

@@ -108,7 +108,7 @@ def metadata_urls(issuer: str) -> tuple[str, ...]:
 
 
 def is_missing(response: Response) -> bool:
-    """Whether there is no document at this place, so that the next one is worth a question: 404 and its like.
+    """Tell if there is no document at this place, so that the next one is worth a question: 404 and its like.
 
     Gateways answer 401, 403 or 405 for a path that nothing serves, and web sites their start page.
     """
@@ -118,7 +118,7 @@ def is_missing(response: Response) -> bool:
 
 
 def same_issuer(one: object, other: str) -> bool:
-    """Whether two names are of one issuer: the same text, but for the slash of an empty path (RFC 3986 section 6.2.3)."""
+    """Tell if two names are of one issuer: the same text, but for the slash of an empty path (RFC 3986 section 6.2.3)."""
     return isinstance(one, str) and _without_root_slash(one) == _without_root_slash(other)
 
 

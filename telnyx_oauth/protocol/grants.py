@@ -266,7 +266,7 @@ def _problems(fields: Mapping[str, object] | None) -> Iterable[str]:
 
 
 def is_refresh_token(token: object) -> TypeGuard[str]:
-    """Whether this is text that a refresh token can be (RFC 6749 appendix A.17)."""
+    """Tell if this is text that a refresh token can be (RFC 6749 appendix A.17)."""
     return isinstance(token, str) and bool(_PRINTABLE.fullmatch(token))
 
 

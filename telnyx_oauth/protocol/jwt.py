@@ -189,7 +189,7 @@ def _taken_apart(policy: TokenPolicy, token: str) -> UnverifiedToken:
 
 
 def says_it_has_expired(policy: TokenPolicy, token: str, now: float) -> bool:
-    """Whether a token is a JWT that says of itself that it has expired. It need not be proven for that."""
+    """Tell if a token is a JWT that says of itself that it has expired. It need not be proven for that."""
     parts = split_compact(token)
     claims = parse_object(parts[1]) if parts is not None and parts[1] is not None else None
     try:

@@ -170,7 +170,7 @@ def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
 
 
 def may_be_replaced(state: FetchState, now: float, *, asked: int, issued: bool = False) -> bool:
-    """Whether a signature that its key did not make costs a fetch, in case the key was replaced under its id.
+    """Tell if a signature that its key did not make costs a fetch, in case the key was replaced under its id.
 
     Not if the keys were fetched since the caller asked, when `asked` attempts had begun; nor in a back-off, nor too soon
     after another such fetch, except for an `issued` token.

@@ -35,7 +35,7 @@ def check_kind(claims: Mapping[str, object]) -> None:
 
 
 def names_kind(claims: Mapping[str, object]) -> bool:
-    """Whether a claim says what kind of token it is."""
+    """Tell if a claim says what kind of token it is."""
     return any(value is not None and _is_kind(name) for name, value in claims.items())
 
 
@@ -44,7 +44,7 @@ def _is_kind(name: str) -> bool:
 
 
 def is_for_something_else(claims: Mapping[str, object]) -> bool:
-    """Whether there are claims that only ID tokens and logout tokens have."""
+    """Tell if there are claims that only ID tokens and logout tokens have."""
     return not _NOT_ACCESS.isdisjoint(claims) or ("sid" in claims and "sub" not in claims)
 
 

@@ -40,7 +40,7 @@ class Job:
     resolving: bool = False
     forgotten: bool = False
     on_wire: bool = False
-    """Whether a refresh token has been sent, and what came of it not yet been stored."""
+    """True from the sending of a refresh token until what came of it is stored."""
     keys: asyncio.Future[None] | None = None
     """The fetching of the keys that the token will be proven with."""
 

@@ -27,7 +27,7 @@ def is_unknown(error: TelnyxError) -> bool:
 
 
 def is_refusal(error: TelnyxError) -> bool:
-    """Whether the token endpoint itself refused what was sent, for good: with an OAuth error other than "not now"."""
+    """Tell if the token endpoint itself refused what was sent, for good: with an OAuth error other than "not now"."""
     return isinstance(error, TokenEndpointError) and error.code not in _NOT_NOW
 
 

@@ -49,7 +49,7 @@ class Hold:
     error: TokenPersistenceError | None = None
 
     def is_safe(self) -> bool:
-        """Whether nobody else can have the lock now."""
+        """Tell if nobody else can have the lock now."""
         return self.kind == "ours" and (self.lease is None or self.lease.is_held())
 
     def check(self) -> None:
@@ -114,7 +114,7 @@ class Records:
         return self.is_saved(job.key)
 
     def is_saved(self, key: TokenKey) -> bool:
-        """Whether nothing is left to be saved."""
+        """Tell if nothing is left to be saved."""
         return self.name(key) not in self._unsaved
 
     async def _let_go(self, name: str) -> None:
@@ -181,7 +181,7 @@ class Records:
         return Hold("ours", lease)
 
     async def glance(self, job: Job) -> StoredGrant | None:
-        """What the store holds, if it is in order: for those who hold no lock."""
+        """The store's record, if it is in order, read without the lock."""
         if self.name(job.key) in self._unsaved:
             return None
         try:
@@ -224,7 +224,7 @@ class Records:
         return stored
 
     def is_ahead(self, record: StoredGrant) -> bool:
-        """Whether the store once held this record, and now holds an older one, or none: it went back in time."""
+        """Tell if the store once held this record, and now holds an older one, or none: it went back in time."""
         known = self._family
         return known is not None and known.version is not None and known == record and known.version != record.version
 
@@ -287,7 +287,7 @@ class Records:
         return written
 
     async def _write(self, job: Job, name: str, record: StoredGrant) -> StoredGrant:
-        """What the store holds in the end: the record, or another's that is newer."""
+        """Write the record over whatever is older. Return what the store holds then: this one, or another process's newer one."""
         for _ in range(_ROUNDS):
             try:
                 swap = self._store.compare_and_swap(name, record.version, record)
@@ -315,7 +315,7 @@ class Records:
         return self._clock.boot() < self._usage.hung_until
 
     async def _answer(self, call: Coroutine[Any, Any, T], longer: float = 0.0, *, insist: bool = False) -> T:
-        """What the store answers, within its time limit and the `longer` that the call itself may wait.
+        """The store's answer, within its time limit and the `longer` that the call itself may wait.
 
         Raises `TimeoutError` for a store that gave no answer lately, and asks nothing, since waiting again at each of a
         renewal's steps would outlast the renewal. With `insist` it is asked all the same: to store a new refresh token, to
@@ -369,12 +369,12 @@ class Records:
 
 
 def _was_later(theirs: StoredGrant, ours: StoredGrant) -> bool:
-    """Whether another's record stays where ours was to be written. Two of the same rank: the later token."""
+    """Tell if another's record stays where ours was to be written. Two of the same rank: the later token."""
     return theirs.is_newer(ours) or (not ours.is_newer(theirs) and theirs.issued_at > ours.issued_at)
 
 
 class _Usage:
-    """What all managers of one store share: their places on each event loop, and until when the store counts as hung."""
+    """The state that all managers of one store share: places on each event loop, and until when the store counts as hung."""
 
     def __init__(self) -> None:
         self.hung_until = float("-inf")

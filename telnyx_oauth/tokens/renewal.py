@@ -165,7 +165,7 @@ class Renewal:
             self._records.forget_locks()
 
     def is_saved(self, key: TokenKey) -> bool:
-        """Whether nothing is left to be saved."""
+        """Tell if nothing is left to be saved."""
         return self._records is None or self._records.is_saved(key)
 
     async def save(self, job: Job, *, last: bool = False) -> bool:
@@ -268,7 +268,7 @@ class Renewal:
         raise TokenError("The stored grant kept changing while it was being renewed.")
 
     def _is_anothers(self, record: StoredGrant | None) -> bool:
-        """Whether another process has left an intent: it was killed, or cannot reach the store."""
+        """Tell if another process has left an intent: it was killed, or cannot reach the store."""
         return record is not None and record.intent is not None and record.intent.attempt != self._sending[0]
 
     def _seeded(self, job: Job, spender: RefreshToken) -> StoredGrant:

@@ -119,7 +119,7 @@ class _Line:
 
     @property
     def broke(self) -> bool:
-        """Whether it was reset, and not closed."""
+        """Tell if it was reset, and not closed."""
         return self._protocol is not None and isinstance(self._protocol.exception(), OSError)
 
 

@@ -27,7 +27,7 @@ class Decoder:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the coding came to its end, checksum included. A body of no bytes has."""
+        """Tell if the coding came to its end, checksum included. A body of no bytes has."""
         return not self._begun or (not self.spoiled and self._inner is not None and self._inner.eof)
 
     def pieces(self, data: Secret[bytes]) -> Iterator[bytes]:

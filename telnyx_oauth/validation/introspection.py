@@ -192,7 +192,7 @@ class IntrospectionCache(Uncopied):
         return min(self._urgent(now), _RESERVE * limit // 10)
 
     def _is_stranger(self, digest: bytes) -> bool:
-        """Whether the token has neither been active lately nor come again after it was not asked about."""
+        """Tell if the token has neither been active lately nor come again after it was not asked about."""
         return digest not in self._active and (digest not in self._returning or digest in self._inactive)
 
     def _sees_garbage(self, now: float) -> bool:
@@ -292,7 +292,7 @@ class IntrospectionCache(Uncopied):
 
 
 def _says_something(name: str, value: object) -> bool:
-    """Whether a member is there for its reader. An empty `scope` is one: the token has none. So is any `cnf`."""
+    """Tell if a member is there for its reader. An empty `scope` is one: the token has none. So is any `cnf`."""
     return value is not None and (name in ("scope", "cnf") or value not in _EMPTY)
 
 

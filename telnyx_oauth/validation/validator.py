@@ -198,7 +198,7 @@ class TokenValidator(Uncopied):
         return result
 
     def _is_over(self, result: IntrospectionResult) -> bool:
-        """Whether the policy, and no time in the answer, has ended the verdict, so that another must be asked for."""
+        """Tell if the policy, and no time in the answer, has ended the verdict, so that another must be asked for."""
         claims = dated(self.policy, result.claims, result.answered_at)
         if claims is result.claims or not result.active:
             return False

@@ -54,7 +54,7 @@ class Verdicts:
         return kept.result
 
     def ends_within(self, seconds: float, digest: bytes, boot: float) -> bool:
-        """Whether a result that may still be used now may not be any more after so many seconds."""
+        """Tell if a result that may still be used now may not be any more after so many seconds."""
         kept = self._kept.get(digest)
         return kept is not None and self._ends(kept, boot, seconds)
 
@@ -82,5 +82,5 @@ class Verdicts:
         self._kept.clear()
 
     def __contains__(self, digest: bytes) -> bool:
-        """Whether there is a result, however old."""
+        """Tell if there is a result, however old."""
         return digest in self._kept

@@ -38,11 +38,11 @@ class Lease(Protocol):
         ...
 
     def is_held(self) -> bool:
-        """Whether the lock has been this holder's without a gap, by this machine's clocks. Waits for nothing."""
+        """Tell if the lock has been this holder's without a gap, by this machine's clocks. Waits for nothing."""
         ...
 
     def may_have_been_anothers(self) -> bool:
-        """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
+        """Tell if the server started only just before it gave the lock, and so may have lost it for another holder."""
         ...
 
 
@@ -70,7 +70,7 @@ class StoredGrant:
     version: Version | None = attrs.field(default=None, eq=False)
 
     def is_newer(self, other: StoredGrant) -> bool:
-        """Whether this record was made after `other`: from a later sign-in, or by a later renewal of the same one.
+        """Tell if this record was made after `other`: from a later sign-in, or by a later renewal of the same one.
 
         Stores go back in time (a replica is promoted, a backup restored), so being in the store proves nothing.
         """

@@ -240,12 +240,12 @@ class _Lock:
             self._since = since
 
     def is_held(self) -> bool:
-        """Whether the lease has been kept without a gap. A machine that was suspended has had one."""
+        """Tell if the lease has been kept without a gap. A machine that was suspended has had one."""
         boot, wall = self._since
         return not self._lost and max(_CLOCK.boot() - boot, _CLOCK.wall() - wall) < self.seconds
 
     def may_have_been_anothers(self) -> bool:
-        """Whether the server started only just before it gave the lock, and so may have lost it for another holder."""
+        """Tell if the server started only just before it gave the lock, and so may have lost it for another holder."""
         return self._new_server
 
     async def release(self) -> None:
