@@ -191,6 +191,9 @@ class Tower:
         # A flight that was dropped with its loop, or disowned, answers those who wait for it and changes nothing.
         forgotten = entry.flight is not flight or flight.job.forgotten
         left = None if renewed.lifetime is None else renewed.lifetime - (boot - renewed.since_boot)
+        if renewed.lifetime and left is not None and left <= 0:
+            self._crash(entry, flight, TokenError("The token expired while it was being stored: the store is slow."))
+            return
         token = self.token(entry, renewed)
         if forgotten:
             pass

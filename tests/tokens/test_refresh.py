@@ -809,6 +809,26 @@ def test_a_store_that_hangs_delays_a_get_by_five_seconds_at_most(world, broken, 
     world.run(main())
 
 
+@pytest.mark.parametrize("grant", ["client", "refresh"])
+def test_a_token_that_expires_while_a_slow_store_keeps_it_waiting_is_given_to_no_caller(world, grant):
+    async def main():
+        store = Hanging()
+        store.broken = {"swap-grant"}
+        world.server.lifetime = 1
+        world.server.rotation = "strict"
+        manager = world.manager(world.refresh() if grant == "refresh" else None, store=store)
+        with pytest.raises(TokenError, match="expired (while it was being stored|before its answer)"):
+            await manager.get()
+        store.broken = set()
+        world.server.lifetime = 100
+        await asyncio.sleep(15)
+        assert (await manager.get()).access_token == "t2"
+        assert world.server.dead_families == set()
+        await manager.aclose()
+
+    world.run(main())
+
+
 @pytest.mark.parametrize("where", ["store", "proof"])
 def test_a_renewal_cut_short_after_its_answer_does_not_lose_the_new_refresh_token(world, where):
     async def main():
