@@ -817,7 +817,7 @@ def test_a_token_that_expires_while_a_slow_store_keeps_it_waiting_is_given_to_no
         world.server.lifetime = 1
         world.server.rotation = "strict"
         manager = world.manager(world.refresh() if grant == "refresh" else None, store=store)
-        with pytest.raises(TokenError, match="expired (while it was being stored|before its answer)"):
+        with pytest.raises(TokenError, match=r"expired (while it was being stored|before its answer)"):
             await manager.get()
         store.broken = set()
         world.server.lifetime = 100
