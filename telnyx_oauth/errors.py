@@ -305,13 +305,19 @@ class TokenBackoffError(TokenError):
         self.last_error = last_error
 
 
-class TokenWaitTimeoutError(TokenError, TimeoutError):
-    """The caller's `timeout` ended before the token was there. The renewal goes on; ask again."""
+class TokenWaitTimeoutError(TokenError, APITimeoutError, TimeoutError):
+    """The caller's `timeout` ended before the token was there. The renewal goes on; ask again.
+
+    `request` is the call that waited for the token, if one did. `sent` is True only when that call had been sent before, with
+    a token that the server refused.
+    """
 
     code = "token_wait_timeout"
 
-    def __init__(self, timeout: float) -> None:
-        super().__init__(f"No token within {timeout:g} s; its renewal goes on.")
+    def __init__(self, timeout: float, *, request: RequestInfo | None = None, sent: bool = False) -> None:
+        unsent = "the request was not sent again" if sent else "the request was not sent"
+        what = f"No token within {timeout:g} s; " + (f"{unsent}, and the token's" if request else "its")
+        super().__init__(f"{what} renewal goes on.", request=request, sent=sent)
         self.timeout = timeout
 
 

@@ -27,7 +27,8 @@ ENDED_EARLY: Final = "the body ended early or could not be decoded"
 class Timeout:
     """How long one attempt may take, in seconds; `None` is no limit.
 
-    `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection.
+    `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection. Where a call has to wait
+    for its token, the wait is part of the first attempt.
     """
 
     total: float | None = 60.0

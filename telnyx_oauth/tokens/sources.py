@@ -14,6 +14,7 @@ import attrs
 
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
+from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_token_endpoint
 from ..protocol.freshness import digest_of
 from ..protocol.grants import (
@@ -84,7 +85,7 @@ class TokenEndpoint:
         self.client_id = client_id
         self._send = send
         self._method: AuthMethod | None = auth_method
-        self._timeout = timeout
+        self._timeout = as_timeout(timeout)
         self._clock = clock
         if self._secret is None or isinstance(self._secret, str):
             ClientAuthentication(client_id, self._secret, auth_method)  # a mistake shows where it is made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never, cast
 
@@ -14,8 +14,9 @@ from ..errors import (
     APIStatusError,
     ClientClosedError,
     MissingCredentialsError,
+    TokenWaitTimeoutError,
 )
-from ..messages import ENDED_EARLY, Request, Response, Send
+from ..messages import ENDED_EARLY, Request, Response, Send, Timeout
 from ..protocol.bearer import another_token_helps, basic_credentials, bearer
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
 from ..protocol.failures import error_from
@@ -115,9 +116,10 @@ class Engine:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
         if self.closed:
             raise ClientClosedError
-        form = self.shared.forms.get(call.resource, call.resource)
-        answer = await self._answered(call if form == call.resource else _under(call, form), extras)
-        if call.resource and call.resource not in self.shared.forms:
+        resource, forms = call.resource, self.shared.forms
+        form = forms.get(resource, resource)
+        answer = await self._answered(call if form == resource else _under(call, form), extras)
+        if resource and resource not in forms:
             answer = await self._other_form(call, extras, answer)
         status = answer.response.status_code
         if status < 300 or (call.redirects and status < 400):
@@ -138,12 +140,14 @@ class Engine:
 
     async def _answered(self, call: Call, extras: Extras) -> Answer:
         """The answer after as many attempts as the rules allow; a token that is refused is replaced, once."""
-        tokens, token = self._tokens_for(call, extras), None
+        whole: Timeout | None = None
+        tokens = self._tokens_for(call, extras)
         if tokens is None:
-            request = self._tokenless(call, extras)
-        else:
-            token = tokens.peek() or await self._patiently(tokens.get, extras)
+            request, token = self._tokenless(call, extras), None
+        elif token := tokens.peek():
             request = prepare(call, self.defaults, extras, Secret(token.authorization))
+        else:
+            token, request, whole = await self._waited(tokens.get, call, extras, sent=False)
         attempt = 0
         while True:
             reply: Response | APIConnectionError
@@ -156,20 +160,32 @@ class Engine:
                     return Answer(request, reply, attempt)
             decision = self._decided(reply, attempt, call, extras)
             if isinstance(decision, Wait):
-                logger.info("%s: attempt %d in %.2f s", request.info, attempt + 2, decision.seconds)
-                await self._clock.sleep(decision.seconds)
                 attempt += 1
+                request = await self._next(request, attempt, decision, whole)
                 continue
             if isinstance(reply, APIConnectionError):
                 raise reply
-            answer = Answer(request, reply, attempt)
-            if tokens is None or token is None or not tokens.renewable or not _token_is_at_fault(reply):
-                return answer
-            replacement = await self._patiently(partial(tokens.replace, token, response=reply), extras)
-            if replacement.authorization == token.authorization:
-                return answer
-            request = prepare(call, self.defaults, extras, Secret(replacement.authorization))
+            again = await self._replaced(tokens, token, reply, call, extras)
+            if again is None:
+                return Answer(request, reply, attempt)
+            request, whole = again
             token, attempt = None, 0
+
+    async def _replaced(
+        self, tokens: Tokens | None, token: Token | None, reply: Response, call: Call, extras: Extras
+    ) -> tuple[Request, Timeout] | None:
+        """The request with another token, and how long its later attempts may take; None where no other token would help."""
+        if tokens is None or token is None or not tokens.renewable or not _token_is_at_fault(reply):
+            return None
+        replace = partial(tokens.replace, token, response=reply)
+        replacement, request, whole = await self._waited(replace, call, extras, sent=True)
+        return None if replacement.authorization == token.authorization else (request, whole)
+
+    async def _next(self, request: Request, attempt: int, wait: Wait, whole: Timeout | None) -> Request:
+        """The request once more, after a pause, and with the `whole` time where the one before had less."""
+        logger.info("%s: attempt %d in %.2f s", request.info, attempt + 1, wait.seconds)
+        await self._clock.sleep(wait.seconds)
+        return request if whole is None else attrs.evolve(request, timeout=whole)
 
     def _decided(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> Wait | GiveUp:
         if isinstance(reply, APIConnectionError):
@@ -209,8 +225,28 @@ class Engine:
     def _brings_its_own(self, extras: Extras) -> bool:
         return self._own_authorization or (extras.headers is not None and names(extras.headers, "authorization"))
 
-    def _patiently(self, ask: Ask, extras: Extras) -> Awaitable[Token]:
-        return patiently(ask, max_retries=self._most_retries(extras), clock=self._clock)
+    async def _waited(self, ask: Ask, call: Call, extras: Extras, *, sent: bool) -> tuple[Token, Request, Timeout]:
+        """A token that has to be waited for, the request that carries it, and how long its later attempts may take.
+
+        The wait is part of the first attempt, which has what is left of its time.
+        """
+        bare = prepare(call, self.defaults, extras, None)  # first: what cannot be sent needs no token
+        whole, began = bare.timeout, self._clock.boot()
+        token = await patiently(
+            ask,
+            whole.total,
+            max_retries=self._most_retries(extras),
+            clock=self._clock,
+            request=bare.info,
+            sent=sent,
+        )
+        request = prepare(call, self.defaults, extras, Secret(token.authorization))
+        if whole.total is None:
+            return token, request, whole
+        left = whole.total - (self._clock.boot() - began)
+        if left <= 0:
+            raise TokenWaitTimeoutError(whole.total, request=bare.info, sent=sent)
+        return token, attrs.evolve(request, timeout=attrs.evolve(whole, total=left)), whole
 
     def _carries_token(self, call: Call, extras: Extras) -> bool:
         """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""

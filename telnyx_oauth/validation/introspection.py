@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
+from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
 from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
@@ -65,13 +66,13 @@ class IntrospectionCache(Uncopied):
         max_positive: int = 4096,
         max_negative: int = 1024,
         max_concurrency: int = 32,
-        timeout: float = 5.0,
+        timeout: float | None = 5.0,
         allow_insecure_loopback: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._endpoint = check_endpoint(endpoint, "endpoint", allow_insecure_loopback=allow_insecure_loopback)
         self._auth = auth
-        self._timeout = Timeout(timeout, min(timeout, 2.0))
+        self._timeout = as_timeout(Timeout(timeout, 2.0 if timeout is None else min(timeout, 2.0)))
         self._own: HttpTransport | None = None
         if send is None:
             send = self._own = HttpTransport()

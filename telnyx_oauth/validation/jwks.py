@@ -11,6 +11,7 @@ import attrs
 
 from ..errors import APIError, InvalidTokenError, KeysUnavailableError
 from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
 from ..protocol.jwk import VerificationKey
 from ..protocol.keyfetch import (
@@ -73,8 +74,9 @@ class JWKSCache(Uncopied):
     """The keys at a JWKS address, kept as its answers and the policy allow. Safe for any tasks, loops and threads.
 
     `uri` is https; `allow_insecure_loopback` admits http to this machine. `send` is the transport, by default one of
-    its own. `timeout` and `connect_timeout` are seconds for one fetch, `max_bytes` bounds the decoded answer. `on_event`
-    hears of every attempt; what it raises is logged. The address comes from configuration, never from a token.
+    its own. `timeout` and `connect_timeout` are seconds for one fetch (`None`: no limit), `max_bytes` bounds the decoded
+    answer. `on_event` hears of every attempt; what it raises is logged. The address comes from configuration, never from a
+    token.
     """
 
     def __init__(
@@ -83,8 +85,8 @@ class JWKSCache(Uncopied):
         *,
         send: Send | None = None,
         policy: FetchPolicy | None = None,
-        connect_timeout: float = 2.0,
-        timeout: float = 5.0,
+        connect_timeout: float | None = 2.0,
+        timeout: float | None = 5.0,
         max_bytes: int = 65536,
         allow_insecure_loopback: bool = False,
         on_event: Callable[[JWKSEvent], None] | None = None,
@@ -97,7 +99,7 @@ class JWKSCache(Uncopied):
             uri,
             RequestInfo("GET", uri.partition("?")[0]),
             {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
-            timeout=Timeout(timeout, connect_timeout),
+            timeout=as_timeout(Timeout(timeout, connect_timeout)),
             max_bytes=max_bytes,
         )
         self._own: HttpTransport | None = None
