@@ -11,8 +11,9 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import urljoin
 
 from ..errors import APIConnectionError, APIResponseValidationError
-from ..messages import ENDED_EARLY, Request, Response
+from ..messages import Request, Response
 from ..types import OAuthRetrieveAuthorizeResponse
+from .failures import broken
 from .hooks import RefusedError, hook_for, is_readable
 from .secret import Secret
 
@@ -80,9 +81,7 @@ def _whole(response: Response) -> Response:
 
 
 def _unread(response: Response) -> APIConnectionError | APIResponseValidationError:
-    if response.fault == ENDED_EARLY:
-        return APIConnectionError(f"The connection broke inside the answer: {ENDED_EARLY}.", request=response.request)
-    return APIResponseValidationError((f"$: {response.fault}",), response=response)
+    return broken(response) or APIResponseValidationError((f"$: {response.fault}",), response=response)
 
 
 def _authorize_response(response: Response, url: Secret[str]) -> OAuthRetrieveAuthorizeResponse:

@@ -17,6 +17,7 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import parse_challenges
 from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
+from .failures import broken
 from .grants import AuthMethod
 from .secret import Secret
 from .token import said_scopes, scope_set
@@ -251,8 +252,11 @@ def _document(response: Response, issuer: str) -> dict[str, object]:
 
 
 def _object(response: Response) -> dict[str, object]:
+    cut = broken(response)
+    if cut is not None and response.status_code == 200:
+        raise cut
     if response.status_code != 200 or response.fault:
-        what = response.fault or f"status {response.status_code}"
+        what = response.fault if response.status_code == 200 else f"status {response.status_code}"
         raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
     try:
         body = response.json()

@@ -12,6 +12,7 @@ from typing import Final, cast
 import attrs
 
 from ..errors import (
+    APIConnectionError,
     APIStatusError,
     AuthenticationError,
     BadRequestError,
@@ -31,7 +32,7 @@ from ..errors import (
     UnprocessableEntityError,
     UnsupportedGrantTypeError,
 )
-from ..messages import Response, headers
+from ..messages import ENDED_EARLY, Response, headers
 from .retry import retry_after
 from .scrub import Scrubber
 
@@ -57,6 +58,16 @@ _BY_CODE: Final[dict[str, type[TokenEndpointError]]] = {
     )
 }
 _LONGEST: Final = 500  # characters of a server's own words in a message
+
+
+def broken(response: Response) -> APIConnectionError | None:
+    """The error of an answer whose body broke off, which is a connection that broke; `None` for any other answer.
+
+    A server may have done all that it was asked, so what must not happen twice is not sent again.
+    """
+    if response.fault != ENDED_EARLY:
+        return None
+    return APIConnectionError(f"The connection broke inside the answer: {ENDED_EARLY}.", request=response.request)
 
 
 def error_from(

@@ -19,7 +19,7 @@ from ..errors import APIError, APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
 from .dates import http_date
-from .failures import error_from
+from .failures import broken, error_from
 from .secret import Secret
 from .token import said_scopes
 
@@ -182,7 +182,8 @@ def parse_token_response(
     """What the token endpoint granted (RFC 6749 section 5.1).
 
     Raises `APIStatusError` (a `TokenEndpointError` where the answer names an OAuth error, even under a 200, as some
-    servers do) and `APIResponseValidationError` for anything else that is no token. Any bytes end in one of these.
+    servers do), `APIConnectionError` where the answer broke off, and `APIResponseValidationError` for anything else that is
+    no token. Any bytes end in one of these.
     """
     grant = read_token_response(response, secrets=secrets, now=now)
     if grant.refused is not None:
@@ -213,8 +214,14 @@ def _refused(response: Response, error: APIError) -> TokenGrant | None:
 
 
 def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -> TokenGrant:
+    cut = broken(response)
     if not 200 <= response.status_code < 300:
+        # A refusal that broke off does not say what was refused. Of these statuses each says enough.
+        if cut is not None and response.status_code not in (408, 429) and response.status_code < 500:
+            raise cut
         raise error_from(response, token_endpoint=True, secrets=secrets.plain, now=now)
+    if cut is not None:
+        raise cut
     fields = Secret(_fields(response))
     if isinstance((fields.plain or {}).get("error"), str):
         told = Secret((*secrets.plain, *_issued(fields.plain or {})))

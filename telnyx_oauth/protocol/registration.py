@@ -13,7 +13,7 @@ import attrs
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .discovery import AUTH_METHODS, choose_auth_method
-from .failures import error_from
+from .failures import broken, error_from
 from .grants import LARGEST_ANSWER, AuthMethod
 from .secret import Secret
 from .token import scope_set
@@ -87,10 +87,14 @@ def registered_client(
 
     An answer that names no method means the one asked for, if it fits: without a secret it is `none`, and with one the first
     of the `supported` methods that needs it, else Basic (RFC 7591 section 2). Raises `APIStatusError` when the client was
-    refused and `APIResponseValidationError` for no answer.
+    refused, `APIConnectionError` where the answer broke off (there may be a client), and `APIResponseValidationError` for no
+    answer.
     """
     if not 200 <= response.status_code < 300:
         raise error_from(response, now=now)
+    cut = broken(response)
+    if cut is not None:
+        raise cut
     fields = Secret(_fields(response))
     problems = (response.fault,) if response.fault else tuple(_problems(fields.plain))
     if problems:

@@ -16,6 +16,7 @@ from ..protocol.discovery import (
     resource_urls,
     server_from,
 )
+from ..transport.again import asked_again
 
 
 async def discover(send: Send, issuer: str) -> AuthorizationServer:
@@ -42,7 +43,7 @@ async def _first(send: Send, urls: tuple[str, ...]) -> Response:
     """The answer of the first place that has a document; the first place's, when none has."""
     first = None
     for url in urls:
-        response = await send(metadata_request(url))
+        response = await asked_again(send, metadata_request(url))
         if not is_missing(response):
             return response
         first = first or response

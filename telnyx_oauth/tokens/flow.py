@@ -41,6 +41,7 @@ from ..protocol.registration import RegisteredClient, registered_client, registr
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..protocol.urls import check_base_url, root_of
+from ..transport.again import asked_again
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
 from .drain import run_to_end
@@ -212,7 +213,8 @@ class AuthorizationFlow(Uncopied):
         methods only. How the client authenticates from then on is what the server answers: see `RegisteredClient.auth_method`.
         `metadata` is further client metadata (RFC 7591 section 2), such as `logo_uri`; `None` leaves a member out.
 
-        Sent once. Raises `APIStatusError` when refused, `DiscoveryError` when the server lets nobody register, and
+        Sent once. Raises `APIStatusError` when refused, `APIConnectionError` when no whole answer came (there may be a client
+        then, if `sent` is true), `DiscoveryError` when the server lets nobody register, and
         `ValueError` for `metadata` that repeats another parameter or cannot be written as JSON.
         """
         if self.server.registration_endpoint is None:
@@ -264,7 +266,7 @@ class AuthorizationFlow(Uncopied):
         """
         if self._root is not None and self._clock.boot() >= self._advertised_until:
             url = f"{self._root}/.well-known/oauth-authorization-server"
-            answer = await self._send(metadata_request(url))
+            answer = await asked_again(self._send, metadata_request(url), clock=self._clock)
             self.server = attrs.evolve(
                 self.server,
                 issuer_in_response=names_itself(answer, self.server.issuer),

@@ -33,7 +33,9 @@ async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> 
             content, fault = await _rest(answer, begun, most)
         if len(content) > most:
             fault = f"the body has more than {most} bytes"
-    except aiohttp.ClientPayloadError:
+    except TimeoutError as exc:
+        fault = named(exc, request.info)
+    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError):
         fault = ENDED_EARLY
     except RAISED as exc:
         fault = named(exc, request.info)

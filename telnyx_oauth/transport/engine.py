@@ -16,10 +16,10 @@ from ..errors import (
     MissingCredentialsError,
     TokenWaitTimeoutError,
 )
-from ..messages import ENDED_EARLY, Request, Response, Send, Timeout
+from ..messages import Request, Response, Send, Timeout
 from ..protocol.bearer import another_token_helps, basic_credentials, bearer
 from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
-from ..protocol.failures import error_from
+from ..protocol.failures import broken, error_from
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
 from ..protocol.secret import Secret
 from .clock import Clock, SystemClock
@@ -192,7 +192,7 @@ class Engine:
             outcome = Outcome.of(reply)
         else:
             # A body that broke off is a connection that broke, whatever the status before it said.
-            outcome = Outcome(0 if reply.fault == ENDED_EARLY else reply.status_code, reply.headers)
+            outcome = Outcome(0 if broken(reply) else reply.status_code, reply.headers)
         return decide(
             outcome,
             attempt=attempt,

@@ -12,6 +12,7 @@ from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
+from ..protocol.failures import broken
 from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
@@ -261,6 +262,8 @@ class IntrospectionCache(Uncopied):
     def _read(self, response: Response, sent_at: float) -> IntrospectionResult:
         if response.status_code != 200:
             raise self._refused(response, sent_at)
+        if broken(response):
+            raise IntrospectionUnavailableError(Reason.INTROSPECTION_UNAVAILABLE, retry_after=_SOON)
         answer = Secret(parse_document(response.content) or {})  # a server may repeat the token
         active = answer.plain.get("active")
         if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless

@@ -33,6 +33,7 @@ from ..protocol.keyfetch import (
 )
 from ..protocol.retry import retry_after
 from ..protocol.uncopied import Uncopied
+from ..transport.again import asked_again
 from ..transport.clock import Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
@@ -226,7 +227,7 @@ class JWKSCache(Uncopied):
         if state.etag is not None and state.keys.keys:
             request = attrs.evolve(request, headers={**request.headers, "If-None-Match": state.etag})
         try:
-            return await self._send(request), ""
+            return await asked_again(self._send, request, clock=self._clock, jitter=self._jitter), ""
         except APIError as error:
             return None, error.message
         except Exception as error:  # noqa: BLE001 - a transport of someone's own may raise anything; it is an outage
