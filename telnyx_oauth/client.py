@@ -370,9 +370,12 @@ class AsyncTelnyx(AsyncUndocumented):
         if getattr(self, "_engine", None) is None or self.is_copy or self._engine.closed:
             return
         if self._connections.is_open:
-            warnings.warn(
-                f"Unclosed {self!r}; call close(), or use it as a context manager", ResourceWarning, source=self
-            )
+            text = f"Unclosed {self!r}; call close(), or use it as a context manager"
+            # Who records warnings, as pytest does, keeps this object: the connections must not be kept with it.
+            kept = {"_options": self._options, "_tokens": None}
+            self.__dict__.clear()
+            self.__dict__.update(kept)
+            warnings.warn(text, ResourceWarning, source=self)
 
 
 # What a property raises is an AttributeError too: `hasattr`, `inspect` and mocks take it for what is not there.

@@ -7,6 +7,7 @@ import os
 import ssl
 import weakref
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,8 +32,8 @@ from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_addres
 class HttpTransport(Uncopied):
     """Sends requests through aiohttp. Works on any number of event loops, each with connections of its own.
 
-    Follows no redirect and keeps no cookie. Connections end with `aclose`, or with their loop. After a fork the child has
-    none of them.
+    Follows no redirect and keeps no cookie. Connections end with `aclose`, with their loop, or once the transport is
+    collected. After a fork the child has none of them.
     """
 
     def __init__(
@@ -64,6 +65,9 @@ class HttpTransport(Uncopied):
         self._last: tuple[str, Secret[str | None]] = (" ", Secret(None))  # no URL begins with a space
         self._closed = False
         _transports.add(self)
+        # What is collected together with its session could only watch that complain. So this keeps the sessions apart from
+        # the transport, in whatever cycle and thread that is collected.
+        weakref.finalize(self, _end_later, self._sessions).atexit = False
 
     @property
     def is_open(self) -> bool:
@@ -209,8 +213,8 @@ class HttpTransport(Uncopied):
         for loop, kept in list(self._sessions.items()):
             if loop is here:
                 await kept.end()
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(loop.create_task, kept.end())
+            else:
+                kept.end_on(loop)
         self._sessions.clear()
 
     def forget_after_fork(self) -> None:
@@ -220,7 +224,7 @@ class HttpTransport(Uncopied):
             connector = kept.session.connector
             kept.session.detach()
             _inherited.append((kept, connector))
-        self._sessions = {}
+        self._sessions.clear()
 
 
 class _Kept:
@@ -238,6 +242,16 @@ class _Kept:
         """
         await self.session.close()
         await self.guard.aclose()
+
+    def end_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the connections on their loop, from any thread, unless that is closed."""
+        with suppress(RuntimeError):  # it is, or was closed this very moment
+            loop.call_soon_threadsafe(self._begin_to_end, loop)
+
+    def _begin_to_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        task = loop.create_task(self.end())
+        _ending.add(task)
+        task.add_done_callback(_ending.discard)
 
     @staticmethod
     async def _guard(session: aiohttp.ClientSession, resolver: AbstractResolver | None) -> AsyncGenerator[None]:
@@ -268,6 +282,13 @@ def _client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=timeout.total, sock_connect=timeout.connect)
 
 
+def _end_later(sessions: dict[asyncio.AbstractEventLoop, _Kept]) -> None:
+    """End the connections of a transport that is gone."""
+    for loop, kept in list(sessions.items()):
+        kept.end_on(loop)
+
+
+_ending: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 _transports: weakref.WeakSet[HttpTransport] = weakref.WeakSet()
 _inherited: list[object] = []
 
