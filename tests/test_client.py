@@ -417,6 +417,80 @@ async def test_a_token_that_the_server_says_has_expired_is_not_used_whatever_the
             await client.tokens.get()
 
 
+# --- tokens that could not be verified
+
+
+def no_keys(telnyx):
+    telnyx.faults.add("/oauth/jwks", kind="status", status=503, times=None)
+
+
+def empty_keys(telnyx):
+    telnyx.faults.add("/oauth/jwks", kind="latency", body=b'{"keys": []}', times=None)
+
+
+def opaque(telnyx):
+    body = json.dumps({"access_token": "s3cr3t", "token_type": "Bearer", "expires_in": 3600}).encode()
+    telnyx.faults.add("/oauth/token", kind="latency", body=body, times=None)
+
+
+UNVERIFIED = pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (no_keys, r"the keys could not be fetched \(.*503.*\)"),
+        (empty_keys, r"the keys could not be fetched \(no usable key\)"),
+        (opaque, "it is opaque"),
+        (lambda telnyx: telnyx.clock.advance(-2 * DAY), "this machine's clock is .* ahead"),
+    ],
+)
+
+
+@UNVERIFIED
+async def test_the_first_token_that_cannot_be_verified_is_one_warning_and_a_sentence_in_the_log(
+    telnyx, caplog, spoil, why
+):
+    spoil(telnyx)
+    sentence = (
+        rf"access token is used although it could not be verified: {why}.*verify_issued=True.*verify_issued=False"
+    )
+    async with telnyx.async_client() as client:
+        with pytest.warns(RuntimeWarning, match=sentence) as warned:
+            old = await client.tokens.get()
+            if spoil is not opaque:
+                await client.tokens.replace(old)
+    assert len(warned) == 1
+    assert re.search(sentence, caplog.text)
+    assert {record.levelname for record in caplog.records if "verified" in record.message} == {"WARNING"}
+    assert old.access_token not in caplog.text + str(warned[0].message)
+
+
+@UNVERIFIED
+@pytest.mark.parametrize("hostile", ["error", "always"])
+async def test_that_warning_breaks_no_call_and_no_renewal_whatever_becomes_of_warnings(
+    telnyx, monkeypatch, spoil, why, hostile
+):
+    def fail(*_args, **_named):
+        raise LookupError
+
+    monkeypatch.setattr(warnings, "showwarning", fail)
+    spoil(telnyx)
+    with warnings.catch_warnings():
+        warnings.simplefilter(hostile)
+        async with telnyx.async_client() as client:
+            if spoil is not opaque:
+                assert (await client.oauth_clients.list()).data
+                await client.tokens.replace(await client.tokens.get())
+            assert (await client.tokens.get()).remaining() > 1000
+
+
+async def test_a_token_that_is_verified_or_not_meant_to_be_is_no_warning(telnyx, recwarn):
+    async with telnyx.async_client() as client:
+        await client.tokens.get()
+    no_keys(telnyx)
+    async with telnyx.async_client(verify_issued=False) as client:
+        await client.tokens.get()
+    assert not recwarn.list
+
+
 # --- with the service
 
 

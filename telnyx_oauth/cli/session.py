@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..blocking.pages import Page
     from ..protocol.token import Token
     from ..sync import Telnyx
+    from ..tokens.events import TokenEvent
 
 T = TypeVar("T")
 
@@ -103,7 +104,12 @@ class Session:
             audience=audience or (),
             issuer=issuer,
             allow_insecure=True,
+            token_hooks=() if tokens is not None else (self._advise,),
         )
+
+    def _advise(self, event: TokenEvent) -> None:
+        if event.advice:
+            self.out.note(event.advice)
 
     def token(self, **wanted: Any) -> Token:
         """The token of whoever is calling. Takes what `TokenManager.get` takes."""
