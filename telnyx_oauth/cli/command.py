@@ -36,7 +36,9 @@ def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[
             *, as_json: bool, base_url: str | None, profile_name: str | None, allow_insecure: bool, **options: Any
         ) -> None:
             try:
-                function(Session(Output(as_json), base_url, profile_name, allow_insecure), **options)
+                session = Session(Output(as_json), base_url, profile_name, allow_insecure)
+                function(session, **options)
+                session.advise()
             except Failure as error:
                 failure = error
             except (TelnyxError, ValueError, OSError) as error:
