@@ -17,7 +17,7 @@ from ..protocol.uncopied import Uncopied
 from ..transport.log import logger
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
-from .routes import TOKEN, Demand, demand_of, is_public, serves_options
+from .routes import JUDGED, TOKEN, Demand, demand_of, is_public, serves_options
 
 VALIDATOR: Final = web.AppKey("VALIDATOR", TokenValidator)
 """The application's validator: `request.config_dict[VALIDATOR]`."""
@@ -140,6 +140,7 @@ class BearerAuth(Uncopied):
 
     async def _admit(self, request: web.Request) -> None:
         """Let the request pass, its token verified; raise a `TokenValidationError` otherwise."""
+        request[JUDGED] = True
         access = None if self._is_open(request) else await self._authenticate(request)
         if access is not None:
             request[TOKEN] = access

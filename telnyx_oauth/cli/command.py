@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import click
-
 from ..errors import TelnyxError
+from .extra import click
 from .failures import Failure, WrongUsage, failure_of
 from .output import Output
 from .session import Session

@@ -11,11 +11,11 @@ import webbrowser
 from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
-import click
 
 from ..protocol.secret import Secret
 from ..protocol.urls import is_insecure
 from .command import command, several
+from .extra import click
 from .failures import AuthenticationNeeded, Failure
 from .output import Output
 from .profiles import DEFAULT, Profile, Store, folder, load, prepare, save
