@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
+from yarl import URL
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
-from ..protocol.expected import expect
+from ..protocol.expected import expect, expect_a, expect_flags, expect_function
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..transport.log import logger
@@ -61,6 +62,11 @@ class BearerAuth(Uncopied):
             "validate",
             "cached",
         )
+        expect_flags(optional=optional, protect_unmatched=protect_unmatched, allow_preflight=allow_preflight)
+        if resource_metadata is not None:
+            expect_a(resource_metadata, "resource_metadata", "the address of the metadata, a str", str, URL)
+        if on_reject is not None:
+            expect_function(on_reject, "on_reject", "an async function of a request and an error")
         self._validator = validator
         self._realm = None if realm is None else check_quotable(realm, "realm")
         metadata = None if resource_metadata is None else str(resource_metadata)

@@ -31,7 +31,7 @@ class Session:
     base_url: str | None = None
     profile_name: str | None = None
     allow_insecure: bool = False
-    _advice: list[str] = attrs.field(factory=list, init=False)
+    _advice: list[str] = attrs.field(factory=list[str], init=False)
 
     @property
     def environment_identity(self) -> bool:

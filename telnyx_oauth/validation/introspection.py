@@ -11,13 +11,14 @@ from typing import Final
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
+from ..protocol.expected import expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.retry import retry_after
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
-from ..transport.clock import Clock, SystemClock
+from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
 from ..transport.log import logger
@@ -69,6 +70,15 @@ class IntrospectionCache(Uncopied):
         allow_insecure_loopback: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        expect_a(endpoint, "endpoint", "the address of the introspection endpoint, a str", str)
+        expect_a(auth, "auth", "a ClientAuthentication, such as ClientAuthentication(id, secret)", ClientAuthentication)
+        expect_flags(allow_insecure_loopback=allow_insecure_loopback)
+        expect_numbers(ttl=ttl, negative_ttl=negative_ttl, stale=stale, max_wait=max_wait, timeout=timeout)
+        expect_numbers(max_positive=max_positive, max_negative=max_negative, max_concurrency=max_concurrency)
+        if send is not None:
+            expect_function(send, "send", "an async function of a request")
+        if clock is not None:
+            expect(clock, "clock", CLOCK, *CLOCK_METHODS)
         self._endpoint = check_endpoint(endpoint, "endpoint", allow_insecure_loopback=allow_insecure_loopback)
         self._auth = auth
         self._timeout = Timeout(timeout, min(timeout, 2.0))
