@@ -375,7 +375,8 @@ def test_a_second_sign_in_while_one_waits_is_told_so_and_disturbs_nothing(shell,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
-def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox):
+@pytest.mark.parametrize("length", [0, 5_000, 100_000])  # a terminal by itself keeps 4,096 bytes of a line
+def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox, length):
     from tests.cli.conftest import COMMAND
     from tests.cli.terminal import Terminal
 
@@ -386,7 +387,7 @@ def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox):
     shown.press("nonsense\n")
     shown.wait_for("nonsense")
     shown.wait_for("ended at: \x1b"[:10] if False else "ended at: ")
-    shown.press(sandbox.approve(url) + "\n")
+    shown.press(sandbox.approve(url) + f"&pad={'x' * length}\n")
     assert shown.end() == 0
     assert "Signed in: profile default" in shown.text
     assert shell("status").returncode == 0
