@@ -37,7 +37,8 @@ class BearerAuth(Uncopied):
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
     through to routes that demand no scopes; a bad token is refused there too. `protect_unmatched` demands a token for
     unknown paths as well. `allow_preflight` lets CORS preflights through to the routes that are registered for OPTIONS and
-    demand no scopes; every other preflight gets the same 401, for a path that exists and one that does not. `realm` and
+    demand no scopes; every other preflight gets the same 401, for a path that exists and one that does not, whatever
+    `protect_unmatched` and `optional` say of other requests. `realm` and
     `resource_metadata` (RFC 9728) go into the challenges. `on_reject` hears of every refusal; what it raises is logged.
     """
 
@@ -153,7 +154,7 @@ class BearerAuth(Uncopied):
 
     def _is_open(self, request: web.Request) -> bool:
         match = request.match_info
-        if match.http_exception is not None and not self._protect_unmatched:
+        if match.http_exception is not None and not self._protect_unmatched and not _is_preflight(request):
             return True
         if is_public(match.handler, request.method):
             return True
@@ -172,7 +173,8 @@ class BearerAuth(Uncopied):
             in_query = bool(request.rel_url.raw_query_string) and "access_token" in request.query
             token = Secret(bearer_token(request.headers.getall(hdrs.AUTHORIZATION, ()), token_in_query=in_query))
         except MissingTokenError:
-            if self._optional and not demand.scopes:
+            hidden = _is_preflight(request) and request.match_info.http_exception is not None
+            if self._optional and not demand.scopes and not hidden:
                 return None
             raise
         access = await self._validator.validate(token.plain)

@@ -240,12 +240,13 @@ async def test_only_a_preflight_to_a_route_for_options_passes_without_a_token(se
         assert answer.status == 401
 
 
-async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, validator, session, tmp_path):
+@pytest.mark.parametrize("unmatched", [True, False])
+async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, validator, session, tmp_path, unmatched):
     (tmp_path / "file.txt").write_text("static")
     inner = web.Application()
     inner.add_routes([web.get("/only-get", whoami), web.route("*", "/any", any_method)])
     app = application(
-        BearerAuth(validator),
+        BearerAuth(validator, protect_unmatched=unmatched),
         web.route("*", "/any", any_method),
         web.route("*", "/any-with-scopes", read_calls),
         web.options("/options-with-scopes", read_calls),
@@ -278,6 +279,20 @@ async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, val
             answers.add((answer.status, str(sorted(headers.items())), await answer.text()))
     assert len(answers) == 1
     assert answers.pop()[0] == 401
+
+
+@pytest.mark.parametrize("unmatched", [True, False])
+async def test_where_tokens_are_optional_preflights_tell_of_no_path_either(serve, validator, session, unmatched):
+    auth = BearerAuth(validator, optional=True, protect_unmatched=unmatched)
+    address = await serve(application(auth, web.post("/only-post", whoami), web.route("*", "/any", any_method)))
+    for path in ("/nowhere", "/only-post", "/calls"):
+        async with session.options(address + path, headers=PREFLIGHT) as answer:
+            assert (path, answer.status) == (path, 401)
+    for path, status in (("/only-post", 405), ("/nowhere", 404)):
+        async with session.options(address + path, headers=PREFLIGHT | bearer()) as answer:
+            assert (path, answer.status) == (path, status), "who holds a token is told"
+    async with session.options(address + "/any", headers=PREFLIGHT) as answer:
+        assert answer.status == 200, "this route is for everyone"
 
 
 async def test_a_route_for_options_gets_preflights_wherever_it_stands(serve, validator, session, tmp_path):
