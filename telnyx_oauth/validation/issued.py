@@ -35,7 +35,7 @@ class IssuedTokenVerifier:
 
     async def prepare(self) -> None:
         """Fetch the keys, beside the token request. A failure shows when a token is checked."""
-        with suppress(ValidationUnavailableError):
+        with suppress(ValidationUnavailableError, ImportError):
             await self._keys.warm()
 
     async def __call__(self, access_token: str, /) -> str | None:
@@ -67,6 +67,8 @@ class IssuedTokenVerifier:
             return f"its key is not among the published ones ({error.reason})"
         except ValidationUnavailableError:
             return f"the keys could not be fetched{self._why()}"
+        except ImportError as error:  # a subinterpreter loads no `cryptography`
+            return f"what checks signatures cannot be loaded in this interpreter ({error})"
         if key is None:
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
         if self._issuer is not None and not same_issuer(claims.get("iss"), self._issuer):
