@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from datetime import timedelta
 from functools import partial
@@ -23,6 +24,8 @@ from telnyx_oauth import (
     AuthorizationFlow,
     AuthorizationServer,
     ClientCredentials,
+    FileStore,
+    MemoryStore,
     RefreshToken,
     Telnyx,
     omit,
@@ -415,6 +418,35 @@ async def test_a_token_that_the_server_says_has_expired_is_not_used_whatever_the
     async with telnyx.async_client() as client:
         with pytest.raises(TokenVerificationError, match="expired already, by the server's own clock"):
             await client.tokens.get()
+
+
+async def test_processes_with_a_wrong_clock_share_tokens_once_they_know_the_servers_time(telnyx, tmp_path):
+    telnyx.clock.advance(-2 * DAY)
+    shared = {"token_store": FileStore(tmp_path / "t")}
+    async with telnyx.async_client(**shared) as one, telnyx.async_client(**shared) as two:
+        old = await one.tokens.get()
+        new = await two.tokens.replace(await two.tokens.get())
+        asked = telnyx.requests.count("/oauth/token")
+        assert (await one.tokens.replace(old)).access_token == new.access_token
+        assert telnyx.requests.count("/oauth/token") == asked
+
+
+async def test_a_stored_token_that_has_expired_by_the_servers_clock_is_not_used_where_the_clock_here_is_behind(telnyx):
+    store = MemoryStore()
+    async with telnyx.async_client(token_store=store) as client:
+        telnyx.clock.advance(40)
+        stale = telnyx.issue_token(lifetime=60)
+        telnyx.clock.advance(160)
+        old = await client.tokens.get()
+        ((key, record),) = store._records.items()
+        # As a process with a right clock has left it.
+        issued = time.time() + 40
+        left = attrs.evolve(
+            record, access_token=stale, issued_at=issued, expires_at=issued + 60, generation=record.generation + 1
+        )
+        await store.compare_and_swap(key, record.version, left)
+        assert (await client.tokens.replace(old)).access_token not in (old.access_token, stale)
+        assert telnyx.requests.count("/oauth/token") == 2
 
 
 # --- tokens that could not be verified
