@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import FunctionType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
-
-_R = TypeVar("_R")
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
     member = property
@@ -32,7 +30,7 @@ else:
             return get_type_hints(self.func)["return"] if whole is None else super().__get__(whole, owner)
 
 
-def rows_in(kind: type, row: type[_R]) -> Iterator[tuple[str, _R]]:
+def rows_in(kind: type, row: type) -> Iterator[tuple[str, Any]]:
     """The rows that a class has, its own and its bases', where nothing has taken their place. With their names."""
     found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
