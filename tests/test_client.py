@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from datetime import timedelta
 from functools import partial
@@ -23,6 +24,8 @@ from telnyx_oauth import (
     AuthorizationFlow,
     AuthorizationServer,
     ClientCredentials,
+    FileStore,
+    MemoryStore,
     RefreshToken,
     Telnyx,
     omit,
@@ -415,6 +418,110 @@ async def test_a_token_that_the_server_says_has_expired_is_not_used_whatever_the
     async with telnyx.async_client() as client:
         with pytest.raises(TokenVerificationError, match="expired already, by the server's own clock"):
             await client.tokens.get()
+
+
+async def test_processes_with_a_wrong_clock_share_tokens_once_they_know_the_servers_time(telnyx, tmp_path):
+    telnyx.clock.advance(-2 * DAY)
+    shared = {"token_store": FileStore(tmp_path / "t")}
+    async with telnyx.async_client(**shared) as one, telnyx.async_client(**shared) as two:
+        old = await one.tokens.get()
+        new = await two.tokens.replace(await two.tokens.get())
+        asked = telnyx.requests.count("/oauth/token")
+        assert (await one.tokens.replace(old)).access_token == new.access_token
+        assert telnyx.requests.count("/oauth/token") == asked
+
+
+async def test_a_stored_token_that_has_expired_by_the_servers_clock_is_not_used_where_the_clock_here_is_behind(telnyx):
+    store = MemoryStore()
+    async with telnyx.async_client(token_store=store) as client:
+        telnyx.clock.advance(40)
+        stale = telnyx.issue_token(lifetime=60)
+        telnyx.clock.advance(160)
+        old = await client.tokens.get()
+        ((key, record),) = store._records.items()
+        # As a process with a right clock has left it.
+        issued = time.time() + 40
+        left = attrs.evolve(
+            record, access_token=stale, issued_at=issued, expires_at=issued + 60, generation=record.generation + 1
+        )
+        await store.compare_and_swap(key, record.version, left)
+        assert (await client.tokens.replace(old)).access_token not in (old.access_token, stale)
+        assert telnyx.requests.count("/oauth/token") == 2
+
+
+# --- tokens that could not be verified
+
+
+def no_keys(telnyx):
+    telnyx.faults.add("/oauth/jwks", kind="status", status=503, times=None)
+
+
+def empty_keys(telnyx):
+    telnyx.faults.add("/oauth/jwks", kind="latency", body=b'{"keys": []}', times=None)
+
+
+def opaque(telnyx):
+    body = json.dumps({"access_token": "s3cr3t", "token_type": "Bearer", "expires_in": 3600}).encode()
+    telnyx.faults.add("/oauth/token", kind="latency", body=body, times=None)
+
+
+UNVERIFIED = pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (no_keys, r"the keys could not be fetched \(.*503.*\)"),
+        (empty_keys, r"the keys could not be fetched \(no usable key\)"),
+        (opaque, "it is opaque"),
+        (lambda telnyx: telnyx.clock.advance(-2 * DAY), "this machine's clock is .* ahead"),
+    ],
+)
+
+
+@UNVERIFIED
+async def test_the_first_token_that_cannot_be_verified_is_one_warning_and_a_sentence_in_the_log(
+    telnyx, caplog, recwarn, spoil, why
+):
+    spoil(telnyx)
+    sentence = (
+        rf"access token is used although it could not be verified: {why}.*verify_issued=True.*verify_issued=False"
+    )
+    async with telnyx.async_client() as client:
+        old = await client.tokens.get()
+        if spoil is not opaque:
+            await client.tokens.replace(old)
+    (warned,) = recwarn.list
+    assert warned.category is RuntimeWarning
+    assert re.search(sentence, str(warned.message))
+    assert re.search(sentence, caplog.text)
+    assert {record.levelname for record in caplog.records if "verified" in record.message} == {"WARNING"}
+    assert old.access_token not in caplog.text + str(warned.message)
+
+
+@UNVERIFIED
+@pytest.mark.parametrize("hostile", ["error", "always"])
+async def test_that_warning_breaks_no_call_and_no_renewal_whatever_becomes_of_warnings(
+    telnyx, monkeypatch, spoil, why, hostile
+):
+    def fail(*_args, **_named):
+        raise LookupError
+
+    monkeypatch.setattr(warnings, "showwarning", fail)
+    spoil(telnyx)
+    with warnings.catch_warnings():
+        warnings.simplefilter(hostile)
+        async with telnyx.async_client() as client:
+            if spoil is not opaque:
+                assert (await client.oauth_clients.list()).data
+                await client.tokens.replace(await client.tokens.get())
+            assert (await client.tokens.get()).remaining() > 1000
+
+
+async def test_a_token_that_is_verified_or_not_meant_to_be_is_no_warning(telnyx, recwarn):
+    async with telnyx.async_client() as client:
+        await client.tokens.get()
+    no_keys(telnyx)
+    async with telnyx.async_client(verify_issued=False) as client:
+        await client.tokens.get()
+    assert not recwarn.list
 
 
 # --- with the service

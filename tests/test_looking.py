@@ -8,6 +8,7 @@ import inspect
 import io
 import pickle
 import pydoc
+import re
 import subprocess
 import sys
 import traceback
@@ -89,6 +90,47 @@ def test_a_blocking_method_is_said_to_return_what_it_returns():
     assert typing.get_type_hints(Telnyx.copy)["return"] is typing.Self
 
 
+LISTS = [name for name in (operation.name for operation in OPERATIONS) if name.endswith(".list")]
+RETURNS = {
+    (Telnyx, ""): "{page}",
+    (Telnyx, ".with_raw_response"): "APIResponse[{page}]",
+    (Telnyx, ".with_streaming_response"): "Streamed[{page}]",
+    (AsyncTelnyx, ""): "AsyncPaginator[{item}]",
+    (AsyncTelnyx, ".with_raw_response"): "AsyncAPIResponse[{page}]",
+    (AsyncTelnyx, ".with_streaming_response"): "AsyncStreamed[{page}]",
+}
+
+
+def plainly(kind: object) -> str:
+    return re.sub(r"[a-z_]+\.", "", str(kind).replace("<class '", "").replace("'>", ""))
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(("kind", "view"), RETURNS, ids=str)
+def test_what_lists_is_said_to_return_what_it_returns(kind, view, name):
+    resource, _, method = name.rpartition(".")
+    item = {"oauth_clients": "OAuthClient", "oauth_grants": "OAuthGrant"}[resource]
+    page = f"{'Page' if kind is Telnyx else 'AsyncPage'}[{item}]"
+    says = RETURNS[kind, view].format(page=page, item=item)
+    for function in (reach(kind, f"{resource}{view}.{method}"), reach(kind(api_key="k"), f"{resource}{view}.{method}")):
+        assert plainly(typing.get_type_hints(function)["return"]) == says
+        assert plainly(inspect.signature(function).return_annotation) == says
+        assert plainly(inspect.signature(function, eval_str=True).return_annotation) == says
+
+
+@clients
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda it: it.name)
+def test_raw_and_streamed_answers_are_said_to_be_such(kind, operation):
+    resource, _, name = operation.name.rpartition(".")
+    if name == "list":
+        return
+    plain = plainly(typing.get_type_hints(reach(kind, operation.name))["return"])
+    word = "Async" if kind is AsyncTelnyx else ""
+    for view, form in (("with_raw_response", f"{word}APIResponse"), ("with_streaming_response", f"{word}Streamed")):
+        hints = typing.get_type_hints(reach(kind, f"{resource}.{view}.{name}"))
+        assert plainly(hints["return"]) == f"{form}[{plain}]"
+
+
 def test_looking_at_annotations_loads_what_they_name_and_making_a_client_does_not():
     code = "import sys, telnyx_oauth; telnyx_oauth.Telnyx(api_key='k'); print('telnyx_oauth.tokens.manager' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -148,6 +190,34 @@ async def test_a_mock_of_the_async_client_is_awaited_where_the_client_is():
     assert client.oauth_clients.list(page_size=1) == ["page"]
     async with client:
         pass
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda it: it.name)
+async def test_a_mock_of_a_view_is_used_as_the_view_is(operation):
+    resource, _, name = operation.name.rpartition(".")
+    given = {
+        each.name: "x"
+        for each in inspect.signature(reach(AsyncTelnyx(), operation.name)).parameters.values()
+        if each.default is each.empty
+    }
+    client = mock.create_autospec(AsyncTelnyx, instance=True)
+    raw = reach(client, f"{resource}.with_raw_response.{name}")
+    raw.return_value = "answer"
+    assert await raw(**given) == "answer"
+    raw.assert_awaited_once_with(**given)
+    streamed = reach(client, f"{resource}.with_streaming_response.{name}")
+    streamed.return_value.__aenter__.return_value = "response"
+    async with streamed(**given) as response:
+        assert response == "response"
+    streamed.assert_called_once_with(**given)
+    client = mock.create_autospec(Telnyx, instance=True)
+    raw = reach(client, f"{resource}.with_raw_response.{name}")
+    raw.return_value = "answer"
+    assert raw(**given) == "answer"
+    streamed = reach(client, f"{resource}.with_streaming_response.{name}")
+    streamed.return_value.__enter__.return_value = "response"
+    with streamed(**given) as response:
+        assert response == "response"
 
 
 @clients

@@ -11,7 +11,7 @@ from yarl import URL
 from ..errors import APIConnectionError
 from ..protocol.bearer import another_token_helps
 from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import expect
+from ..protocol.expected import expect, expect_a, expect_flags
 from ..protocol.secret import Secret
 from ..protocol.token import Token
 from ..protocol.uncopied import Uncopied
@@ -20,6 +20,7 @@ _Origin: TypeAlias = tuple[bool, str | None, int | None]
 
 
 _METHODS: Final = ("peek", "get", "replace")
+_ORIGINS: Final = "a list of addresses, such as ['https://api.telnyx.com']"
 
 
 class Tokens(Protocol):
@@ -61,7 +62,14 @@ class BearerTokenMiddleware(Uncopied):
         expect(
             tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", *_METHODS
         )
+        expect_flags(retry=retry, allow_insecure_loopback=allow_insecure_loopback)
+        if on_conflict not in ("keep", "replace"):
+            raise ValueError("on_conflict must be 'keep' or 'replace'.")
+        if not isinstance(origins, str | URL):
+            expect(origins, "origins", _ORIGINS, "__iter__")
         listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
+        for each in listed:
+            expect_a(each, "origins", _ORIGINS, str, URL)
         if not listed:
             raise ValueError(
                 "origins is empty, so no request would carry a token; name those of the API that takes it."

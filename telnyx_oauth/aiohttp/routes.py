@@ -18,6 +18,13 @@ from ..validation.access import AccessToken
 TOKEN: Final = web.RequestKey("TOKEN", AccessToken)
 """The request's verified token: `request[TOKEN]`."""
 
+JUDGED: Final = web.RequestKey("JUDGED", bool)
+"""Set on a request that `BearerAuth` has seen."""
+
+_ABSENT: Final = (
+    "BearerAuth is not installed in this application, or comes after what asks for the token, so {what}. "
+    "Install it: BearerAuth(client.validator).setup(app)."
+)
 _PUBLIC: Final = "__telnyx_public__"
 _SCOPES: Final = "__telnyx_scopes__"
 _P = ParamSpec("_P")
@@ -70,7 +77,7 @@ def require_scopes(
         async def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             access = _request(args).get(TOKEN)
             if access is None:
-                logger.error("BearerAuth is not installed, so nobody can be let in where scopes are required.")
+                logger.error("%s", _ABSENT.format(what="no caller can be let in where scopes are required"))
                 raise web.HTTPInternalServerError(text='{"error": "server_error"}', content_type="application/json")
             demand.check(access)
             return await handler(*args, **kwargs)
@@ -81,11 +88,23 @@ def require_scopes(
     return decorate
 
 
+class _NotInstalledError(MissingTokenError, RuntimeError):
+    """The application has no `BearerAuth`, or it comes later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.args = (_ABSENT.format(what="there is no verified token"),)
+        self.message = self.args[0]
+
+
 def current_token(request: web.Request) -> AccessToken:
-    """The request's verified token. Raises `MissingTokenError`, which `BearerAuth` answers with 401, where there is none."""
+    """The request's verified token. Raises `MissingTokenError`, which `BearerAuth` answers with 401, where there is none.
+
+    Without `BearerAuth` in the application, the error is a `RuntimeError` as well, and says how to install it.
+    """
     access: AccessToken | None = request.get(TOKEN)
     if access is None:
-        raise MissingTokenError
+        raise MissingTokenError if JUDGED in request else _NotInstalledError
     return access
 
 

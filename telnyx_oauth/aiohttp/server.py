@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
+from yarl import URL
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
-from ..protocol.expected import expect
+from ..protocol.expected import expect, expect_a, expect_flags, expect_function
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..transport.log import logger
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
-from .routes import TOKEN, Demand, demand_of, is_public, serves_options
+from .routes import JUDGED, TOKEN, Demand, demand_of, is_public, serves_options
 
 VALIDATOR: Final = web.AppKey("VALIDATOR", TokenValidator)
 """The application's validator: `request.config_dict[VALIDATOR]`."""
@@ -36,7 +37,8 @@ class BearerAuth(Uncopied):
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
     through to routes that demand no scopes; a bad token is refused there too. `protect_unmatched` demands a token for
     unknown paths as well. `allow_preflight` lets CORS preflights through to the routes that are registered for OPTIONS and
-    demand no scopes; every other preflight gets the same 401, for a path that exists and one that does not. `realm` and
+    demand no scopes; every other preflight gets the same 401, for a path that exists and one that does not, whatever
+    `protect_unmatched` and `optional` say of other requests. `realm` and
     `resource_metadata` (RFC 9728) go into the challenges. `on_reject` hears of every refusal; what it raises is logged.
     """
 
@@ -61,6 +63,11 @@ class BearerAuth(Uncopied):
             "validate",
             "cached",
         )
+        expect_flags(optional=optional, protect_unmatched=protect_unmatched, allow_preflight=allow_preflight)
+        if resource_metadata is not None:
+            expect_a(resource_metadata, "resource_metadata", "the address of the metadata, a str", str, URL)
+        if on_reject is not None:
+            expect_function(on_reject, "on_reject", "an async function of a request and an error")
         self._validator = validator
         self._realm = None if realm is None else check_quotable(realm, "realm")
         metadata = None if resource_metadata is None else str(resource_metadata)
@@ -140,13 +147,14 @@ class BearerAuth(Uncopied):
 
     async def _admit(self, request: web.Request) -> None:
         """Let the request pass, its token verified; raise a `TokenValidationError` otherwise."""
+        request[JUDGED] = True
         access = None if self._is_open(request) else await self._authenticate(request)
         if access is not None:
             request[TOKEN] = access
 
     def _is_open(self, request: web.Request) -> bool:
         match = request.match_info
-        if match.http_exception is not None and not self._protect_unmatched:
+        if match.http_exception is not None and not self._protect_unmatched and not _is_preflight(request):
             return True
         if is_public(match.handler, request.method):
             return True
@@ -165,7 +173,8 @@ class BearerAuth(Uncopied):
             in_query = bool(request.rel_url.raw_query_string) and "access_token" in request.query
             token = Secret(bearer_token(request.headers.getall(hdrs.AUTHORIZATION, ()), token_in_query=in_query))
         except MissingTokenError:
-            if self._optional and not demand.scopes:
+            hidden = _is_preflight(request) and request.match_info.http_exception is not None
+            if self._optional and not demand.scopes and not hidden:
                 return None
             raise
         access = await self._validator.validate(token.plain)

@@ -6,12 +6,24 @@ https://typing.python.org/en/latest/spec/generics.html#paramspec
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    get_args,
+    get_type_hints,
+    overload,
+)
 
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
+from ..resources.members import filled, put, returning, rows_in, said_to_return
 from ..resources.resource import Form, Resource
 from ..transport.engine import Engine
 from ..transport.pager import AsyncPage, AsyncPaginator
@@ -32,6 +44,11 @@ class Twin(Uncopied):
         self._core = core
         self._lease = lease
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, row in rows_in(cls, blocking):
+            put(cls, name, row.plain(), row.owner)
+
     @property
     def _engine(self) -> Engine:
         engine: Engine = self._core._engine
@@ -45,6 +62,11 @@ class RawTwin(Uncopied):
         self._core = resource(engine, Form.RAW)
         self._lease = lease
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, row in rows_in(cls, blocking):
+            put(cls, name, row.raw(), row.owner)
+
 
 class StreamedTwin(Uncopied):
     """The blocking twin of a resource, answering with context managers of raw responses."""
@@ -53,21 +75,42 @@ class StreamedTwin(Uncopied):
         self._core = resource(engine, Form.STREAMED)
         self._lease = lease
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, row in rows_in(cls, blocking):
+            put(cls, name, row.streamed(), row.owner)
+
 
 def _as_it_is(value: Any, _lease: Lease) -> Any:
     return value
 
 
 class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = blocking(AsyncOAuthClients.create)`
-    """A row for a method that ends in a value."""
+    """A row for a method that ends in a value. Each of the three twins has a function of its own."""
 
     finish: Callable[[Any, Lease], Any] = staticmethod(_as_it_is)
 
     def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
-        finish = self.finish
+        self._method = method
+        self.owner = ""
 
-        @wraps(method)
-        def row(twin: Twin | RawTwin | StreamedTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner = owner.__qualname__
+
+    @cached_property
+    def _kind(self) -> Any:
+        """What the value is, for those who look."""
+        return said_to_return(self._method)
+
+    def plain(self) -> Any:
+        """The function for a twin that gives the value itself."""
+        return self._plain(self._method)
+
+    def _plain(self, looks: Callable[..., object]) -> Any:
+        method, finish = self._method, self.finish
+
+        @wraps(looks)
+        def row(twin: Twin, *args: _P.args, **kwargs: _P.kwargs) -> object:
             core, lease = twin._core, twin._lease
             given = Secret((args, kwargs))
             del args, kwargs
@@ -75,23 +118,43 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             def call() -> Awaitable[Any]:
                 return method(core, *given.plain[0], **given.plain[1])
 
-            if isinstance(twin, Twin):
-                return finish(lease.run(call), lease)
+            return finish(lease.run(call), lease)
 
-            def done(value: Any) -> Any:
-                return finish(value, lease)
+        return row
 
-            if isinstance(twin, RawTwin):
-                return APIResponse(lease.run(call), lease, done)
-            return Streamed(AsyncStreamed(call), lease, done)
+    def raw(self) -> Any:
+        """The function for a twin that gives raw responses."""
+        method, finish = self._method, self.finish
 
-        self._row = row
+        @wraps(returning(method, filled(APIResponse, self._kind)))
+        def row(twin: RawTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
+            core, lease = twin._core, twin._lease
+            given = Secret((args, kwargs))
+            del args, kwargs
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._row.__qualname__ = f"{owner.__qualname__}.{name}"
-        self._row.__module__ = owner.__module__
-        # From here on the class has the function itself: mocks, `help` and debuggers know what that is.
-        setattr(owner, name, self._row)
+            def call() -> Awaitable[Any]:
+                return method(core, *given.plain[0], **given.plain[1])
+
+            return APIResponse(lease.run(call), lease, lambda value: finish(value, lease))
+
+        return row
+
+    def streamed(self) -> Any:
+        """The function for a twin that gives context managers."""
+        method, finish = self._method, self.finish
+
+        @wraps(returning(method, filled(Streamed, self._kind)))
+        def row(twin: StreamedTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
+            core, lease = twin._core, twin._lease
+            given = Secret((args, kwargs))
+            del args, kwargs
+
+            def call() -> Awaitable[Any]:
+                return method(core, *given.plain[0], **given.plain[1])
+
+            return Streamed(AsyncStreamed(call), lease, lambda value: finish(value, lease))
+
+        return row
 
     if TYPE_CHECKING:
 
@@ -115,6 +178,13 @@ class _Paging(blocking[_P, _T]):
     @staticmethod
     def finish(value: AsyncPage[Any], lease: Lease) -> Page[Any]:
         return Page(value, lease)
+
+    @cached_property
+    def _kind(self) -> Any:
+        return filled(Page, *get_args(said_to_return(self._method)))
+
+    def plain(self) -> Any:
+        return self._plain(returning(self._method, self._kind))
 
 
 def paging(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> blocking[_P, Page[_T]]:

@@ -8,14 +8,19 @@ from importlib.util import find_spec
 from io import TextIOWrapper
 
 
+def missing(*packages: str) -> str:
+    """What to say where these packages are not installed."""
+    return (
+        f"The command line needs {' and '.join(packages)}, which the extra `cli` brings: "
+        "pip install 'telnyx-oauth[cli]' (in a Windows prompt: pip install \"telnyx-oauth[cli]\")"
+    )
+
+
 def main() -> None:
     """Run the command line. Ends the process: 0 is success, 1 an error, 2 wrong usage, 4 authentication needed."""
-    missing = [name for name in ("click", "platformdirs", "rich") if find_spec(name) is None]
-    if missing:
-        sys.exit(
-            f"The command line needs {' and '.join(missing)}, which the extra `cli` brings: "
-            'pip install "telnyx-oauth[cli]"'
-        )
+    absent = [name for name in ("click", "platformdirs", "rich") if find_spec(name) is None]
+    if absent:
+        sys.exit(missing(*absent))
     from .app import cli
 
     if not sys.warnoptions:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import click
-
 from .._version import __version__
 from .clients import clients
 from .demo import demo
 from .discovery import jwks, metadata
 from .doctor import doctor
+from .extra import click
 from .grants import grants
 from .register import register
 from .sandbox import sandbox

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-import click
-
 from ..types import ClientType, GrantType
 from .command import PAGE_SIZE, command, confirm, limit_option, looks, present, several, yes_option
+from .extra import click
 from .failures import WrongUsage
 from .session import Session
 

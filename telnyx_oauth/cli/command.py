@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import click
-
 from ..errors import TelnyxError
+from .extra import click
 from .failures import Failure, WrongUsage, failure_of
 from .output import Output
 from .session import Session
@@ -36,7 +35,9 @@ def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[
             *, as_json: bool, base_url: str | None, profile_name: str | None, allow_insecure: bool, **options: Any
         ) -> None:
             try:
-                function(Session(Output(as_json), base_url, profile_name, allow_insecure), **options)
+                session = Session(Output(as_json), base_url, profile_name, allow_insecure)
+                function(session, **options)
+                session.advise()
             except Failure as error:
                 failure = error
             except (TelnyxError, ValueError, OSError) as error:

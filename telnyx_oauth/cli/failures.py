@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import IO, Any, Final
 
-import click
-
 from ..errors import (
     APIError,
     AuthenticationError,
@@ -15,6 +13,7 @@ from ..errors import (
     ReauthenticationRequiredError,
     TelnyxError,
 )
+from .extra import click
 from .output import clean
 
 _SIGNED_OUT: Final = (InvalidGrantError, ReauthenticationRequiredError)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import click
-
 from ..protocol.secret import Secret
+from .extra import click
 from .failures import WrongUsage
 from .output import Output
 from .streams import is_typed, piped

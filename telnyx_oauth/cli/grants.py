@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from .command import PAGE_SIZE, command, confirm, limit_option, yes_option
+from .extra import click
 from .session import Session
 
 COLUMNS = ("id", "client_id", "scopes", "created_at")

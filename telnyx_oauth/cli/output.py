@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
-import click
 
 from ..protocol.secret import Secret
 from ..types import BaseModel
+from .extra import click
 
 if TYPE_CHECKING:
     from rich.console import Console

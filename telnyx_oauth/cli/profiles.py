@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 import attrs
 from attrs.validators import deep_iterable, in_, instance_of, optional
 
+from ..protocol.grants import AuthMethod
 from ..protocol.urls import INSECURE, check_base_url, is_insecure
 from ..tokens.folders import create_private, make_private
 from .failures import Failure, WrongUsage
@@ -30,7 +31,8 @@ def _address(base_url: str) -> str:
 class Profile:
     """One sign-in. `port` is where the browser's answer is awaited, as the client is registered; 0 is any.
 
-    `allow_insecure` is what lets `base_url` be plain http to another machine.
+    `allow_insecure` is what lets `base_url` be plain http to another machine. `auth_method` is how a client that was
+    registered here authenticates; its secret, if it has one, is where the tokens are. Empty: it was not registered here.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Profile:
     store: Store = attrs.field(default="file", validator=in_(get_args(Store)))
     port: int = attrs.field(default=0, validator=instance_of(int))
     allow_insecure: bool = attrs.field(default=False, validator=instance_of(bool))
+    auth_method: Literal["", AuthMethod] = attrs.field(default="", validator=in_(("", *get_args(AuthMethod))))
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether a secret is kept beside the tokens."""
+        return self.auth_method not in ("", "none")
 
 
 def folder() -> Path:

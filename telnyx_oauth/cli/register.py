@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-import click
-
 from ..types import GrantType, TokenEndpointAuthMethod
 from .command import command, looks, present, several
+from .extra import click
 from .session import Session
 
 

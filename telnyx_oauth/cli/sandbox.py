@@ -7,10 +7,9 @@ import signal
 import time
 from typing import NoReturn
 
-import click
-
 from ..protocol.secret import Secret
 from .command import command
+from .extra import click
 from .failures import Failure
 from .session import Session
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..blocking.pages import Page
     from ..protocol.token import Token
     from ..sync import Telnyx
+    from ..tokens.events import TokenEvent
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Session:
     base_url: str | None = None
     profile_name: str | None = None
     allow_insecure: bool = False
+    _advice: list[str] = attrs.field(factory=list[str], init=False)
 
     @property
     def environment_identity(self) -> bool:
@@ -103,7 +105,17 @@ class Session:
             audience=audience or (),
             issuer=issuer,
             allow_insecure=True,
+            token_hooks=() if tokens is not None else (self._hear,),
         )
+
+    def _hear(self, event: TokenEvent) -> None:
+        if event.advice and event.advice not in self._advice:
+            self._advice.append(event.advice)
+
+    def advise(self) -> None:
+        """Say what was noticed of the tokens beside the result."""
+        for advice in self._advice:
+            self.out.note(advice)
 
     def token(self, **wanted: Any) -> Token:
         """The token of whoever is calling. Takes what `TokenManager.get` takes."""

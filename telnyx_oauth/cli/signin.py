@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import sys
 import threading
+import time
 import webbrowser
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
-import click
 
 from ..protocol.secret import Secret
 from ..protocol.urls import is_insecure
 from .command import command, several
+from .extra import click
 from .failures import AuthenticationNeeded, Failure
 from .output import Output
 from .profiles import DEFAULT, Profile, Store, folder, load, prepare, save
@@ -23,12 +27,15 @@ from .session import Session
 from .streams import Lines, is_typed, keep_stdout, whole_lines
 
 if TYPE_CHECKING:
+    from ..protocol.registration import RegisteredClient
     from ..protocol.token import Token
     from ..tokens.flow import AuthorizationFlow
     from ..tokens.manager import TokenManager
+    from ..tokens.sources import ClientSecret
     from ..tokens.stores.record import StoredGrant, TokenStore
 
 CLIENT_NAME = "telnyx-oauth command line"
+_CLIENT_SECRET = "client_secret"
 
 
 @command("login")
@@ -52,7 +59,7 @@ def login(session: Session, *, timeout: float, browser: bool, **given: Any) -> N
     profile, scopes = asyncio.run(_sign_in(session.out, profile, timeout, browser=browser))
     save(profile)
     if old is not None and any(getattr(old, it) != getattr(profile, it) for it in ("base_url", "client_id", "store")):
-        asyncio.run(_forget(old))  # nothing would find its tokens any more
+        asyncio.run(_forget(old, client=old.client_id != profile.client_id))  # nothing would find its tokens any more
     session.done(f"Signed in: profile {name}, for {' '.join(scopes) or 'no scope'}.", profile=name, scopes=scopes)
     if session.profile_name is None and session.environment_identity:
         session.out.note("The environment's credentials still win over this: unset them, or give --profile default.")
@@ -71,7 +78,7 @@ def logout(session: Session) -> None:
 
 def manager_of(profile: Profile) -> TokenManager:
     """The manager of the tokens of whoever is signed in there. Its connections end with the loop that it is used on."""
-    asyncio.run(_look_at_store(profile))
+    asyncio.run(_look_at_secrets(profile))
     return _flow(profile).tokens(account=profile.name)
 
 
@@ -79,7 +86,7 @@ def token_of(profile: Profile, **wanted: Any) -> Token:
     """A token of whoever is signed in there, renewed if it has to be."""
 
     async def get() -> Token:
-        await _look_at_store(profile)
+        await _look_at_secrets(profile)
         async with _flow(profile) as flow:
             return await flow.tokens(account=profile.name).get(**wanted)
 
@@ -122,12 +129,17 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     await _look_at_store(profile)  # one that is not there is better known before the browser is
+    if profile.has_secret and not await _has_good_secret(profile):
+        profile = attrs.evolve(profile, client_id="", auth_method="")  # of no more use, so another is registered
+    registered = None
     async with _flow(profile) as flow:
         if not profile.client_id:
             port = profile.port or _free_port()
             redirects = [f"http://127.0.0.1:{port}/callback", "http://127.0.0.1/callback"]
+            # A client without a secret is asked for; the server may give one all the same (RFC 7591 section 3.2.1).
             client = await flow.register(redirect_uris=redirects, client_name=CLIENT_NAME, scopes=profile.scopes)
-            profile = attrs.evolve(profile, client_id=client.client_id, port=port)
+            profile = attrs.evolve(profile, client_id=client.client_id, port=port, auth_method=client.auth_method)
+            registered = client
         manager = await sign_in(
             flow,
             show=show,
@@ -139,6 +151,8 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
             paste=_Paste(out) if is_typed() else None,
         )
         state = manager.status()
+        if registered is not None and profile.has_secret:
+            await _keep_secret(profile, registered)
     if not state.durable:
         raise Failure("You are signed in, and the tokens could not be kept.", f"Look at {folder()}.", code="not_kept")
     return profile, sorted(state.scopes)
@@ -149,19 +163,72 @@ async def _look_at_store(profile: Profile) -> None:
     await _store(profile).load("probe")
 
 
-async def _forget(profile: Profile) -> None:
+async def _forget(profile: Profile, *, client: bool = False) -> None:
     async with _flow(profile, sends=False) as flow:
         await flow.tokens(account=profile.name).forget()
+    if client and profile.has_secret:
+        await _store(profile).delete(_client_key(profile))
+
+
+async def _keep_secret(profile: Profile, client: RegisteredClient) -> None:
+    """Keep a registered client's secret where the tokens are, as a record of its own."""
+    from ..tokens.stores.record import StoredGrant
+
+    store, key = _store(profile), _client_key(profile)
+    old = await store.load(key)
+    record = StoredGrant(
+        f"{profile.base_url}/oauth/token",
+        profile.client_id,
+        _CLIENT_SECRET,
+        access_token=client.client_secret,
+        expires_at=client.secret_expires_at,
+    )
+    await store.compare_and_swap(key, None if old is None else old.version, record)
+
+
+async def _has_good_secret(profile: Profile) -> bool:
+    found = await _store(profile).load(_client_key(profile))
+    return found is not None and bool(found.access_token) and (found.expires_at or math.inf) > time.time()
+
+
+async def _look_at_secrets(profile: Profile) -> None:
+    """Raise what the store says of itself, and where the client's secret is not there any more."""
+    await _look_at_store(profile)
+    if profile.has_secret:
+        await _secret(profile)
+
+
+async def _secret(profile: Profile) -> str:
+    found = await _store(profile).load(_client_key(profile))
+    if found is None or found.access_token is None:
+        raise AuthenticationNeeded(
+            f"The secret of the client of profile {profile.name} is no longer in the store.",
+            f"Sign in again: telnyx-oauth login --profile {profile.name}",
+            code="no_client_secret",
+        )
+    return found.access_token
+
+
+def _client_key(profile: Profile) -> str:
+    whose = f"{profile.base_url}\n{profile.client_id}\n{profile.name}"
+    return f"client-{sha256(whose.encode()).hexdigest()[:40]}"
 
 
 def _flow(profile: Profile, *, sends: bool = True) -> AuthorizationFlow:
     from ..tokens.flow import AuthorizationFlow
 
-    # The profile has no secret; a confidential client's is where its id is.
-    confidential = profile.client_id and os.environ.get("TELNYX_CLIENT_ID") == profile.client_id
+    # The profile has no secret. That of a client of the user's own is where its id is, in the environment; that of a
+    # client that was registered here is where the tokens are.
+    secret: ClientSecret | None = None
+    if profile.client_id and os.environ.get("TELNYX_CLIENT_ID") == profile.client_id:
+        secret = os.environ.get("TELNYX_CLIENT_SECRET")
+    method = None
+    if secret is None and profile.has_secret:
+        secret, method = partial(_secret, profile), profile.auth_method or None
     return AuthorizationFlow(
         client_id=profile.client_id or None,
-        client_secret=os.environ.get("TELNYX_CLIENT_SECRET") if confidential else None,
+        client_secret=secret,
+        auth_method=method,
         base_url=profile.base_url,
         resource=profile.resource,
         store=_store(profile),

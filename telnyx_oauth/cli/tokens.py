@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from math import isinf
 from typing import Final
 
-import click
-
 from ..errors import AuthenticationError, Reason, TokenValidationError
 from ..protocol.secret import Secret
 from .command import command, several
+from .extra import click
 from .failures import AuthenticationNeeded, Failure
 from .given import secret
 from .profiles import Profile

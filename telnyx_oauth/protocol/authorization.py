@@ -30,7 +30,8 @@ from .urls import is_loopback
 
 LIFETIME: Final = 600.0
 """Seconds in which a sign-in must be answered."""
-_LONGEST: Final = 16 * 1024
+LONGEST_ANSWER: Final = 256 * 1024
+"""Characters of the address that the browser comes back to. Codes that are tokens with all claims of a person are long."""
 _MOST_PARAMETERS: Final = 50
 _BAD_IN_URI: Final = re.compile(r"[^\x21-\x7e]")
 _CODE: Final = re.compile(r"[\x20-\x7e]+")
@@ -166,8 +167,14 @@ def check_redirect_uri(uri: str) -> str:
 def read_callback(callback_url: Secret[str]) -> Answer:
     """What the browser was sent back with: those parameters of the address that an answer has.
 
-    Raises `InvalidCallbackError` for an address that answers nothing, or has a parameter twice (RFC 6749 section 3.1).
+    Raises `InvalidCallbackError` for an address that answers nothing, is too long, or has a parameter twice (RFC 6749
+    section 3.1).
     """
+    if len(callback_url.plain) > LONGEST_ANSWER:
+        raise InvalidCallbackError(
+            f"This address has more than {LONGEST_ANSWER:,} characters, so it is not read. Take the whole address of the page "
+            "that the browser ended at, and nothing else."
+        )
     found = Secret(_parameters(callback_url.plain.strip()))
     answer: Answer = Secret(dict(found.plain))
     if len(answer.plain) < len(found.plain):
@@ -182,7 +189,7 @@ def read_callback(callback_url: Secret[str]) -> Answer:
 
 def _parameters(address: str) -> list[tuple[str, str]]:
     try:
-        query = urlsplit(address).query if len(address) <= _LONGEST else ""
+        query = urlsplit(address).query
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
     except ValueError:
         return []

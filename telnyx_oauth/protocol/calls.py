@@ -220,25 +220,25 @@ def _as_json(body: Secret[object]) -> bytes:
     return json.dumps(body.plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def as_timeout(timeout: float | Timeout | None) -> Timeout:
+def as_timeout(timeout: float | Timeout | None, parameter: str = "timeout") -> Timeout:
     """Seconds as a `Timeout`: connecting has no more time than the whole. Raises `ValueError` unless positive."""
     if timeout is None:
         return Timeout(None, None)
     if not isinstance(timeout, Timeout):
-        timeout = Timeout(timeout, min(_seconds(timeout), 5.0))
+        timeout = Timeout(timeout, min(_seconds(timeout, parameter), 5.0))
     for seconds in (timeout.total, timeout.connect):
         # The transport takes 0 for no limit, and cannot count to infinity.
         if seconds is not None and not 0 < seconds < math.inf:
-            raise ValueError("`timeout` must be a positive number of seconds, or None for no limit")
+            raise ValueError(f"`{parameter}` must be a positive number of seconds, or None for no limit")
     return timeout
 
 
-def _seconds(timeout: object) -> float:
+def _seconds(timeout: object, parameter: str) -> float:
     if isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
         return timeout
     hint = ", such as delta.total_seconds()" if hasattr(timeout, "total_seconds") else ""
     kind = type(timeout).__name__
-    raise TypeError(f"`timeout` must be a number of seconds{hint}, a telnyx_oauth.Timeout or None, and no {kind}")
+    raise TypeError(f"`{parameter}` must be a number of seconds{hint}, a telnyx_oauth.Timeout or None, and no {kind}")
 
 
 def as_retries(max_retries: object) -> int:

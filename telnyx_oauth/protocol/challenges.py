@@ -13,6 +13,7 @@ from ..errors import (
     MissingTokenError,
     TokenValidationError,
 )
+from .expected import expect_a, expect_texts
 
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _SCOPE_TOKEN: Final = re.compile(r"[!#-\[\]-~]+")
@@ -79,15 +80,21 @@ def _quoted(value: str) -> str:
 
 
 def check_quotable(value: str, name: str) -> str:
-    """The value, fit for a quoted string. Raises `ValueError`, naming the parameter, for all but printable ASCII."""
+    """The value, fit for a quoted string. Raises `TypeError` or `ValueError`, naming the parameter, for all but printable
+    ASCII.
+    """
+    expect_a(value, name, "a str", str)
     if not _PRINTABLE.fullmatch(value):
         raise ValueError(f"{name} must be printable ASCII: it goes into a header.")
     return value
 
 
 def check_scopes(scopes: Iterable[str], name: str) -> frozenset[str]:
-    """The scopes as a set. Raises `ValueError` for one that RFC 6749 section 3.3 does not know as a scope."""
-    found = frozenset(scopes.split() if isinstance(scopes, str) else scopes)
+    """The scopes as a set. Raises `TypeError` for what is no text, and `ValueError` for what RFC 6749 section 3.3 does not
+    know as a scope.
+    """
+    given = expect_texts(scopes, name, "scopes: a str, or several")
+    found = frozenset(scopes.split() if isinstance(scopes, str) else given)
     if not all(_SCOPE_TOKEN.fullmatch(scope) for scope in found):
         raise ValueError(f"{name} must be scopes: printable ASCII without space, quote or backslash.")
     return found

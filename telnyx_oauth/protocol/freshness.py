@@ -53,6 +53,7 @@ class RefreshPolicy:
 
 
 DEFAULT_POLICY: Final = RefreshPolicy()
+POLICY: Final = "a RefreshPolicy, such as RefreshPolicy(lock_timeout=...)"
 LEAST_DELAY: Final = 0.1
 REMEMBERED: Final = 8
 

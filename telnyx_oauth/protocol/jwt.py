@@ -13,6 +13,7 @@ from typing import Self, cast
 import attrs
 
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
+from .expected import expect_a, expect_numbers, expect_texts
 from .jose import parse_object, split_compact
 from .kinds import check_kind, is_for_something_else, names_kind
 from .secret import Secret
@@ -35,7 +36,7 @@ _SCOPE = re.compile(r"[ !#-\[\]-~]*")
 
 
 def _names(value: str | Iterable[str]) -> frozenset[str]:
-    return frozenset((value,) if isinstance(value, str) else value)
+    return frozenset(expect_texts(value, "audience, algorithms, typ and required", "a str each, or several"))
 
 
 def _types(value: str | Iterable[str]) -> frozenset[str]:
@@ -80,6 +81,12 @@ class TokenPolicy:
     lifetime_without_exp: float | None = None
 
     def __attrs_post_init__(self) -> None:
+        expect_a(self.issuer, "issuer", "a str, the `iss` of the tokens", str)
+        expect_numbers(leeway=self.leeway, max_token_bytes=self.max_token_bytes)
+        optional = {"max_lifetime": self.max_lifetime, "max_age": self.max_age}
+        expect_numbers(**{name: value for name, value in optional.items() if value is not None})
+        if self.lifetime_without_exp is not None:
+            expect_a(self.lifetime_without_exp, "lifetime_without_exp", "a number of seconds, or None", int, float)
         if not self.issuer:
             raise ValueError("issuer must name who issues the tokens.")
         if not self.audience or "" in self.audience:

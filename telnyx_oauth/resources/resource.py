@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
 
 import attrs
 
@@ -16,6 +27,7 @@ from ..protocol.uncopied import Uncopied
 from ..transport.engine import Answer, Engine
 from ..transport.pager import AsyncPage, AsyncPaginator, Listing, PageBody
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed
+from .members import filled, put, returning, rows_in, said_to_return
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -66,6 +78,11 @@ class RawView(Uncopied):
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.RAW)
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, row in rows_in(cls, viewed):
+            put(cls, name, row.raw(), row.owner)
+
 
 class StreamedView(Uncopied):
     """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
@@ -73,26 +90,60 @@ class StreamedView(Uncopied):
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.STREAMED)
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, row in rows_in(cls, viewed):
+            put(cls, name, row.streamed(), row.owner)
+
 
 class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = viewed(AsyncOAuthClients.create)`
-    """A row of a raw or streamed view: an operation with its parameters as they are and its answer in another form."""
+    """A row of a raw or streamed view: an operation with its parameters as they are and its answer in another form.
+
+    Each view has a function of its own, which looks like what it is: a coroutine function, or one that gives a context manager.
+    """
 
     def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
-        @wraps(method)
-        def row(view: RawView | StreamedView, *args: _P.args, **kwargs: _P.kwargs) -> object:
+        self._method = method
+        self.owner = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner = owner.__qualname__
+
+    def _dressed(self, function: Any, form: type) -> Any:
+        """The function with the looks of the operation, and said to return this form of its answer."""
+        method = self._method
+        kind = said_to_return(method)
+        if get_origin(kind) is AsyncPaginator:
+            return wraps(returning(method, filled(form, filled(AsyncPage, *get_args(kind)))))(function)
+        dressed = wraps(method)(function)
+        dressed.__annotations__ = {**method.__annotations__, "return": filled(form, kind)}
+        return dressed
+
+    def raw(self) -> Any:
+        """The function for a raw view."""
+        method = self._method
+
+        async def row(view: RawView, *args: _P.args, **kwargs: _P.kwargs) -> object:
+            given = Secret((args, kwargs))
+            del args, kwargs
+            return await method(view._resource, *given.plain[0], **given.plain[1])
+
+        return self._dressed(row, AsyncAPIResponse)
+
+    def streamed(self) -> Any:
+        """The function for a streamed view."""
+        method = self._method
+
+        def row(view: StreamedView, *args: _P.args, **kwargs: _P.kwargs) -> object:
             given = Secret((args, kwargs))
             del args, kwargs
 
             def send() -> Any:
                 return method(view._resource, *given.plain[0], **given.plain[1])
 
-            return send() if isinstance(view, RawView) else AsyncStreamed(send)
+            return AsyncStreamed(send)
 
-        self._row = row
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        # From here on the class has the function itself: mocks, `help` and debuggers know what that is.
-        setattr(owner, name, self._row)
+        return self._dressed(row, AsyncStreamed)
 
     if TYPE_CHECKING:
 

@@ -29,6 +29,11 @@ class TokenEvent:
     at: float
     flight: int = 0
 
+    @property
+    def advice(self) -> str:
+        """What happened, why, and what to do, of an event that a user should hear of. The first of a manager is a warning."""
+        return ""
+
 
 @attrs.frozen
 class TokenRequested(TokenEvent):
@@ -131,6 +136,14 @@ class PersistenceDegraded(TokenEvent):
     error: str = ""
     reason: str = ""
 
+    @property
+    def advice(self) -> str:
+        """What happened, why, and what to do."""
+        return (
+            "The token store fails. Until it works again, tokens are kept in memory alone, and no refresh token is "
+            f"sent. {self.reason}"
+        )
+
 
 @attrs.frozen
 class RecordSetAside(TokenEvent):
@@ -144,11 +157,22 @@ class RecordSetAside(TokenEvent):
 @attrs.frozen
 class IssuedUnverified(TokenEvent):
     """The issued token could not be checked, and is used: it is opaque, its key is not to be had, or this machine's clock
-    is so far ahead of the server's that the token looks expired here alone.
+    is so far ahead of the server's that the token looks expired here alone. The first of a manager is a `RuntimeWarning`
+    as well.
     """
 
     name = "unverified"
+    level = logging.WARNING
     reason: str = ""
+
+    @property
+    def advice(self) -> str:
+        """What happened, why, and what to do."""
+        return (
+            f"An access token is used although it could not be verified: {self.reason}. Pass verify_issued=True "
+            "(to a TokenManager: demand_proof=True) to refuse such tokens, or verify_issued=False if they are what you "
+            "expect. `telnyx-oauth doctor` checks the server's keys and this machine's clock."
+        )
 
 
 TokenHook: TypeAlias = Callable[[TokenEvent], object]
@@ -182,23 +206,18 @@ class Announcer:
     def __init__(self, hooks: Iterable[TokenHook]) -> None:
         self._hooks = hooks_of(hooks)
         everything: tuple[object, ...] = self._hooks
-        self._warned = False
+        self._warned: set[type[TokenEvent]] = set()
         self._observers = [hook for hook in everything if isinstance(hook, FlightObserver)]
 
     def __call__(self, event: TokenEvent) -> None:
         """Tell it. Never raises."""
         if logger.isEnabledFor(event.level):
             logger.log(event.level, "%s", describe(event))
-        if isinstance(event, PersistenceDegraded) and not self._warned:
-            self._warned = True
-            # A filter that makes warnings errors must not harm a renewal either.
-            with suppress(RuntimeWarning):
-                warnings.warn(
-                    "The token store fails. Until it works again, tokens are kept in memory alone, and no refresh token is "
-                    f"sent. {event.reason}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+        if event.advice and type(event) not in self._warned:
+            self._warned.add(type(event))
+            # A filter that makes warnings errors, or a `warnings.showwarning` that fails, must not harm a renewal either.
+            with suppress(Exception):
+                warnings.warn(event.advice, RuntimeWarning, stacklevel=2)
         for hook in self._hooks:
             try:
                 hook(event)
@@ -223,10 +242,12 @@ _UNSAID: Final = ("key", "at")
 
 
 def describe(event: TokenEvent) -> str:
-    """One line for a log, of plain numbers and stable names."""
-    own = (field.name for field in attrs.fields(type(event)) if field.name not in _UNSAID)
+    """One line for a log, of plain numbers and stable names, and of a sentence where a user should do something."""
+    unsaid = (*_UNSAID, "reason") if event.advice else _UNSAID  # the advice says it
+    own = (field.name for field in attrs.fields(type(event)) if field.name not in unsaid)
     words = " ".join(f"{name}={_plain(getattr(event, name))}" for name in own)
-    return f"token {event.name}: grant={event.key.grant or 'custom'} client_id={event.key.client_id} {words}"
+    line = f"token {event.name}: grant={event.key.grant or 'custom'} client_id={event.key.client_id} {words}"
+    return f"{line}. {event.advice}" if event.advice else line
 
 
 def _plain(value: object) -> str:

@@ -34,8 +34,8 @@ from ..protocol.discovery import (
     same_issuer,
     telnyx_server,
 )
-from ..protocol.expected import expect
-from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
+from ..protocol.expected import expect, expect_a
+from ..protocol.freshness import DEFAULT_POLICY, POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
 from ..protocol.secret import Secret
@@ -109,6 +109,7 @@ class AuthorizationFlow(Uncopied):
         self._auth_method()  # a client that the server cannot take is told of where it is given
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
+        expect_a(policy, "policy", POLICY, RefreshPolicy)
         if store is not None:
             expect(store, "store", STORE, *STORE_METHODS)
         self._store = store or MemoryStore()

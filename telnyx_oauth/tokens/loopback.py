@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from ..errors import InvalidCallbackError, LoopbackPortError, SignInTimeoutError, StateMismatchError, TelnyxError
-from ..protocol.authorization import PendingAuthorization, check_state, read_callback
+from ..protocol.authorization import LONGEST_ANSWER, PendingAuthorization, check_state, read_callback
 from ..protocol.secret import Secret
 from .flow import AuthorizationFlow
 from .manager import TokenManager
@@ -138,7 +138,9 @@ class LoopbackReceiver:
         self._pending: PendingAuthorization | None = None
         self._answering: web.RequestHandler | None = None
         self._ignored = 0
-        self._connections = web.Server(self._respond, access_log=None, logger=_quiet, lingering_time=0)
+        self._connections = web.Server(
+            self._respond, access_log=None, logger=_quiet, lingering_time=0, max_line_size=LONGEST_ANSWER
+        )
 
     @property
     def redirect_uri(self) -> str:

@@ -39,9 +39,13 @@ class DatedVerifier(Protocol):
 
 async def verdict(verifier: IssuedVerifier, grant: TokenGrant) -> str | None:
     """A verifier's verdict on a token that was just granted."""
+    return await _verdict_at(verifier, Secret(grant.access_token), grant.server_time)
+
+
+async def _verdict_at(verifier: IssuedVerifier, token: Secret[str], server_time: float | None) -> str | None:
     if isinstance(verifier, DatedVerifier):
-        return await verifier.verify_at(grant.access_token, server_time=grant.server_time)
-    return await verifier(grant.access_token)
+        return await verifier.verify_at(token.plain, server_time=server_time)
+    return await verifier(token.plain)
 
 
 class Proof:
@@ -76,11 +80,14 @@ class Proof:
             return TokenError(f"The verifier failed ({type(exc).__name__}).")
         return None
 
-    async def judge(self, job: Job, access_token: Secret[str]) -> None:
-        """Raise `TokenVerificationError` for a token that is proven wrong, or not proven where that is demanded."""
+    async def judge(self, job: Job, access_token: Secret[str], *, server_time: float | None) -> None:
+        """Raise `TokenVerificationError` for a token that is proven wrong, or not proven where that is demanded.
+
+        `server_time` is what time it is by the server's clock, which the token's times are by; None where that is not known.
+        """
         if self._verifier is None:
             return
-        self._accept(job, await self._verifier(access_token.plain))
+        self._accept(job, await _verdict_at(self._verifier, access_token, server_time))
 
     def _accept(self, job: Job, reason: str | None) -> None:
         if reason is None:

@@ -72,6 +72,7 @@ class Renewal:
         self._inherited = False
         self._sending = ("", 0.0)  # the attempt whose refresh token was sent last, and when that was first
         self._anchor = clock.wall() - clock.boot()
+        self._server_anchor: float | None = None  # the same by the server's clock, of its last answer with a date
 
     @property
     def one_for_all(self) -> bool:
@@ -177,6 +178,7 @@ class Renewal:
     async def _fetch(self, job: Job, stored: StoredGrant | None) -> Renewed:
         since = (self._clock.boot(), self._clock.wall())
         grant = await self._proof.beside_keys(job, self._source(job.key))
+        self._learn(grant, since[0])
         return await self._keep(job, grant, since, stored)
 
     async def _keep(
@@ -283,6 +285,7 @@ class Renewal:
         try:
             async with asyncio.timeout(self._policy.flight_timeout):
                 grant = await self._proof.beside_keys(job, spender.first(job.key))
+                self._learn(grant, since[0])
                 return await self._keep(job, grant, since, record, began=since[1])
         finally:
             job.on_wire = False
@@ -305,6 +308,7 @@ class Renewal:
         try:
             async with asyncio.timeout(self._policy.flight_timeout):
                 grant, since = await self._spend(job, spender, records, record, hold)
+                self._learn(grant, since[0])
                 return await self._keep(job, grant, since, record, renewed=True)
         finally:
             job.on_wire = False
@@ -369,13 +373,22 @@ class Renewal:
         self._announce(ReauthenticationRequired(job.key, self._clock.wall(), job.flight, reason))
         return ReauthenticationRequiredError(reason)
 
+    def _learn(self, grant: TokenGrant, sent: float) -> None:
+        """Note what time it is by the server's clock. It answered somewhere between `sent` and now."""
+        if grant.server_time is not None:
+            self._server_anchor = grant.server_time - (sent + self._clock.boot()) / 2
+
+    def _server_time(self) -> float | None:
+        """Unix seconds by the server's clock, as far as it is known here."""
+        return None if self._server_anchor is None else self._clock.boot() + self._server_anchor
+
     async def _adoptable(self, job: Job, stored: StoredGrant | None) -> Renewed | None:
         """Somebody else's token, if it will do; one that will do only for want of a better is offered, not returned."""
         found = None if stored is None else self._candidate(job, stored)
         if found is None:
             return None
         try:
-            await self._proof.judge(job, Secret(found.access_token))
+            await self._proof.judge(job, Secret(found.access_token), server_time=self._server_time())
         except TokenVerificationError:
             return None
         _, mandatory, end = freshness.windows(found.lifetime, 0.0, self._policy)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from opentelemetry import metrics, trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+try:
+    from opentelemetry import metrics, trace
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+except ImportError:
+    raise ImportError(
+        "TokenTelemetry needs the package opentelemetry-api: pip install 'telnyx-oauth[otel]'", name="opentelemetry"
+    ) from None
 
 from .events import TokenAdopted, TokenEvent, TokenRefreshed, TokenRefreshFailed, TokenRequested
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
+
+CLOCK: Final = "a clock, with the methods boot, wall and sleep"
+CLOCK_METHODS: Final = ("boot", "wall", "sleep")
 
 
 class Clock(Protocol):

@@ -29,6 +29,27 @@ from .outgoing import Outgoing, Tracker, may_have_left, outgoing
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 
 
+def _named_authorities() -> tuple[str | None, str | None]:
+    """What the environment says of the certificate authorities to trust, for OpenSSL."""
+    return os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+
+
+_WHEN_IMPORTED: Final = _named_authorities()
+
+
+def _authorities() -> ssl.SSLContext | None:
+    """Those that the environment names now. aiohttp has read it when it was imported, and a program may set it later."""
+    named_now = _named_authorities()
+    return None if not any((*named_now, *_WHEN_IMPORTED)) else _loaded(named_now)
+
+
+@lru_cache(1)
+def _loaded(_named: tuple[str | None, str | None]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(("http/1.1",))
+    return context
+
+
 class HttpTransport(Uncopied):
     """Sends requests through aiohttp. Works on any number of event loops, each with connections of its own.
 
@@ -152,7 +173,7 @@ class HttpTransport(Uncopied):
         """A session, and the resolver to close after it."""
         resolver = LocalNames()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limit, resolver=resolver),
+            connector=aiohttp.TCPConnector(limit=self._limit, resolver=resolver, ssl=_authorities() or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={ACCEPT_ENCODING: ACCEPTED},
             trust_env=False,

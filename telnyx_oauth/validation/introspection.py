@@ -12,6 +12,7 @@ from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
+from ..protocol.expected import expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.failures import broken
 from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
@@ -19,7 +20,7 @@ from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.retry import retry_after
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
-from ..transport.clock import Clock, SystemClock
+from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
 from ..transport.log import logger
@@ -71,9 +72,19 @@ class IntrospectionCache(Uncopied):
         allow_insecure_loopback: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        expect_a(endpoint, "endpoint", "the address of the introspection endpoint, a str", str)
+        expect_a(auth, "auth", "a ClientAuthentication, such as ClientAuthentication(id, secret)", ClientAuthentication)
+        expect_flags(allow_insecure_loopback=allow_insecure_loopback)
+        expect_numbers(ttl=ttl, negative_ttl=negative_ttl, stale=stale, max_wait=max_wait)
+        expect_numbers(max_positive=max_positive, max_negative=max_negative, max_concurrency=max_concurrency)
+        if send is not None:
+            expect_function(send, "send", "an async function of a request")
+        if clock is not None:
+            expect(clock, "clock", CLOCK, *CLOCK_METHODS)
         self._endpoint = check_endpoint(endpoint, "endpoint", allow_insecure_loopback=allow_insecure_loopback)
         self._auth = auth
-        self._timeout = as_timeout(Timeout(timeout, 2.0 if timeout is None else min(timeout, 2.0)))
+        total = as_timeout(timeout).total
+        self._timeout = Timeout(total, 2.0 if total is None else min(total, 2.0))
         self._own: HttpTransport | None = None
         if send is None:
             send = self._own = HttpTransport()

@@ -17,6 +17,7 @@ from ..protocol.jwt import numeric_date
 from ..protocol.secret import Secret
 from ..transport.clock import Clock, SystemClock
 from ..transport.log import logger
+from .jwks import JWKSCache
 from .keys import KeySource, SigningKeys
 
 _LEEWAY = 60.0
@@ -34,7 +35,7 @@ class IssuedTokenVerifier:
 
     async def prepare(self) -> None:
         """Fetch the keys, beside the token request. A failure shows when a token is checked."""
-        with suppress(ValidationUnavailableError):
+        with suppress(ValidationUnavailableError, ImportError):
             await self._keys.warm()
 
     async def __call__(self, access_token: str, /) -> str | None:
@@ -65,12 +66,18 @@ class IssuedTokenVerifier:
         except InvalidTokenError as error:
             return f"its key is not among the published ones ({error.reason})"
         except ValidationUnavailableError:
-            return "the keys could not be fetched"
+            return f"the keys could not be fetched{self._why()}"
+        except ImportError as error:  # a subinterpreter loads no `cryptography`
+            return f"what checks signatures cannot be loaded in this interpreter ({error})"
         if key is None:
             raise TokenVerificationError("The issued token's signature is not by the key that it names.")
         if self._issuer is not None and not same_issuer(claims.get("iss"), self._issuer):
             raise TokenVerificationError("The issued token names another issuer than the one configured.")
         return self._check_expiry(_expiry(claims), server_time)
+
+    def _why(self) -> str:
+        said = self._keys.health.last_error if isinstance(self._keys, JWKSCache) else None
+        return f" ({said.rstrip('.')})" if said else ""
 
     def _check_expiry(self, expiry: float, server_time: float | None) -> str | None:
         """Why the times cannot be judged, where the clocks disagree. Raises `TokenVerificationError` for an expired token."""

@@ -13,6 +13,7 @@ from ..errors import APIError, InvalidTokenError, KeysUnavailableError
 from ..messages import Request, RequestInfo, Response, Send, Timeout
 from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
+from ..protocol.expected import expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.jwk import VerificationKey
 from ..protocol.keyfetch import (
     NEVER,
@@ -34,7 +35,7 @@ from ..protocol.keyfetch import (
 from ..protocol.retry import retry_after
 from ..protocol.uncopied import Uncopied
 from ..transport.again import asked_again
-from ..transport.clock import Clock, SystemClock
+from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from ..transport.flight import Flights
 from ..transport.http import HttpTransport
 from ..transport.log import logger
@@ -94,13 +95,24 @@ class JWKSCache(Uncopied):
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        expect_a(uri, "uri", "the address of the keys, a str", str)
+        expect_flags(allow_insecure_loopback=allow_insecure_loopback)
+        expect_numbers(max_bytes=max_bytes)
+        if policy is not None:
+            expect_a(policy, "policy", "a FetchPolicy, such as FetchPolicy(ttl=...)", FetchPolicy)
+        if send is not None:
+            expect_function(send, "send", "an async function of a request")
+        if on_event is not None:
+            expect_function(on_event, "on_event", "a function of an event")
+        if clock is not None:
+            expect(clock, "clock", CLOCK, *CLOCK_METHODS)
         check_endpoint(uri, "uri", allow_insecure_loopback=allow_insecure_loopback)
         self._request = Request(
             "GET",
             uri,
             RequestInfo("GET", uri.partition("?")[0]),
             {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
-            timeout=as_timeout(Timeout(timeout, connect_timeout)),
+            timeout=Timeout(as_timeout(timeout).total, as_timeout(connect_timeout, "connect_timeout").total),
             max_bytes=max_bytes,
         )
         self._own: HttpTransport | None = None

@@ -6,13 +6,13 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
 from .. import validation as _validation  # its classes are loaded when they are looked up
 from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
-from ..protocol.expected import expect
+from ..protocol.expected import expect, expect_a, expect_numbers
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import (
@@ -28,7 +28,7 @@ from ..protocol.jwt import (
 )
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
-from ..transport.clock import Clock, SystemClock
+from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from .access import AccessToken
 from .keys import KeySource, SigningKeys, StaticKeys
 from .verdicts import IntrospectionResult
@@ -65,6 +65,12 @@ class TokenValidator(Uncopied):
         cache_ttl: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
+        expect_a(policy, "policy", "a TokenPolicy, such as TokenPolicy.telnyx(audience=...)", TokenPolicy)
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(Mode)))}.")
+        expect_numbers(cache_size=cache_size, cache_ttl=cache_ttl)
+        if clock is not None:
+            expect(clock, "clock", CLOCK, *CLOCK_METHODS)
         if keys is not None:
             expect(keys, "keys", "JWKSCache(uri) or StaticKeys(...)", "select", "contains")
         if introspection is not None:

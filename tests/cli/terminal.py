@@ -44,7 +44,13 @@ class Terminal:
 
     def press(self, keys: str) -> None:
         """Type something."""
-        os.write(self._master, keys.encode())
+        left, deadline = keys.encode(), time.monotonic() + PATIENCE
+        while left:  # it shows what is typed, and takes no more before that is read
+            if select.select([self._master], [], [], 0)[0]:
+                self._read(deadline)
+            elif select.select([], [self._master], [], 0.05)[1]:
+                left = left[os.write(self._master, left[:1024]) :]
+            assert time.monotonic() < deadline, f"no more can be typed; seen: {self.seen[-200:]!r}"
 
     def end(self) -> int:
         """Read to the end. Gives the exit code."""

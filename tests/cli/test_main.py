@@ -65,6 +65,7 @@ def test_without_the_extra_it_says_how_to_install_it(bare):
     shown = python(bare, code)
     assert shown.returncode == 1
     assert shown.stdout == ""
+    assert "pip install 'telnyx-oauth[cli]'" in shown.stderr
     assert 'pip install "telnyx-oauth[cli]"' in shown.stderr
     assert "Traceback" not in shown.stderr
 

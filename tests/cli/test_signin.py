@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from telnyx_oauth import Telnyx
 from telnyx_oauth.cli import signin
 from tests.cli.conftest import PATIENCE
 
@@ -61,6 +63,8 @@ def age(configuration: Path, seconds: float = 3600) -> None:
     """Let an hour go by for what is stored."""
     for path in configuration.glob("tokens/*.json"):
         record = json.loads(path.read_text())
+        if record["expires_at"] is None:
+            continue
         path.write_text(json.dumps(record | {name: record[name] - seconds for name in ("issued_at", "expires_at")}))
 
 
@@ -97,6 +101,68 @@ def test_whoever_signs_out_is_nobody_and_their_client_is_kept(run, person, sandb
     assert run("metadata").exit_code == 0
     assert run("login").exit_code == 0
     assert sandbox.requests.count("/oauth/register") == 1
+
+
+@pytest.fixture
+def registers(sandbox):
+    """Makes the service register a confidential client, whatever was asked for; gives its secret."""
+
+    def make(**more: object) -> str:
+        with Telnyx(api_key=sandbox.api_key, base_url=sandbox.base_url) as client:
+            made = client.oauth_clients.create(
+                name="n",
+                allowed_scopes=["admin", "voice.read"],
+                client_type="confidential",
+                allowed_grant_types=["authorization_code", "refresh_token"],
+                redirect_uris=["http://127.0.0.1/callback"],
+            ).data
+        body = {"client_id": made.client_id, "client_secret": made.client_secret, **more}
+        sandbox.faults.add("/oauth/register", kind="latency", body=json.dumps(body).encode())
+        return made.client_secret
+
+    return make
+
+
+@pytest.mark.parametrize("said", [{}, {"token_endpoint_auth_method": "client_secret_post"}])
+def test_a_secret_that_comes_of_registering_is_kept_with_the_tokens_and_used(
+    run, person, registers, configuration, sandbox, said
+):
+    secret = registers(**said, client_secret_expires_at=0)
+    shown = run("login", "--scope", "voice.read")
+    assert shown.exit_code == 0
+    (profile,) = configuration.glob("profiles/*.json")
+    assert secret not in profile.read_text() + shown.output
+    assert {path.stat().st_mode & 0o777 for path in configuration.glob("tokens/*.json")} == {0o600}
+    first = run("token").stdout
+    age(configuration)
+    renewed = run("token", "--min-ttl", "60")
+    assert renewed.exit_code == 0, renewed.stderr
+    assert renewed.stdout != first
+    assert run("logout").exit_code == 0
+    assert run("login").exit_code == 0
+    assert sandbox.requests.count("/oauth/register") == 1
+    for request in sandbox.requests.find("/oauth/token"):
+        assert ("Authorization" in request.headers) is not bool(said)
+        assert ("client_secret" in request.form) is bool(said)
+
+
+def test_a_registered_client_whose_secret_has_ended_or_is_gone_is_replaced_at_the_next_login(
+    run, person, registers, configuration, sandbox
+):
+    registers(client_secret_expires_at=int(time.time()) - 5)
+    assert run("login").exit_code == 0
+    second = registers()
+    assert run("login").exit_code == 0
+    assert sandbox.requests.count("/oauth/register") == 2
+    (kept_secret,) = configuration.glob("tokens/client-*.json")
+    assert json.loads(kept_secret.read_text())["access_token"] == second
+    kept_secret.unlink()
+    age(configuration)
+    shown = run("token", "--min-ttl", "60")
+    assert shown.exit_code != 0
+    assert "telnyx-oauth login" in shown.stderr
+    assert run("login").exit_code == 0
+    assert sandbox.requests.count("/oauth/register") == 3
 
 
 def test_profiles_part_people(run, person, configuration):
@@ -309,7 +375,8 @@ def test_a_second_sign_in_while_one_waits_is_told_so_and_disturbs_nothing(shell,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
-def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox):
+@pytest.mark.parametrize("length", [0, 5_000, 100_000])  # a terminal by itself keeps 4,096 bytes of a line
+def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox, length):
     from tests.cli.conftest import COMMAND
     from tests.cli.terminal import Terminal
 
@@ -320,7 +387,7 @@ def test_at_a_terminal_the_address_can_be_pasted(shell, person, sandbox):
     shown.press("nonsense\n")
     shown.wait_for("nonsense")
     shown.wait_for("ended at: \x1b"[:10] if False else "ended at: ")
-    shown.press(sandbox.approve(url) + "\n")
+    shown.press(sandbox.approve(url) + f"&pad={'x' * length}\n")
     assert shown.end() == 0
     assert "Signed in: profile default" in shown.text
     assert shell("status").returncode == 0

@@ -26,6 +26,15 @@ def test_a_token_is_printed_alone_and_verifies(run, sandbox):
     assert token.strip() not in shown.output
 
 
+def test_a_token_that_could_not_be_verified_is_printed_with_a_word_of_that(run, sandbox):
+    sandbox.faults.add("/oauth/jwks", kind="status", status=503, times=None)
+    shown = run("token")
+    assert shown.exit_code == 0
+    assert shown.stdout.count("\n") == 1
+    assert "could not be verified: the keys could not be fetched" in shown.stderr
+    assert shown.stderr.count("could not be verified") == 1
+
+
 def test_a_token_as_json_says_how_long_it_lasts(run):
     told = json.loads(run("token", "--json", "--scope", "voice.read", "--min-ttl", "60").stdout)
     assert told.keys() == {"access_token", "token_type", "scope", "expires_at", "expires_in"}

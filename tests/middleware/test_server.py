@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
+import re
 
 import attrs
 import pytest
@@ -17,7 +19,7 @@ from telnyx_oauth.aiohttp import (
     require_scopes,
     resource_metadata_url,
 )
-from telnyx_oauth.errors import APIConnectionError
+from telnyx_oauth.errors import APIConnectionError, MissingTokenError
 from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.validator import TokenValidator
 from tests.forge import NOW, MovedClock, Wire, policy, token
@@ -238,12 +240,13 @@ async def test_only_a_preflight_to_a_route_for_options_passes_without_a_token(se
         assert answer.status == 401
 
 
-async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, validator, session, tmp_path):
+@pytest.mark.parametrize("unmatched", [True, False])
+async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, validator, session, tmp_path, unmatched):
     (tmp_path / "file.txt").write_text("static")
     inner = web.Application()
     inner.add_routes([web.get("/only-get", whoami), web.route("*", "/any", any_method)])
     app = application(
-        BearerAuth(validator),
+        BearerAuth(validator, protect_unmatched=unmatched),
         web.route("*", "/any", any_method),
         web.route("*", "/any-with-scopes", read_calls),
         web.options("/options-with-scopes", read_calls),
@@ -276,6 +279,20 @@ async def test_a_strangers_preflight_is_answered_alike_for_every_path(serve, val
             answers.add((answer.status, str(sorted(headers.items())), await answer.text()))
     assert len(answers) == 1
     assert answers.pop()[0] == 401
+
+
+@pytest.mark.parametrize("unmatched", [True, False])
+async def test_where_tokens_are_optional_preflights_tell_of_no_path_either(serve, validator, session, unmatched):
+    auth = BearerAuth(validator, optional=True, protect_unmatched=unmatched)
+    address = await serve(application(auth, web.post("/only-post", whoami), web.route("*", "/any", any_method)))
+    for path in ("/nowhere", "/only-post", "/calls"):
+        async with session.options(address + path, headers=PREFLIGHT) as answer:
+            assert (path, answer.status) == (path, 401)
+    for path, status in (("/only-post", 405), ("/nowhere", 404)):
+        async with session.options(address + path, headers=PREFLIGHT | bearer()) as answer:
+            assert (path, answer.status) == (path, status), "who holds a token is told"
+    async with session.options(address + "/any", headers=PREFLIGHT) as answer:
+        assert answer.status == 200, "this route is for everyone"
 
 
 async def test_a_route_for_options_gets_preflights_wherever_it_stands(serve, validator, session, tmp_path):
@@ -395,6 +412,53 @@ async def test_unknown_paths_may_be_left_open(serve, validator, session):
     async with session.post(address + "/whoami") as answer:
         assert answer.status == 405
     async with session.get(address + "/whoami") as answer:
+        assert answer.status == 401
+
+
+async def test_a_token_that_is_asked_for_without_the_middleware_is_an_error_that_says_how_to_install_it(
+    serve, validator, session
+):
+    asked: list[Exception] = []
+
+    async def ask(request):
+        with pytest.raises(MissingTokenError) as caught:
+            current_token(request)
+        asked.append(caught.value)
+        return web.Response()
+
+    @web.middleware
+    async def early(request, handler):
+        await ask(request)
+        return await handler(request)
+
+    bare = web.Application()
+    bare.router.add_get("/", ask)
+    late = web.Application(middlewares=[early])
+    late.router.add_get("/", whoami)
+    BearerAuth(validator).setup(late)
+    for app in (bare, late):
+        async with session.get(await serve(app), headers=bearer()) as answer:
+            assert answer.status == 200
+    assert len(asked) == 2
+    for error in asked:
+        assert isinstance(error, RuntimeError)
+        assert re.search(r"BearerAuth is not installed.*BearerAuth\(.*\)\.setup\(app\)", str(error))
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+async def test_with_the_middleware_a_token_that_is_not_there_is_no_fault_of_the_application(serve, validator, session):
+    @public
+    async def open_to_all(request):
+        with pytest.raises(MissingTokenError) as caught:
+            current_token(request)
+        assert not isinstance(caught.value, RuntimeError)
+        raise caught.value
+
+    outer, inner = web.Application(), web.Application()
+    inner.router.add_get("/open", open_to_all)
+    BearerAuth(validator).setup(outer)
+    outer.add_subapp("/sub", inner)
+    async with session.get(await serve(outer) + "/sub/open") as answer:
         assert answer.status == 401
 
 

@@ -52,6 +52,19 @@ def outcome(pending, *, now=NOW, **parameters) -> str:
     return code_in(pending, answer, now=now).plain
 
 
+@pytest.mark.parametrize("length", [12_000, 20_000, 200_000])
+def test_an_answer_may_be_long(length):
+    pending = begun()
+    code = "c" * length
+    assert outcome(pending, code=code) == code
+    assert outcome(pending, code="c", session_state="s" * length) == "c"
+
+
+def test_an_answer_that_is_too_long_is_refused_for_that():
+    with pytest.raises(InvalidCallbackError, match=r"more than 262,144 characters.*the whole address of the page"):
+        outcome(begun(), code="c" * 300_000)
+
+
 # --- what is asked
 
 
@@ -171,7 +184,7 @@ def test_a_pasted_address_may_have_space_around_it_and_a_fragment():
         f"{REDIRECT}?state=x",
         f"{REDIRECT}?code=&state=x",
         f"{REDIRECT}#code=c0de",
-        f"{REDIRECT}?code={'x' * 20_000}",
+        f"{REDIRECT}?code={'x' * 300_000}",
         f"{REDIRECT}?code=x&{'a=1&' * 100}",
         "https://[x/?code=1",
     ],

@@ -181,7 +181,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("piece", ["/", "_", "/token", "token_", "/_", "a", ":token_type"])
+@pytest.mark.parametrize("piece", ["/", "_", "/token", "token_", "/_", "a", ":token_type", ":kind", ".", "#use"])
 def test_a_long_name_of_a_claim_costs_next_to_nothing(piece):
     began = time.process_time()
     check_claims(policy(), claims(**{piece * 1500 + "x": "refresh"}), NOW)
@@ -214,6 +214,37 @@ def test_a_token_that_is_said_to_be_a_bearer_access_token_passes(name, kind):
 )
 def test_a_token_that_is_said_to_be_something_else_is_no_access_token(name, kind):
     assert refused(check_named, policy(), claims(**{name: kind}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
+
+
+MAY_SAY = [
+    *("kind", "use", "type", "token_kind", "tokenKind", "Kind", "jwt_type", "token_purpose", "usage", "token-class"),
+    *("https://login.example/kind", "cognito:use", "login.example.tokenKind", "_type"),
+]
+
+
+@pytest.mark.parametrize("name", MAY_SAY)
+@pytest.mark.parametrize("kind", ["refresh", "Refresh-Token", "ID", "id_token", "IdToken", "offline", "logout+jwt"])
+def test_a_value_that_is_plainly_another_kind_of_token_is_refused_under_any_name_of_a_kind(name, kind):
+    for value in (kind, [kind]):
+        assert refused(check_named, policy(), claims(**{name: value}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
+
+
+@pytest.mark.parametrize("name", MAY_SAY)
+def test_a_value_that_names_a_key_is_refused_under_any_name_of_a_kind(name):
+    assert refused(check_named, policy(), claims(**{name: "DPoP"}), NOW) is Reason.SENDER_CONSTRAINED
+
+
+@pytest.mark.parametrize("name", MAY_SAY)
+@pytest.mark.parametrize(
+    "value", ["access", "Bearer", "sig", "user", "service", "idle", "refreshing", "", 7, None, [], ["a", 7], {"id": 1}]
+)
+def test_any_other_value_under_such_a_name_is_none_of_our_business(name, value):
+    check_claims(policy(), claims(**{name: value}), NOW)
+
+
+@pytest.mark.parametrize("name", ["sub", "jti", "misuse", "kindness", "refresh", "because", "house", "user_id", "acr"])
+def test_a_name_of_something_else_may_have_any_value(name):
+    check_claims(policy(), claims(**{name: "id"}), NOW)
 
 
 @pytest.mark.parametrize("kind", ["DPoP", "dpop", "PoP", "MAC"])

@@ -165,6 +165,25 @@ async def test_a_wrong_address_is_asked_for_again_with_what_is_wrong_with_it(flo
     assert "another sign-in" in said[2]
 
 
+@pytest.mark.parametrize("pasted", [False, True])
+async def test_an_answer_may_be_long(flow, telnyx, browser, pasted):
+    ended_at: asyncio.Queue[str] = asyncio.Queue()
+
+    async def show(url):
+        answer = f"{telnyx.approve(url)}&session_state={'s' * 100_000}"
+        if pasted:
+            ended_at.put_nowait(answer)
+        else:
+            browser.open(answer)
+
+    async def paste(problem):
+        assert problem is None
+        return await ended_at.get()
+
+    assert await (await sign_in(flow, show=show, paste=paste)).get()
+    assert all(status == 200 for status, _ in await browser.ended())
+
+
 async def test_when_nobody_pastes_anything_the_browser_is_waited_for(flow, telnyx, browser):
     shown = []
     refused = asyncio.Event()

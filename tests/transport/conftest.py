@@ -20,6 +20,7 @@ NOW = dt.datetime.now(dt.UTC)
 class Certificates:
     server: ssl.SSLContext
     client: ssl.SSLContext
+    authority: Path
 
 
 def _signed(
@@ -71,4 +72,4 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     (place / "server.pem").write_bytes(private + _signed("server", key, authority, authority=False).public_bytes(pem))
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(place / "server.pem")
-    return Certificates(server, ssl.create_default_context(cafile=place / "ca.pem"))
+    return Certificates(server, ssl.create_default_context(cafile=place / "ca.pem"), place / "ca.pem")

@@ -147,6 +147,17 @@ async def test_a_certificate_that_is_not_trusted_says_why(certificates):
     assert isinstance(certificates.client, ssl.SSLContext)
 
 
+async def test_authorities_that_a_program_names_before_its_first_call_are_trusted(certificates, monkeypatch):
+    transport = HttpTransport()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    async with RawServer.of(http(), http(), tls=certificates.server) as server:
+        assert (await transport(request(server.base_url))).status_code == 200
+        await transport.aclose()
+        monkeypatch.delenv("SSL_CERT_FILE")
+        error = await failure(request(server.base_url))
+        assert "certificate is not trusted" in str(error), "and no longer than they are named"
+
+
 # --- a connection that breaks inside the body
 
 

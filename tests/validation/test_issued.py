@@ -108,10 +108,10 @@ async def test_a_clock_that_is_ahead_is_no_excuse_for_a_forged_or_a_foreign_toke
 
 
 async def test_keys_that_cannot_be_had_are_no_fault_of_the_token():
-    keys = JWKSCache("https://issuer.example/jwks", send=Wire(APIConnectionError()), clock=MovedClock())
+    keys = JWKSCache("https://issuer.example/jwks", send=Wire(APIConnectionError("No route.")), clock=MovedClock())
     check = verifier(keys)
     await check.prepare()
-    assert await check(token()) == "the keys could not be fetched"
+    assert await check(token()) == "the keys could not be fetched (No route)"
 
 
 async def test_the_keys_are_fetched_before_they_are_needed():
