@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ..messages import Headers, Response
+from ..messages import Headers, Request, Response
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
@@ -39,6 +39,11 @@ class ResponseFacts(Uncopied, Generic[_T]):
     def request_id(self) -> str | None:
         """Telnyx's name for this answer: quote it to their support."""
         return self._answer.response.request_id
+
+    @property
+    def http_request(self) -> Request:
+        """The request that was sent, as it was sent last. Its headers and its body may hold secrets; its repr shows none."""
+        return self._answer.request
 
     @property
     def method(self) -> str:
