@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
+from .hints import refused
+
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so no answer has a hash
@@ -70,7 +72,16 @@ class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so
             # No protocol of Python's may be a stranger's word either, such as `__deepcopy__`.
             if not name.startswith("__") and name in (extra := self.__dict__.get("model_extra", ())):
                 return extra[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            whole = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if (
+                isinstance(inner := self.__dict__.get("data"), BaseModel)
+                and not name.startswith("_")
+                and hasattr(inner, name)
+            ):
+                raise AttributeError(f"{whole}. It is in `.data`: `.data.{name}`.", name=name)
+            raise AttributeError(whole)
+
+        __getitem__ = refused("is no dict: its members are attributes, and `to_dict()` gives one.")
 
 
 def _plain(value: object, *, mode: Literal["python", "json"], exclude_unset: bool, exclude_none: bool) -> object:

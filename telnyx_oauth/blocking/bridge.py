@@ -10,6 +10,7 @@ from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 
+from ..hints import misnamed
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..resources.resource import Form, Resource
@@ -73,7 +74,15 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             del args, kwargs
 
             def call() -> Awaitable[Any]:
-                return method(core, *given.plain[0], **given.plain[1])
+                try:
+                    return method(core, *given.plain[0], **given.plain[1])
+                except TypeError:
+                    problem = misnamed(
+                        f"{type(twin).__name__}.{method.__name__}", method, len(given.plain[0]), given.plain[1]
+                    )
+                    if not problem:
+                        raise
+                raise TypeError(problem)
 
             if isinstance(twin, Twin):
                 return finish(lease.run(call), lease)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import attrs
 
+from ..hints import Hinted
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
@@ -29,7 +30,7 @@ class Form(Enum):
     STREAMED = auto()
 
 
-class Resource(Uncopied):
+class Resource(Hinted, Uncopied):
     """A group of operations. Its methods describe calls; the engine sends them."""
 
     def __init__(self, engine: Engine, form: Form = Form.PARSED) -> None:
@@ -60,14 +61,14 @@ def _read(kind: type[_T], answer: Answer) -> _T:
     return decode(answer.response, kind, asked=answer.request)
 
 
-class RawView(Uncopied):
+class RawView(Hinted, Uncopied):
     """A resource whose methods answer with raw responses, their bodies read."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.RAW)
 
 
-class StreamedView(Uncopied):
+class StreamedView(Hinted, Uncopied):
     """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:

@@ -6,10 +6,11 @@ import codecs
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
+from ..hints import Hinted, refused
 from ..messages import Headers, Request, Response
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
@@ -19,7 +20,7 @@ from .engine import Answer
 _T = TypeVar("_T")
 
 
-class ResponseFacts(Uncopied, Generic[_T]):
+class ResponseFacts(Hinted, Uncopied, Generic[_T]):
     """What is known of a response before its body is read."""
 
     def __init__(self, answer: Answer) -> None:
@@ -183,8 +184,12 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         self._closed = True
 
 
-class AsyncStreamed(AbstractAsyncContextManager[AsyncAPIResponse[_T]], Uncopied):
+class AsyncStreamed(Hinted, AbstractAsyncContextManager[AsyncAPIResponse[_T]], Uncopied):
     """`async with` it for the response while its body is on the wire; the connection is given back at the end."""
+
+    _hint = "Nothing is sent yet: `async with ... as response` gives the response."
+    if not TYPE_CHECKING:
+        __enter__ = refused("is used with `async with`.")
 
     def __init__(self, send: Callable[[], Awaitable[AsyncAPIResponse[_T]]]) -> None:
         self._send = send
