@@ -69,7 +69,7 @@ _PARAMETERS: Final = {
     **dict.fromkeys(("verify", "verify_ssl", "cert", "ssl"), "ssl_context"),
     **dict.fromkeys(("store", "cache", "token_cache"), "token_store"),
     **dict.fromkeys(("headers", "header"), "default_headers extra_headers"),
-    **dict.fromkeys(("params", "query", "filter", "filters"), "default_query extra_query options"),
+    **dict.fromkeys(("params", "query"), "default_query extra_query options"),
     **dict.fromkeys(("json", "data", "body"), "extra_body"),
     **dict.fromkeys(("limit", "per_page", "size"), "page_size"),
     **dict.fromkeys(("page", "offset", "start"), "page_number"),
@@ -92,12 +92,12 @@ def no_such_name(module: str, name: str, known: Iterable[str]) -> AttributeError
 
     For `from module import name` it is an `ImportError`, as of an `AttributeError` Python would keep only that it came.
     """
-    if name.startswith("_") or find_spec(f"{module}.{name}") is not None:
+    if name.startswith("_") or not name.isidentifier() or find_spec(f"{module}.{name}") is not None:
         return AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
     hint = _NAMES.get(_bare(name)) or next(
         (f"It is in {place}." for place, names in _PLACES.items() if place != module and name in names.split()), None
     )
-    instead = hint or _near(name, known)
+    instead = hint or nearest(name, known)
     asking = currentframe()
     for _ in range(2):  # past this function and the module's `__getattr__`
         asking = None if asking is None else asking.f_back
@@ -120,7 +120,7 @@ class Hinted:
             if name.startswith("_") or any(name in vars(base) for base in kind.__mro__):
                 return object.__getattribute__(self, name)  # Python's own words, or those of a property that raised
             known = [each for each in dir(kind) if not each.startswith("_")]
-            instead = self._hint or _MEMBERS.get(_bare(name)) or _near(name, known)
+            instead = self._hint or _MEMBERS.get(_bare(name)) or nearest(name, known)
             raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}. {instead}", name=name)
 
 
@@ -183,10 +183,11 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
 
 def _meant(name: str, known: list[str]) -> str:
     meant = next((each for each in _PARAMETERS.get(name, "").split() if each in known), None)
-    return _near(name, known) if meant is None else f"Did you mean {meant!r}?"
+    return nearest(name, known) if meant is None else f"Did you mean {meant!r}?"
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another, or all of them, as a sentence."""
     from difflib import get_close_matches  # its import costs more than all the rest
 
     names = sorted(known)

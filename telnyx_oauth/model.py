@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
-from .hints import refused
+from .hints import nearest, refused
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
@@ -73,13 +73,12 @@ class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so
             if not name.startswith("__") and name in (extra := self.__dict__.get("model_extra", ())):
                 return extra[name]
             whole = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if (
-                isinstance(inner := self.__dict__.get("data"), BaseModel)
-                and not name.startswith("_")
-                and hasattr(inner, name)
-            ):
+            if name.startswith("_"):
+                raise AttributeError(whole)
+            if isinstance(inner := self.__dict__.get("data"), BaseModel) and hasattr(inner, name):
                 raise AttributeError(f"{whole}. It is in `.data`: `.data.{name}`.", name=name)
-            raise AttributeError(whole)
+            known = [field.name for field in attrs.fields(type(self)) if field.name not in ("model_extra", "_absent")]
+            raise AttributeError(f"{whole}. {nearest(name, known)}", name=name)
 
         __getitem__ = refused("is no dict: its members are attributes, and `to_dict()` gives one.")
 

@@ -109,6 +109,12 @@ def test_for_hasattr_a_hint_is_nothing(module, name, right):
     assert name not in dir(importlib.import_module(module))
 
 
+@pytest.mark.parametrize("name", ["", "no such", "a.b", "cli.x", "sandbox.", "_private", "__wrapped__", "é"])
+@pytest.mark.parametrize("module", ["telnyx_oauth", "telnyx_oauth.aiohttp", "telnyx_oauth.sandbox"])
+def test_whatever_is_asked_for_is_not_there(module, name):
+    assert not hasattr(importlib.import_module(module), name)
+
+
 def test_modules_of_the_package_are_imported_as_ever():
     from telnyx_oauth import aiohttp, pagination, sandbox
 
@@ -201,6 +207,10 @@ def test_a_page_an_answer_and_a_response_say_what_they_have(client):
         _ = answer.name
     with pytest.raises(TypeError, match="attributes"):
         answer["data"]
+    with pytest.raises(AttributeError, match="client_id"):
+        _ = page.data[0].id
+    with pytest.raises(AttributeError, match="'allowed_scopes'"):
+        _ = page.data[0].scopes
     with pytest.raises(AttributeError, match="status_code"):
         client.oauth.with_raw_response.retrieve_jwks().raise_for_status()
     with pytest.raises(AttributeError, match="`with"):
@@ -287,6 +297,7 @@ CALLS = {
     "a limit": (lambda c: c.oauth_clients.list(limit=3), "'page_size'"),
     "a page": (lambda c: c.oauth_clients.list(page=3), "'page_number'"),
     "a dict for a filter": (lambda c: c.oauth_clients.list(filter_name={"contains": "x"}), "`filter[name]` must be"),
+    "a filter": (lambda c: c.oauth_clients.list(filter={"name": "x"}), "'filter_name'"),
     "headers of one call": (lambda c: c.oauth_clients.list(headers={}), "'extra_headers'"),
     "a query of one call": (lambda c: c.oauth_clients.list(params={}), "'extra_query'"),
     "a raw call": (lambda c: c.oauth_clients.with_raw_response.retrieve(client_id="x"), "'id'"),
