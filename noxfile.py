@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections import Counter
@@ -223,3 +224,21 @@ def interop(session: nox.Session) -> None:
     if shutil.which("npm"):  # without it, the tests that need node say so and are skipped
         session.run("npm", "install", "--silent", "--no-package-lock", "--prefix", "tests/interop", external=True)
     session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session(default=False)
+def prism(session: nox.Session) -> None:
+    """Every operation against Telnyx's OpenAPI documents, whose paths are the arguments, in the mock server Prism."""
+    documents = [Path(argument).absolute() for argument in session.posargs]
+    if not documents:
+        session.error("Say where Telnyx's OpenAPI document is: nox -s prism -- openapi/spec3.yml")
+    if shutil.which("npm") is None:
+        session.skip("Prism comes by npm, and that is not installed.")
+    install(session, "test")
+    place = Path(session.create_tmp())
+    session.run(
+        "npm", "install", "--silent", "--no-audit", "--prefix", str(place), "@stoplight/prism-cli@5", external=True
+    )
+    session.env["PRISM"] = str(place / "node_modules" / ".bin" / "prism")
+    session.env["TELNYX_OPENAPI"] = os.pathsep.join(map(str, documents))
+    session.run("pytest", "tests/prism")

@@ -316,16 +316,18 @@ _PLACES: Final = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Load a public name (PEP 562)."""
-    if name == "types":
-        return import_module(".types", __name__)
-    for place, names in _PLACES.items():
-        if name in names.split():
-            value: object = getattr(import_module(f".{place}", __name__), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # or type checkers would take any name
+
+    def __getattr__(name: str) -> object:
+        """Load a public name (PEP 562)."""
+        if name == "types":
+            return import_module(".types", __name__)
+        for place, names in _PLACES.items():
+            if name in names.split():
+                value: object = getattr(import_module(f".{place}", __name__), name)
+                globals()[name] = value
+                return value
+        raise import_module(".hints", __name__).no_such_name(__name__, name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import attrs
@@ -16,6 +16,7 @@ import attrs
 from . import tokens as _tokens  # their classes are loaded when they are looked up
 from . import validation as _validation
 from .errors import ClientClosedError, MissingCredentialsError
+from .hints import NamesChecked, refused
 from .messages import Timeout
 from .options import ISSUER, Options, VerifyIssued, address, changed, check_given, check_key, defaults, identity
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
@@ -32,7 +33,7 @@ from .transport.connections import Connections
 from .transport.engine import Engine, Identity, Shared
 
 
-class AsyncTelnyx(AsyncUndocumented):
+class AsyncTelnyx(NamesChecked, AsyncUndocumented):
     """Telnyx's OAuth API, asynchronous. Use it on any event loop; close it, or use it as a context manager.
 
     Making one does no I/O and needs no credentials; a call that needs some and has none fails before anything is sent.
@@ -351,6 +352,9 @@ class AsyncTelnyx(AsyncUndocumented):
                 # Without a store there is nothing that a renewal under way could save for later.
                 drain = 0.0 if self._options.token_store is None else 5.0
                 ends.push_async_callback(self._tokens.aclose, drain=drain)
+
+    if not TYPE_CHECKING:
+        __enter__ = refused("is used with `async with`; the client for `with` is Telnyx.")
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
+from .hints import nearest, refused
+
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so no answer has a hash
@@ -70,7 +72,15 @@ class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so
             # No protocol of Python's may be a stranger's word either, such as `__deepcopy__`.
             if not name.startswith("__") and name in (extra := self.__dict__.get("model_extra", ())):
                 return extra[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            whole = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name.startswith("_"):
+                raise AttributeError(whole)
+            if isinstance(inner := self.__dict__.get("data"), BaseModel) and hasattr(inner, name):
+                raise AttributeError(f"{whole}. It is in `.data`: `.data.{name}`.", name=name)
+            known = [field.name for field in attrs.fields(type(self)) if field.name not in ("model_extra", "_absent")]
+            raise AttributeError(f"{whole}. {nearest(name, known)}", name=name)
+
+        __getitem__ = refused("is no dict: its members are attributes, and `to_dict()` gives one.")
 
 
 def _plain(value: object, *, mode: Literal["python", "json"], exclude_unset: bool, exclude_none: bool) -> object:

@@ -23,6 +23,7 @@ ISSUER: Final = "https://api.telnyx.com"
 _HEADERS: Final = {
     "Accept": "application/json",
     "User-Agent": f"telnyx-oauth/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
+    "X-Stainless-Lang": "python",  # the official package sends it too, and its tests look for it
 }
 _T = TypeVar("_T")
 VerifyIssued: TypeAlias = Literal["auto"] | bool

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from functools import partial
-from inspect import signature
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import blocking as _blocking  # its classes are loaded when they are looked up
 from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
 from .blocking.hold import Hold
 from .client import AsyncTelnyx
+from .hints import Hinted, NamesChecked, misnamed, refused
 from .messages import Timeout
 from .protocol.calls import HeaderValues, QueryValues
 from .protocol.secret import Secret
@@ -23,12 +22,12 @@ from .resources.oauth_grants import AsyncOAuthGrants
 from .resources.well_known import AsyncWellKnown
 
 
-class _WellKnownRows:
+class _WellKnownRows(Hinted):
     retrieve_authorization_server_metadata = blocking(AsyncWellKnown.retrieve_authorization_server_metadata)
     retrieve_protected_resource_metadata = blocking(AsyncWellKnown.retrieve_protected_resource_metadata)
 
 
-class _OAuthRows:
+class _OAuthRows(Hinted):
     retrieve_authorize = blocking(AsyncOAuth.retrieve_authorize)
     retrieve = blocking(AsyncOAuth.retrieve)
     grants = blocking(AsyncOAuth.grants)
@@ -38,7 +37,7 @@ class _OAuthRows:
     token = blocking(AsyncOAuth.token)
 
 
-class _OAuthClientsRows:
+class _OAuthClientsRows(Hinted):
     list = paging(AsyncOAuthClients.list)
     create = blocking(AsyncOAuthClients.create)
     retrieve = blocking(AsyncOAuthClients.retrieve)
@@ -46,7 +45,7 @@ class _OAuthClientsRows:
     delete = blocking(AsyncOAuthClients.delete)
 
 
-class _OAuthGrantsRows:
+class _OAuthGrantsRows(Hinted):
     list = paging(AsyncOAuthGrants.list)
     retrieve = blocking(AsyncOAuthGrants.retrieve)
     delete = blocking(AsyncOAuthGrants.delete)
@@ -140,7 +139,7 @@ class OAuthGrants(_OAuthGrantsRows, Twin):
         return OAuthGrantsWithStreamingResponse(AsyncOAuthGrants, self._engine, self._lease)
 
 
-class Telnyx(Twin):
+class Telnyx(NamesChecked, Hinted, Twin):
     """Telnyx's OAuth API for callers that block: the same as `AsyncTelnyx`, without `await`.
 
     It may be used from many threads at once, and inside a running event loop. A client that is never closed is closed when the
@@ -157,9 +156,9 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.__init__)
     def __init__(self, **options: Any) -> None:
-        _check_names(type(self).__name__, options, AsyncTelnyx.__init__)
         given = Secret(options)
         del options
+        _check_names(type(self).__name__, given, AsyncTelnyx.__init__)
         if given.plain.get("http_session") is not None:
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
@@ -253,9 +252,9 @@ class Telnyx(Twin):
 
     @takes(AsyncTelnyx.copy)
     def copy(self, **changes: Any) -> Self:
-        _check_names(f"{type(self).__name__}.copy", changes, AsyncTelnyx.copy)
         given = Secret(changes)
         del changes
+        _check_names(f"{type(self).__name__}.copy", given, AsyncTelnyx.copy)
         if given.plain.get("http_session") is not None:
             raise ValueError(
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
@@ -273,6 +272,9 @@ class Telnyx(Twin):
     def close(self) -> None:
         """End this client's connections and renewals, and the private thread if no other client needs it."""
         self._hold.end()
+
+    if not TYPE_CHECKING:
+        __aenter__ = refused("is used with `with`; the client for `async with` is AsyncTelnyx.")
 
     def __enter__(self) -> Self:
         return self
@@ -300,10 +302,7 @@ def _unclosed(core: AsyncTelnyx) -> str:
     return "" if core.is_copy else f"Unclosed {_shown(core)}; call close(), or use it as a context manager"
 
 
-def _check_names(called: str, given: Iterable[str], function: Callable[..., object]) -> None:
-    known = signature(function).parameters.keys() - {"self"}
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Those that there are: {', '.join(sorted(known))}."
-            raise TypeError(f"{called}() has no option {name!r}.{hint}")
+def _check_names(called: str, given: Secret[Mapping[str, object]], function: Callable[..., object]) -> None:
+    problem = misnamed(called, function, 0, given.plain)
+    if problem:
+        raise TypeError(problem)

@@ -827,7 +827,10 @@ def test_no_frame_that_makes_clients_of_a_sandbox_shows_its_credentials():
     sandbox = Sandbox(api_key=SECRETS.api_key, client_id="id", client_secret=SECRETS.client_secret)
     for make in (sandbox.client, sandbox.async_client):
         for given in ({}, {"api_key": SECRETS.api_key}):
-            with pytest.raises(ValueError, match="timeout") as caught:
+            with pytest.raises(RuntimeError, match="not started") as caught:
+                make(**given)
+            looked_in(caught.value)
+            with sandbox, pytest.raises(ValueError, match="timeout") as caught:
                 make(timeout=-1, **given)
             looked_in(caught.value)
     with pytest.raises(ValueError, match="not issued") as caught:

@@ -22,6 +22,7 @@ from telnyx_oauth.errors import (
     NotFoundError,
 )
 from telnyx_oauth.messages import Timeout
+from telnyx_oauth.pagination import SyncDefaultFlatPagination
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.types import OAuthRetrieveJwksResponse
 from tests.operations import OPERATIONS
@@ -71,7 +72,11 @@ def test_every_operation_works_in_all_three_forms(operation):
             *operation.arguments, **operation.given()
         ) as streamed:
             assert (streamed.status_code, streamed.request_id) == (operation.status, "request-1")
+            assert not streamed.is_closed
             parsed = [raw.parse(), streamed.parse()]
+    assert streamed.is_closed
+    # What the official package's own tests look at.
+    assert [each.http_request.headers.get("X-Stainless-Lang") for each in (raw, streamed)] == ["python"] * 2
     requests = {bytes(each) for each in server.requests}
     assert len(requests) == 1
     assert requests.pop().startswith(f"{operation.method} {operation.path}".encode())
@@ -79,6 +84,7 @@ def test_every_operation_works_in_all_three_forms(operation):
     if operation.lists:
         assert [(each.data, each.meta) for each in parsed] == [(answer.data, answer.meta)] * 2
         assert isinstance(answer.data[0], operation.kind)
+        assert {type(each) for each in (answer, *parsed)} == {SyncDefaultFlatPagination}
     else:
         assert parsed == [answer, answer]
         assert isinstance(answer, operation.kind)
@@ -148,7 +154,7 @@ def test_errors_are_the_same(keyed, telnyx):
     with pytest.raises(NotFoundError) as caught:
         keyed.oauth_grants.retrieve("nobody")
     assert caught.value.request_id
-    with pytest.raises(ValueError, match="`id` must not be empty"):
+    with pytest.raises(ValueError, match="Expected a non-empty value for `id`"):
         keyed.oauth_grants.retrieve("")
     with telnyx.client(api_key="KEYwrong") as wrong, pytest.raises(AuthenticationError):
         wrong.oauth_grants.list()

@@ -9,6 +9,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, MultipartW
 from yarl import URL
 
 from ..errors import APIConnectionError
+from ..hints import NamesChecked
 from ..protocol.bearer import another_token_helps
 from ..protocol.endpoints import check_endpoint
 from ..protocol.expected import expect, expect_a, expect_flags
@@ -39,7 +40,7 @@ class Tokens(Protocol):
         ...
 
 
-class BearerTokenMiddleware(Uncopied):
+class BearerTokenMiddleware(NamesChecked, Uncopied):
     """Attaches a token to the requests of a `ClientSession` that go to `origins`, and to no others.
 
     After a 401 the token is replaced and the request sent once more, if its body can be sent again; a stream cannot, so
@@ -49,6 +50,8 @@ class BearerTokenMiddleware(Uncopied):
     would send through a proxy raises `APIConnectionError`, since the proxy could read the token. Raises `ValueError` for an
     address that is no origin.
     """
+
+    _made = "Give aiohttp a middleware that is made: BearerTokenMiddleware(client.tokens, origins=[...])."
 
     def __init__(
         self,

@@ -68,6 +68,8 @@ def require_scopes(
     For functions, and for methods of a `web.View`. It also checks by itself: without `BearerAuth` in the application the
     handler answers 500 to everyone, so that forgetting the middleware cannot open it. Raises `ValueError` without scopes.
     """
+    if not all(isinstance(scope, str) for scope in all_of):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+        raise TypeError('require_scopes takes scopes one by one, and is called: @require_scopes("admin", "messaging")')
     demand = Demand(check_scopes(all_of, "all_of"), check_scopes(any_of, "any_of"))
     if not demand.scopes:
         raise ValueError("require_scopes needs at least one scope; every route needs a token anyway.")

@@ -11,6 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from yarl import URL
 
 from ..errors import InsufficientScopeError, MissingTokenError, TokenValidationError, ValidationUnavailableError
+from ..hints import NamesChecked
 from ..protocol.challenges import bearer_token, challenge, check_quotable, check_scopes
 from ..protocol.expected import expect, expect_a, expect_flags, expect_function
 from ..protocol.secret import Secret
@@ -31,7 +32,7 @@ _REFUSALS: Final[dict[int, type[web.HTTPException]]] = {
 }
 
 
-class BearerAuth(Uncopied):
+class BearerAuth(NamesChecked, Uncopied):
     """A middleware that demands a good bearer token for every route but those marked `@public` (RFC 6750).
 
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
@@ -43,6 +44,7 @@ class BearerAuth(Uncopied):
     """
 
     __middleware_version__ = 1
+    _made = "Give aiohttp a middleware that is made: BearerAuth(client.validator)."
 
     def __init__(
         self,

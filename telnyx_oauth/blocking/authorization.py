@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, cast
 
+from ..hints import Hinted
 from ..tokens.flow import AuthorizationFlow
 from ..tokens.manager import TokenManager
 from .bridge import Twin, blocking, takes
@@ -25,7 +26,7 @@ def granting(method: Callable[Concatenate[Any, _P], Awaitable[TokenManager]]) ->
     return _Granting(cast("Callable[Concatenate[Any, _P], Awaitable[Any]]", method))
 
 
-class Authorization(Twin):
+class Authorization(Hinted, Twin):
     """The blocking twin of `AuthorizationFlow`."""
 
     begin_authorization = blocking(AuthorizationFlow.begin_authorization)

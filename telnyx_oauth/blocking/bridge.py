@@ -21,6 +21,7 @@ from typing import (
     overload,
 )
 
+from ..hints import misnamed
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..resources.members import filled, put, returning, rows_in, said_to_return
@@ -116,7 +117,15 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             del args, kwargs
 
             def call() -> Awaitable[Any]:
-                return method(core, *given.plain[0], **given.plain[1])
+                try:
+                    return method(core, *given.plain[0], **given.plain[1])
+                except TypeError:
+                    problem = misnamed(
+                        f"{type(twin).__name__}.{method.__name__}", method, len(given.plain[0]), given.plain[1]
+                    )
+                    if not problem:
+                        raise
+                raise TypeError(problem)
 
             return finish(lease.run(call), lease)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from ..hints import refused
 from ..transport.pager import AsyncPage, PageData, ahead
 from .loop import Lease
 
@@ -13,6 +14,9 @@ _T = TypeVar("_T")
 
 class Page(PageData[_T]):
     """One page of a list. Iterating goes over its items and those of all pages after it."""
+
+    if not TYPE_CHECKING:
+        __getitem__ = refused("is gone over with `for`; `data` is the list of this page's items.")
 
     def __init__(self, page: AsyncPage[_T], lease: Lease) -> None:
         super().__init__(page._body, page._number)

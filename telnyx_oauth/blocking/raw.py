@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..hints import Hinted, refused
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
@@ -86,8 +87,12 @@ class APIResponse(ResponseFacts[_T]):
 _I = TypeVar("_I")
 
 
-class Streamed(Uncopied, AbstractContextManager[APIResponse[_T]]):
+class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
     """Use it as a context manager for the response while its body is on the wire."""
+
+    _hint = "Nothing is sent yet: `with ... as response` gives the response."
+    if not TYPE_CHECKING:
+        __aenter__ = refused("is used with `with`; the one for `async with` is of AsyncTelnyx.")
 
     def __init__(self, streamed: AsyncStreamed[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:
         self._streamed = streamed

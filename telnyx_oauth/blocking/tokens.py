@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..hints import misnamed
 from ..protocol.token import Token
 from ..tokens.manager import TokenManager
 from ..tokens.status import TokenStatus
@@ -23,6 +24,9 @@ class Tokens(Twin):
         manager = self.manager
         if not options and (token := self.peek()) is not None:
             return token
+        problem = misnamed("tokens.get", TokenManager.get, 0, options)
+        if problem:
+            raise TypeError(problem)
         return self._lease.run(lambda: manager.get(**options))
 
     @takes(TokenManager.peek)

@@ -100,8 +100,14 @@ class Defaults:
     max_retries: int = 2
 
 
+_LISTS: Final = frozenset({"allowed_grant_types", "allowed_scopes", "grant_types", "redirect_uris", "response_types"})
+
+
 def given(**parameters: object) -> dict[str, object]:
-    """The parameters that were given."""
+    """The parameters that were given. Raises `TypeError` for a text in a list's place: for Python it is a sequence, too."""
+    for name in _LISTS & parameters.keys():
+        if isinstance(parameters[name], str):
+            raise TypeError(f"`{name}` must be a list of texts, such as {name}=[...], not one text")
     return {name: value for name, value in parameters.items() if value is not omit}
 
 
@@ -110,9 +116,19 @@ def queried(parameters: Mapping[str, QueryValue | Omit]) -> dict[str, QueryValue
     return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
 
 
-def texts(parameters: Mapping[str, str | Omit]) -> dict[str, str]:
-    """The form's fields that were given."""
-    return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
+def texts(parameters: Mapping[str, str | Omit | None]) -> dict[str, str]:
+    """The form's fields that were given. `None` counts as left out. Raises `TypeError` for what is no text."""
+    return {name: text(name, value) for name, value in parameters.items() if not (value is None or value is omit)}
+
+
+def text(name: str, value: object) -> str:
+    """A field that is a text. Raises `TypeError`, quoting nothing, for any other: a list would be sent as several fields."""
+    if isinstance(value, str):
+        return value
+    kind = type(value).__name__
+    del value  # it may hold a secret, and a traceback would show it
+    hint = ", with spaces between the scopes" if name == "scope" else ""
+    raise TypeError(f"`{name}` must be a str{hint}, not {kind}")
 
 
 def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None) -> Request:

@@ -6,9 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import attrs
 
+from ..hints import refused
 from .bearer import bearer
 from .secret import Secret
 
@@ -86,6 +88,12 @@ class Token:
     wall: Callable[[], float] | None = attrs.field(default=None, repr=False)
     authorization: str = attrs.field(init=False, repr=False)
     """The `Authorization` header's value, made once."""
+
+    if not TYPE_CHECKING:
+        __getitem__ = refused("is no dict: it has `access_token`, `authorization`, `scopes` and `expires_at`.")
+        __add__ = __radd__ = refused(
+            "is no text: `authorization` is a header's value, `access_token` the token itself."
+        )
 
     def __init__(
         self,

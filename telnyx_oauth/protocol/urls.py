@@ -150,8 +150,10 @@ def segment(value: str, name: str) -> str:
         kind = type(value).__name__
         del value  # it may hold a secret, and a traceback would show it
         raise TypeError(f"`{name}` must be a str, not {kind}")
-    if value in ("", ".", ".."):
-        raise ValueError(f"`{name}` must not be {value!r}" if value else f"`{name}` must not be empty")
+    if not value:
+        raise ValueError(f"Expected a non-empty value for `{name}` but received ''")  # in the official package's words
+    if value in (".", ".."):
+        raise ValueError(f"`{name}` must not be {value!r}")
     if _UNRESERVED.fullmatch(value):
         return value
     try:

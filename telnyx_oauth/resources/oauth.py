@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ..messages import Timeout
-from ..protocol.calls import Auth, Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried, texts
+from ..protocol.calls import Auth, Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried, text, texts
 from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..types import (
@@ -154,7 +154,7 @@ class AsyncOAuth(Resource):
                 "POST",
                 "/oauth/introspect",
                 Auth.CLIENT,
-                form={"token": presented.plain},
+                form={"token": text("token", presented.plain)},
                 secrets=(presented.plain,),
             ),
             OAuthIntrospectResponse,
@@ -262,7 +262,7 @@ class AsyncOAuth(Resource):
                 Auth.TOKEN,
                 form=texts(
                     {
-                        "grant_type": grant_type,
+                        "grant_type": text("grant_type", grant_type),
                         "client_id": client_id,
                         "redirect_uri": redirect_uri,
                         "scope": scope,

@@ -20,6 +20,7 @@ from typing import (
 
 import attrs
 
+from ..hints import Hinted
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
@@ -41,7 +42,7 @@ class Form(Enum):
     STREAMED = auto()
 
 
-class Resource(Uncopied):
+class Resource(Hinted, Uncopied):
     """A group of operations. Its methods describe calls; the engine sends them."""
 
     def __init__(self, engine: Engine, form: Form = Form.PARSED) -> None:
@@ -72,7 +73,7 @@ def _read(kind: type[_T], answer: Answer) -> _T:
     return decode(answer.response, kind, asked=answer.request)
 
 
-class RawView(Uncopied):
+class RawView(Hinted, Uncopied):
     """A resource whose methods answer with raw responses, their bodies read."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
@@ -84,7 +85,7 @@ class RawView(Uncopied):
             put(cls, name, row.raw(), row.owner)
 
 
-class StreamedView(Uncopied):
+class StreamedView(Hinted, Uncopied):
     """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ..hints import no_such_name
 from .faults import Fault
 from .log import LoggedRequest
 from .sandbox import Sandbox
 from .state import LIVE_SCOPES, Settings
 
 __all__ = ["LIVE_SCOPES", "Fault", "LoggedRequest", "Sandbox", "Settings"]
+
+if not TYPE_CHECKING:  # or type checkers would take any name
+
+    def __getattr__(name: str) -> object:
+        """Say what a name is called here that is not here."""
+        raise no_such_name(__name__, name, __all__)

@@ -48,6 +48,8 @@ class _Ready(Generic[_P, _T]):
     def _make(self, sandbox: Sandbox, /, **options: object) -> _T:
         given = Secret(options)
         del options
+        if sandbox._server is None:
+            raise RuntimeError("This sandbox is not started: use it as `with Sandbox() as telnyx:`, or call `start()`.")
         own = _CREDENTIALS if given.plain.keys().isdisjoint(_CREDENTIALS) else ()
         filled = {"base_url": sandbox.base_url, "issuer": sandbox.root_url, "audience": sandbox.root_url}
         kind = cast(Callable[..., _T], self._kind)

@@ -22,6 +22,7 @@ from ..errors import (
     StateMismatchError,
     TokenVerificationError,
 )
+from ..hints import Hinted, NamesChecked
 from ..messages import Send
 from ..protocol.authorization import LIFETIME, PendingAuthorization, begin, check_state, code_in, read_callback
 from ..protocol.discovery import (
@@ -59,7 +60,7 @@ _MOST_MANAGERS: Final = 1024
 _ADVERTISED_FOR: Final = 3600.0
 
 
-class AuthorizationFlow(Uncopied):
+class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
     """Signs people in with an authorization code and PKCE, and keeps what they granted.
 
     `begin_authorization` gives the address to send a person to, `complete_authorization` takes the address that they

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -27,8 +28,8 @@ def make_private(folder: Path) -> None:
         try:
             each.mkdir(mode=_FOLDER)
         except FileExistsError:
-            if not each.is_dir():
-                raise
+            if not each.is_dir():  # "file exists" would not say what is wrong with it
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(each)) from None
             continue  # another process has made it meanwhile, and sees to its mode
         # The umask can only take rights away: the owner's own, too.
         if os.name == "posix" and stat.S_IMODE(each.lstat().st_mode) & 0o777 != _FOLDER:

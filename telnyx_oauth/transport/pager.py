@@ -6,11 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
 from contextlib import aclosing
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import attrs
 
 from ..errors import APIResponseValidationError
+from ..hints import Hinted, refused
 from ..messages import Response
 from ..protocol.calls import Call, Extras
 from ..protocol.codec import decode
@@ -47,7 +48,7 @@ class PageInfo:
     params: dict[str, int]
 
 
-class PageData(Uncopied, Generic[_T]):
+class PageData(Hinted, Uncopied, Generic[_T]):
     """What both kinds of page hold."""
 
     _instead = "Copy or pickle its `data`."
@@ -91,6 +92,9 @@ class PageData(Uncopied, Generic[_T]):
 class AsyncPage(PageData[_T]):
     """One page of a list. `async for` goes over its items and those of all pages after it."""
 
+    if not TYPE_CHECKING:
+        __getitem__ = refused("is gone over with `async for`; `data` is the list of this page's items.")
+
     def __init__(
         self, listing: Listing[_T], body: PageBody[_T], number: int, previous: AsyncPage[_T] | None = None
     ) -> None:
@@ -129,8 +133,12 @@ class AsyncPage(PageData[_T]):
         return _items(ahead(self._listing, self, pages))
 
 
-class AsyncPaginator(Uncopied, Generic[_T]):
+class AsyncPaginator(Hinted, Uncopied, Generic[_T]):
     """A list that is not fetched yet: `await` it for a page, or go over all items with `async for`."""
+
+    _hint = "Nothing is fetched yet: `await` it for a page, or go over all items with `async for`."
+    if not TYPE_CHECKING:
+        __getitem__ = refused("is gone over with `async for`; `await` gives a page of it, which has `data`.")
 
     def __init__(self, listing: Listing[_T]) -> None:
         self._listing = listing

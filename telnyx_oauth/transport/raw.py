@@ -6,11 +6,12 @@ import codecs
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
-from ..messages import Headers, Response
+from ..hints import Hinted, refused
+from ..messages import Headers, Request, Response
 from ..protocol.codec import decode
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
@@ -19,7 +20,7 @@ from .engine import Answer
 _T = TypeVar("_T")
 
 
-class ResponseFacts(Uncopied, Generic[_T]):
+class ResponseFacts(Hinted, Uncopied, Generic[_T]):
     """What is known of a response before its body is read."""
 
     def __init__(self, answer: Answer) -> None:
@@ -39,6 +40,11 @@ class ResponseFacts(Uncopied, Generic[_T]):
     def request_id(self) -> str | None:
         """Telnyx's name for this answer: quote it to their support."""
         return self._answer.response.request_id
+
+    @property
+    def http_request(self) -> Request:
+        """The request that was sent, as it was sent last. Its headers and its body may hold secrets; its repr shows none."""
+        return self._answer.request
 
     @property
     def method(self) -> str:
@@ -178,8 +184,12 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         self._closed = True
 
 
-class AsyncStreamed(AbstractAsyncContextManager[AsyncAPIResponse[_T]], Uncopied):
+class AsyncStreamed(Hinted, AbstractAsyncContextManager[AsyncAPIResponse[_T]], Uncopied):
     """`async with` it for the response while its body is on the wire; the connection is given back at the end."""
+
+    _hint = "Nothing is sent yet: `async with ... as response` gives the response."
+    if not TYPE_CHECKING:
+        __enter__ = refused("is used with `async with`.")
 
     def __init__(self, send: Callable[[], Awaitable[AsyncAPIResponse[_T]]]) -> None:
         self._send = send

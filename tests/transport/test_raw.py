@@ -8,6 +8,8 @@ import pytest
 
 from telnyx_oauth.errors import APIResponseValidationError, NotFoundError
 from telnyx_oauth.messages import Request, Response, headers
+from telnyx_oauth.pagination import AsyncDefaultFlatPagination
+from telnyx_oauth.transport.engine import Identity
 from tests.operations import BY_NAME, OPERATIONS
 from tests.wire import RawServer, Script, hang, http, reply, resources, until
 
@@ -55,6 +57,7 @@ async def test_every_operation_gives_a_raw_response(operation):
     parsed = await raw.parse()
     expected = await operation.call(resources(Script(operation.response)))
     if operation.lists:
+        assert isinstance(parsed, AsyncDefaultFlatPagination)
         assert (parsed.data, parsed.meta) == (expected.data, expected.meta)
     else:
         assert parsed == expected
@@ -73,6 +76,17 @@ async def test_every_operation_gives_a_stream(operation):
         await raw.parse()
     assert send.requests[0].stream
     assert send.requests[0].headers["X-A"] == "b"
+
+
+async def test_the_request_that_was_sent_can_be_looked_at_and_shows_no_secret_by_itself(secrets):
+    send = Script(BY_NAME["oauth.introspect"].response)
+    raw = await resources(send, Identity(secrets.api_key)).oauth.with_raw_response.introspect(
+        token=secrets.access_token
+    )
+    sent = raw.http_request
+    assert (sent.method, sent.url, sent.headers["Authorization"]) == ("POST", raw.url, f"Bearer {secrets.api_key}")
+    assert sent.content == f"token={secrets.access_token}".encode()
+    assert secrets.found_in(repr(sent), str(sent), repr(raw)) == []
 
 
 async def test_a_raw_list_goes_on_over_its_pages():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
+import telnyx_oauth
 from telnyx_oauth import (
     APIResponse,
     AsyncAPIResponse,
@@ -161,6 +162,24 @@ def what_must_fail(client: Telnyx, other: AsyncTelnyx) -> None:
     with client.oauth.retrieve_jwks():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
     assert_type(other.oauth_grants.list(), Page[OAuthGrant])  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure]
+
+
+async def guesses(client: Telnyx, other: AsyncTelnyx) -> None:
+    """What is answered with a hint is as wrong to a type checker as what is not."""
+    _ = telnyx_oauth.Client  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    client.get_token()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    _ = client.oauth.clients  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    client.oauth_clients.list()[0]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    _ = (await client.oauth.retrieve_jwks()).keys  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType, reportUnknownVariableType]
+    client.tokens.get()["access_token"]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    "Bearer " + client.tokens.get()  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
+    AsyncTelnyx(token="KEY")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    with other:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    async with client:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    for _ in other.oauth_clients.list():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass
 
 
 class Mine(Telnyx):
