@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from ..tokens.flow import AuthorizationFlow
 from ..tokens.manager import TokenManager
 from .bridge import Twin, blocking, takes
-from .loop import Lease
+from .driver import Lease
 from .tokens import Tokens
 
 _P = ParamSpec("_P")

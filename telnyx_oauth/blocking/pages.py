@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import TypeVar
 
 from ..transport.pager import AsyncPage, PageData, ahead
-from .loop import Lease
+from .driver import Lease
 
 _T = TypeVar("_T")
 
