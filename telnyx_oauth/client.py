@@ -57,6 +57,9 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
 
     _instead = "Make a client in each process; `with_options` gives one with other options."
 
+    # Whether it is the core of a blocking client.
+    _is_core = False
+
     def __init__(
         self,
         *,
@@ -370,8 +373,8 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         return f"<{type(self).__name__} for {who} at {self.base_url}>"
 
     def __del__(self) -> None:
-        # `_engine` is missing when the constructor raised.
-        if getattr(self, "_engine", None) is None or self.is_copy or self._engine.closed:
+        # `_engine` is missing when the constructor raised. A blocking client gives the warning itself.
+        if getattr(self, "_engine", None) is None or self.is_copy or self._is_core or self._engine.closed:
             return
         if self._connections.is_open:
             text = f"Unclosed {self!r}; call close(), or use it as a context manager"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import blocking as _blocking  # its classes are loaded when they are looked up
 from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
-from .blocking.hold import Hold
+from .blocking.driver import Lease
 from .client import AsyncTelnyx
 from .hints import Hinted, NamesChecked, misnamed, refused
 from .messages import Timeout
@@ -165,9 +165,9 @@ class Telnyx(NamesChecked, Hinted, Twin):
             )
         self._wrap(AsyncTelnyx(**given.plain))
 
-    def _wrap(self, core: AsyncTelnyx, lender: Hold | None = None) -> None:
-        lease = self._hold = Hold(core.close, partial(_unclosed, core), lender)
-        super().__init__(core, lease)
+    def _wrap(self, core: AsyncTelnyx, lender: Lease | None = None) -> None:
+        core._is_core = True
+        super().__init__(core, Lease(core.close, partial(_unclosed, core), lender))
 
     @part
     def well_known(self) -> WellKnown:
@@ -260,7 +260,7 @@ class Telnyx(NamesChecked, Hinted, Twin):
                 "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
             )
         twin = type(self).__new__(type(self))
-        twin._wrap(self._client.copy(**given.plain), self._hold)
+        twin._wrap(self._client.copy(**given.plain), self._lease)
         return twin
 
     with_options = copy
@@ -270,8 +270,8 @@ class Telnyx(NamesChecked, Hinted, Twin):
         return self._lease.is_closed
 
     def close(self) -> None:
-        """End this client's connections and renewals, and the private thread if no other client needs it."""
-        self._hold.end()
+        """End this client's connections and renewals, and the private event loop if no other client needs it."""
+        self._lease.end()
 
     if not TYPE_CHECKING:
         __aenter__ = refused("is used with `with`; the client for `async with` is AsyncTelnyx.")

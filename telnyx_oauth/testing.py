@@ -242,7 +242,7 @@ def telnyx_environment(telnyx_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch)
 
 def _close(client: AsyncTelnyx) -> None:
     """Close it from a loop of our own: the test's may be over, and ends the client's connections if it is not."""
-    from .blocking.loop import Lease
+    from .blocking.driver import Lease
 
     lease = Lease()
     lease.run(client.close)

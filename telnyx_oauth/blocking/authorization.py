@@ -9,7 +9,7 @@ from ..hints import Hinted
 from ..tokens.flow import AuthorizationFlow
 from ..tokens.manager import TokenManager
 from .bridge import Twin, blocking, takes
-from .loop import Lease
+from .driver import Lease
 from .tokens import Tokens
 
 _P = ParamSpec("_P")

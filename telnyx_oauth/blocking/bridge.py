@@ -29,7 +29,7 @@ from ..resources.resource import Form, Resource
 from ..transport.engine import Engine
 from ..transport.pager import AsyncPage, AsyncPaginator
 from ..transport.raw import AsyncStreamed
-from .loop import Lease
+from .driver import Lease
 from .pages import Page
 from .raw import APIResponse, Streamed
 

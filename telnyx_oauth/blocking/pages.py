@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..hints import refused
 from ..transport.pager import AsyncPage, PageData, ahead
-from .loop import Lease
+from .driver import Lease
 
 _T = TypeVar("_T")
 

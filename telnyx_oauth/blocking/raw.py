@@ -11,7 +11,7 @@ from ..hints import Hinted, refused
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
-from .loop import Lease
+from .driver import Lease
 
 _T = TypeVar("_T")
 _END = object()

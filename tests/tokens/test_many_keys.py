@@ -19,7 +19,7 @@ from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.record import StoredGrant
 from telnyx_oauth.tokens.stores.redis import RedisStore
-from telnyx_oauth.tokens.stores.threads import Threads
+from telnyx_oauth.transport.threads import Threads
 
 from .virtual import ENDPOINT
 

@@ -32,7 +32,7 @@ from telnyx_oauth.tokens.stores.keyring import KeyringStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.redis import RedisStore
-from telnyx_oauth.tokens.stores.threads import Threads
+from telnyx_oauth.transport.threads import Threads
 
 GRANT = StoredGrant(
     "https://auth.test/token",

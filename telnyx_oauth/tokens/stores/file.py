@@ -24,7 +24,7 @@ from ...protocol.uncopied import Uncopied
 from ..events import logger
 from ..folders import create_private, make_private
 from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
-from .threads import Threads
+from ...transport.threads import Threads
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024

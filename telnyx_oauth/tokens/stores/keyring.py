@@ -14,7 +14,7 @@ from ...protocol.uncopied import Uncopied
 from ..events import logger
 from .file import FileStore
 from .record import ASIDE, StoredGrant, Version, version_of
-from .threads import Threads
+from ...transport.threads import Threads
 
 _WRITING: Final = 10.0
 

@@ -22,7 +22,8 @@ class Threads:
     from ending.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "telnyx-oauth-store") -> None:
+        self._name = name
         self._lock = threading.Lock()  # guards the two below
         self._waiting: deque[Callable[[], object]] = deque()
         self._running = 0
@@ -68,7 +69,7 @@ class Threads:
                 return
             self._running += 1
         try:
-            threading.Thread(target=self._serve, name="telnyx-oauth-store", daemon=True).start()
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
         except RuntimeError:
             # An interpreter that ends starts no thread any more, and what is on the wire must be stored all the same.
             self._serve()

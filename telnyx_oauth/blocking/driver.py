@@ -1,0 +1,653 @@
+"""The private event loop of the blocking client, and leases on it. The thread that makes a call runs the loop until the call is done.
+
+One thread at a time runs the loop: the leader. Calls that other threads make meanwhile ride on the same loop: their threads
+are followers, and each waits for a lock. A leader leaves when its own call is done, and one of the followers takes its place.
+With no follower the loop rests, unless a task is left on it (a background refresh, a grant that is being saved): then
+a thread, the keeper, runs the loop for as long as the task lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import signal
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from math import inf
+from types import FrameType, TracebackType
+from typing import Any, Final, Generic, TypeVar
+
+from ..errors import BlockingCallError, ClientClosedError
+from ..protocol.uncopied import Uncopied
+from ..transport.threads import Threads
+
+_T = TypeVar("_T")
+
+# Windows lets nothing interrupt a wait for a lock, so there it is a short one, again and again.
+_WAIT: Final = 0.1 if os.name == "nt" else -1
+# Seconds that an interrupted leader gives its cancelled call to end in. A keeper waits for the rest of it.
+_GRACE: Final = 0.05
+# Signals whose Python handlers often raise: Ctrl-C, the ends that service managers and terminals ask for, the time limits
+# of task queues (RQ: SIGALRM, Celery: SIGUSR1). Plain integers are quicker to pass than the enum's members.
+_SIGNALS: Final = tuple(
+    int(getattr(signal, name))
+    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT")
+    if hasattr(signal, name)
+)
+
+if sys.platform == "win32":
+    _BaseLoop = asyncio.ProactorEventLoop
+else:
+    _BaseLoop = asyncio.SelectorEventLoop
+
+
+class _Loop(_BaseLoop):
+    """asyncio's own loop, whatever the policy says, without its thread pool, and with a list of the tasks on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # In debug mode asyncio would report slow steps to people who have no code on this loop.
+        self.slow_callback_duration = inf
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.ending: set[asyncio.Task[Any]] = set()
+        """Calls that end the loop: nothing cancels them."""
+        self.on_idle: Callable[[], object] = lambda: None
+        self._threads = Threads("telnyx-oauth-lookup")
+        self.set_task_factory(self._new_task)
+
+    def _new_task(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        return self.keep(asyncio.Task(coro, loop=loop, **options))
+
+    def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """List a task until it is done. `asyncio.all_tasks` leaves out those that a cancelled caller still waits for."""
+        self.tasks.add(task)
+        task.add_done_callback(self._drop)
+        return task
+
+    def _drop(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not self.tasks:
+            self.on_idle()
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Run `func` in a thread; name lookups come here, too.
+
+        asyncio's own pool refuses work once the main thread has ended, and its threads outlive the loop.
+        """
+        if executor is not None:
+            return super().run_in_executor(executor, func, *args)
+        return self.create_task(self._threads.run(partial(func, *args)))
+
+    def complete(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run until `work` is done. Unlike `run_until_complete` it does not mind a `stop` that was meant for an earlier run."""
+        task = self.create_task(work)
+        task.add_done_callback(lambda _: self.stop())
+        while not task.done():
+            self.run_forever()
+
+    def end(self) -> None:
+        """Cancel the tasks, wait for all of them, close connections and the loop."""
+        self.on_idle = lambda: None
+        try:
+            while tasks := set(self.tasks):
+                for task in asyncio.all_tasks(self):
+                    task.cancel()
+                self.complete(asyncio.wait(tasks))
+            self.complete(self.shutdown_asyncgens())
+        finally:
+            self.close()
+
+
+class _Call(Generic[_T]):
+    """One blocking call: a task on the loop, and the thread that waits for it."""
+
+    __slots__ = (
+        "_cancelled",
+        "_driver",
+        "_loop",
+        "_make",
+        "can_lead",
+        "context",
+        "done",
+        "error",
+        "result",
+        "signals",
+        "task",
+        "woken",
+    )
+
+    def __init__(self, make: Callable[[], Awaitable[_T]], driver: Driver, *, can_lead: bool) -> None:
+        self._make = make
+        self._driver = driver
+        self._loop: _Loop
+        self._cancelled = False
+        self.context = contextvars.copy_context()
+        self.can_lead = can_lead
+        self.done = False
+        self.result: _T
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.signals = _Signals(partial(driver._stir, self))
+        # A follower waits for this lock. It is released when the call is done, when its thread is to lead, and by signals.
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+    def start(self, loop: _Loop) -> None:
+        """Begin. Called on the loop, which then reads what its sockets have to tell before the call takes a step: a
+        connection that the server closed while the loop rested is known as closed.
+        """
+        self._loop = loop
+        if not self._cancelled:
+            self.task = asyncio.Task(self._serve(), loop=loop, context=self.context)
+
+    def cancel(self) -> None:
+        """Cancel the call. Called on the loop, or by the leader while the loop rests."""
+        self._cancelled = True
+        if self.task is None:
+            self.done = True
+        elif not self.done:
+            self._loop.keep(self.task)
+            self.task.cancel()
+
+    def wake(self) -> None:
+        """Let a follower look at what has changed."""
+        with suppress(RuntimeError):  # it is awake
+            self.woken.release()
+
+    async def _serve(self) -> None:
+        try:
+            self.result = await self._make()
+        except asyncio.CancelledError:  # the thread that called has left, or the last client was closed in another
+            self.error = ClientClosedError()
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that called
+            self.error = error
+        finally:
+            if self.error is None:
+                self._driver.settle(self)
+            else:  # a turn later, in which the connection of the failed call is closed
+                self._loop.call_soon(self._driver.settle, self)
+
+    def outcome(self) -> _T:
+        """What the call came to."""
+        if self.error is None:
+            return self.result
+        try:
+            raise self.error
+        finally:
+            # The error's traceback holds this frame: without this they would keep each other alive.
+            self.error = None
+
+
+class _Signals:
+    """Python's signal handlers, held back while the main thread is in a call, as `asyncio.Runner` holds SIGINT back.
+
+    A handler that raises in the middle of the loop would break what other threads have on it. So a signal stops
+    the loop, and its handler runs then. A second signal runs its handler at once: the loop may be stuck.
+    """
+
+    __slots__ = ("_held", "_pending", "_wake")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self._wake = wake
+        self._held: list[tuple[int, Callable[[int, FrameType | None], Any]]] = []
+        self._pending: list[tuple[int, FrameType | None]] = []
+
+    def __enter__(self) -> None:
+        if threading.get_ident() != threading.main_thread().ident:
+            return  # no handler runs in this thread
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                # Noted first: an exception in between leaves a handler that is put back in vain.
+                self._held.append((number, handler))
+                try:
+                    signal.signal(number, self._note)
+                except ValueError:  # the main thread of a subinterpreter may not
+                    self._held.clear()
+                    return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._held:
+            # A handler that was set meanwhile, by a hook say, stays.
+            now = signal.signal(number, handler)
+            if now != self._note:
+                signal.signal(number, now)
+        self.deliver()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        waiting = bool(self._pending)
+        self._pending.append((number, frame))
+        if waiting:
+            self.deliver()
+        else:
+            self._wake()
+
+    def deliver(self) -> None:
+        """Run the handlers of the signals that came."""
+        while self._pending:
+            number, frame = self._pending.pop(0)
+            dict(self._held)[number](number, frame)
+
+
+class Driver:
+    """The private event loop of a process, and which thread runs it."""
+
+    def __init__(self) -> None:
+        # Guards the four below. It is held for a few lines at a time, and never during a call.
+        self._lock = threading.Lock()
+        self._loop: _Loop | None = None
+        self._leases = 0
+        self._leader: _Call[Any] | threading.Thread | None = None
+        self._followers: dict[_Call[Any], None] = {}  # in the order in which they came
+        self._keeper: threading.Thread | None = None
+        """The last one."""
+        # Threads that are in a call or run the loop. Where threads are patched (gevent, eventlet) these are greenlets.
+        self._callers: set[int] = set()
+        self._retired = False
+        """Whether the last lease has ended. The next client has another driver."""
+        self._orphaned = False
+
+    def lease(self) -> bool:
+        """Count one user of the loop more; False when the last one has ended it."""
+        with self._lock:
+            if not self._retired:
+                self._leases += 1
+            return not self._retired
+
+    def release(self) -> None:
+        """Count one user of the loop less. The last one ends the loop, and the calls that are still on it."""
+        with self._lock:
+            self._leases -= 1
+            self._retired = not self._leases
+        if self._retired:
+            self.finish()
+
+    def finish(self) -> None:
+        """Cancel what is on the loop, wait for what must not be cut short, and end the loop."""
+        loop = self._loop
+        if loop is None:
+            return
+        if threading.get_ident() in self._callers:  # in a hook
+            loop.call_soon(_cancel_all, loop)
+            return
+        self._run(_others_cancelled)
+        if self._keeper is not None:
+            self._keeper.join()
+
+    def run(self, make: Callable[[], Awaitable[_T]]) -> _T:
+        """The outcome of a call made on the loop. Raises `BlockingCallError` in a thread that is in a call already."""
+        if self._retired:
+            raise ClientClosedError
+        return self._run(make)
+
+    def _run(self, make: Callable[[], Awaitable[_T]]) -> _T:
+        ident = threading.get_ident()
+        if ident in self._callers:
+            raise BlockingCallError(
+                "A blocking call was made inside another one: in a hook on the client's own event loop, or in a signal "
+                "handler. Await AsyncTelnyx in a hook; let a signal handler set a flag, and call when the call is over."
+            )
+        running = _running_loop()
+        # With another loop running in this thread, it cannot lead. The private loop itself is seen as running
+        # where another greenlet of this thread leads.
+        call = _Call(make, self, can_lead=running is None or running is self._loop)
+        self._callers.add(ident)
+        try:
+            with call.signals:
+                self._serve(call)
+        finally:
+            self._callers.discard(ident)
+        return call.outcome()
+
+    def settle(self, call: _Call[Any]) -> None:
+        """Give the thread of a call its outcome. Called on the loop."""
+        call.done = True
+        if self._leader is call:
+            call._loop.stop()
+            return
+        with self._lock:
+            self._followers.pop(call, None)
+        call.wake()
+        self._check_keeper()
+
+    def _serve(self, call: _Call[Any]) -> None:
+        keeper = None
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = _Loop()
+                loop.on_idle = self._check_keeper
+            leads = self._leader is None and call.can_lead
+            if leads:
+                self._leader = call
+            else:
+                self._followers[call] = None
+                if self._leader is None:
+                    keeper = self._leader = self._new_keeper(loop)
+        if leads:
+            loop.call_soon(call.start, loop, context=call.context)
+            self._lead(call, loop)
+        else:
+            if keeper is not None:
+                self._start(keeper, loop)
+            self._follow(call, loop)
+
+    def _lead(self, call: _Call[Any], loop: _Loop) -> None:
+        """Run the loop until the call is done, then leave it to another."""
+        try:
+            while not call.done:
+                loop.run_forever()
+                call.signals.deliver()
+        except BaseException:
+            _give_up(call, loop)
+            raise
+        finally:
+            self._leave(loop)
+
+    def _follow(self, call: _Call[Any], loop: _Loop) -> None:
+        """Wait for the call while another thread runs the loop, or until this one is to run it."""
+        try:
+            loop.call_soon_threadsafe(call.start, loop, context=call.context)
+            while not call.done and self._leader is not call:
+                while not call.woken.acquire(timeout=_WAIT):
+                    pass
+                call.signals.deliver()
+        except BaseException:
+            with self._lock:
+                self._followers.pop(call, None)
+                leads = self._leader is call
+            if leads:
+                _give_up(call, loop)
+                self._leave(loop)
+            else:
+                with suppress(RuntimeError):  # the loop is closed, and the call over
+                    loop.call_soon_threadsafe(call.cancel)
+            raise
+        if self._leader is call:
+            self._lead(call, loop)
+
+    def _leave(self, loop: _Loop) -> None:
+        """Stop leading. A follower takes over, or a keeper; else the loop rests, or ends with the last lease."""
+        keeper = None
+        with self._lock:
+            if self._orphaned:
+                return
+            lasts = not self._retired and not Lease.exiting
+            follower = next((each for each in self._followers if each.can_lead), None)
+            if follower is not None:
+                del self._followers[follower]
+            elif self._followers or (loop.tasks and lasts):
+                keeper = self._new_keeper(loop)
+            self._leader = follower or keeper
+            ends = self._leader is None and not lasts
+            if ends:
+                self._loop = None
+        if follower is not None:
+            follower.wake()
+        elif keeper is not None:
+            self._start(keeper, loop)
+        elif ends:
+            self._end(loop)
+
+    def _new_keeper(self, loop: _Loop) -> threading.Thread:
+        return _thread(self._keep, loop)
+
+    def _start(self, keeper: threading.Thread, loop: _Loop) -> None:
+        try:
+            keeper.start()
+            self._keeper = keeper
+        except RuntimeError:
+            # An interpreter that ends starts no thread any more. What is left on the loop ends before this call returns.
+            self._keep(loop)
+
+    def _keep(self, loop: _Loop) -> None:
+        """Run the loop until no task is left on it, or longer: until some thread in a call can run it."""
+        ident = threading.get_ident()
+        entered = ident not in self._callers
+        self._callers.add(ident)
+        try:
+            while loop.tasks or (self._followers and not any(each.can_lead for each in list(self._followers))):
+                loop.run_forever()
+        finally:
+            self._leave(loop)
+            if entered:
+                self._callers.discard(ident)
+
+    def _check_keeper(self) -> None:
+        if isinstance(self._leader, threading.Thread) and self._loop is not None and not self._loop.tasks:
+            self._loop.stop()
+
+    def _end(self, loop: _Loop) -> None:
+        if _running_loop() is not None:
+            thread = _thread(self._end, loop)
+            thread.start()
+            thread.join()
+            return
+        ident = threading.get_ident()
+        entered = ident not in self._callers
+        self._callers.add(ident)
+        try:
+            with _Signals(lambda: None):
+                loop.end()
+        finally:
+            if entered:
+                self._callers.discard(ident)
+
+    def _stir(self, call: _Call[Any]) -> None:
+        """Have the thread of a call look at the signals that came. Called in a signal handler."""
+        loop = self._loop
+        if self._leader is call and loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+        call.wake()
+
+    def orphan(self) -> None:
+        """Give up the parent's loop, in a forked child: the child has none of the threads that made calls, nor may it
+        touch the loop's sockets. What waits in it all the same is a call whose signal handler forked.
+        """
+        self._orphaned = True
+        self._lock = threading.Lock()
+        for call in (self._leader, *self._followers):
+            if isinstance(call, _Call):
+                call.error = ClientClosedError()
+                call.done = True
+                call.wake()
+
+
+class Lease(Uncopied):
+    """A client's share in the private loop, from its first call to `close`. A forked child takes one anew.
+
+    A client's resources, pages and responses hold its lease. So `Telnyx().oauth.retrieve_jwks()` works, where the client itself
+    is gone before the call is made.
+
+    Args:
+        end: Ends what the client has open.
+        unclosed: The text of the `ResourceWarning` for a client that is dropped unclosed; empty for none.
+        lender: The lease of the client whose connections a copy uses: it lasts as long as the copy's.
+    """
+
+    exiting = False
+    """Whether the interpreter ends."""
+
+    def __init__(
+        self,
+        end: Callable[[], Awaitable[object]] | None = None,
+        unclosed: Callable[[], str] = str,
+        lender: Lease | None = None,
+    ) -> None:
+        self._finish = end
+        self._unclosed = unclosed
+        self._lender = lender
+        self._closed = False
+        self._driver: Driver | None = None
+        # Guards taking and giving back: two threads may make a client's first call at once.
+        self._lock = threading.Lock()
+        _leases.add(self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there has been a call, in this process."""
+        return self._driver is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the lease has ended for good."""
+        return self._closed
+
+    def run(self, make: Callable[[], Awaitable[_T]]) -> _T:
+        """The outcome of a call made on the loop. Raises `BlockingCallError` inside another call, and `ClientClosedError`."""
+        if Lease.exiting and threading.current_thread() is not threading.main_thread():
+            # The program ends, and a daemon thread with it: in silence, as in any other call that waits.
+            raise SystemExit
+        try:
+            return (self._driver or self._take()).run(make)
+        except Exception:
+            if Lease.exiting and threading.current_thread() is not threading.main_thread():
+                raise SystemExit from None
+            raise
+
+    def start(self, make: Callable[[], Awaitable[object]]) -> None:
+        """Make a call in a thread of its own, and wait for nothing. It may be the garbage collector that does so."""
+        if self._driver is not None and not Lease.exiting:
+            with suppress(RuntimeError):  # the interpreter ends
+                _thread(self._run_quietly, make).start()
+
+    def end(self) -> None:
+        """End what the client has open, then the lease. A later call raises `ClientClosedError`."""
+        if self._driver is not None:
+            try:
+                self.run(self._finished)
+            except ClientClosedError:  # another thread has ended it meanwhile
+                pass
+        self.close()
+
+    def close(self) -> None:
+        """End the lease alone."""
+        with self._lock:
+            self._closed = True
+            driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.release()
+
+    def forget(self) -> None:
+        """Drop the lease on the parent process's loop."""
+        self._lock = threading.Lock()
+        self._driver = None
+
+    def _take(self) -> Driver:
+        with self._lock:
+            if self._closed:
+                raise ClientClosedError
+            if self._driver is None:
+                self._driver = _leased()
+            return self._driver
+
+    async def _finished(self) -> None:
+        if self._finish is not None:
+            await self._finish()
+            # Connections are closed a turn after they were told to.
+            await asyncio.sleep(0)
+
+    def _run_quietly(self, make: Callable[[], Awaitable[object]]) -> None:
+        with suppress(ClientClosedError, SystemExit):
+            self.run(make)
+        if make == self._finished:
+            self.close()
+
+    def __del__(self) -> None:
+        if self._driver is None or self._closed or self.exiting:
+            return
+        self.start(self._finished)
+        # Last, because a warning may have been made an error.
+        if text := self._unclosed():
+            warnings.warn(text, ResourceWarning, source=self)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _give_up(call: _Call[Any], loop: _Loop) -> None:
+    """Cancel the leader's own call, and let it end if it does so at once."""
+    call.cancel()
+    if not call.done:
+        limit = loop.call_later(_GRACE, loop.stop)
+        with suppress(BaseException):  # of one more signal: the first is what is raised
+            loop.run_forever()
+        limit.cancel()
+
+
+def _cancel_all(loop: _Loop) -> None:
+    for task in asyncio.all_tasks(loop) - loop.ending:
+        task.cancel()
+
+
+async def _others_cancelled() -> None:
+    """Cancel every call and task, and wait for them. Two threads may do so at once, and spare each other."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _Loop)
+    loop.ending.update(filter(None, [asyncio.current_task()]))
+    _cancel_all(loop)
+    if left := (asyncio.all_tasks() | loop.tasks) - loop.ending:
+        await asyncio.wait(left)
+
+
+def _leased() -> Driver:
+    global _driver  # noqa: PLW0603 - a process has one at a time
+    with _replacing:
+        if not _driver.lease():
+            _driver = Driver()
+            _driver.lease()
+        return _driver
+
+
+def _thread(target: Callable[[Any], object], argument: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=(argument,), name="telnyx_oauth", daemon=True)
+    _threads.add(thread)
+    return thread
+
+
+@atexit.register
+def _end_all() -> None:
+    """No snippet closes its client, and a program may end without a word."""
+    Lease.exiting = True
+    _driver.finish()
+    for thread in list(_threads):
+        if thread.is_alive():
+            thread.join()
+
+
+_driver = Driver()
+_replacing = threading.Lock()  # guards the line above
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_inherited: list[Driver] = []
+
+
+def _after_fork_in_child() -> None:
+    """Start over, and touch nothing that the parent still uses."""
+    global _driver, _replacing  # noqa: PLW0603 - what a process has, and its child must not share
+    # Kept, so that nothing closes the parent's loop.
+    _inherited.append(_driver)
+    _driver.orphan()
+    _threads.clear()
+    _driver, _replacing = Driver(), threading.Lock()
+    for lease in list(_leases):
+        lease.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
