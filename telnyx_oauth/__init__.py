@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from . import types
-    from .blocking.pages import Page
-    from .blocking.raw import APIResponse
+    from .blocking.rows import APIResponse, Page
     from .client import AsyncTelnyx
     from .errors import (
         AccessDeniedError,
@@ -109,7 +108,7 @@ if TYPE_CHECKING:
         TokenKey,
     )
     from .resources.undocumented import RequestOptions
-    from .sync import Telnyx
+    from .sync.client import Telnyx
     from .tokens.discovery import (
         discover,
         discover_resource,
@@ -262,8 +261,7 @@ __all__ = [
 ]
 
 _PLACES: Final = {
-    "blocking.pages": "Page",
-    "blocking.raw": "APIResponse",
+    "blocking.rows": "APIResponse Page",
     "client": "AsyncTelnyx",
     "errors": (
         "APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError "
@@ -291,7 +289,7 @@ _PLACES: Final = {
     "protocol.registration": "RegisteredClient",
     "protocol.token": "Token TokenKey",
     "resources.undocumented": "RequestOptions",
-    "sync": "Telnyx",
+    "sync.client": "Telnyx",
     "tokens.discovery": "discover discover_resource",
     "tokens.flow": "AuthorizationFlow",
     "tokens.loopback": "sign_in",

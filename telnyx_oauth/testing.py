@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from . import sandbox as _sandbox
     from .client import AsyncTelnyx
     from .sandbox import Sandbox
-    from .sync import Telnyx
+    from .sync.client import Telnyx
 else:
 
     class _Sandbox:

@@ -75,7 +75,9 @@ def _blocking_calls() -> Iterator[BlockBuster]:
     """Finds calls that block a running event loop, when one of our modules is on the stack."""
     guard = BlockBuster("telnyx_oauth")
     # A blocking client used inside somebody's running loop blocks it: that is what its user asked for.
-    guard.functions["threading.Lock.acquire"].can_block_in("telnyx_oauth/blocking/driver.py", {"_follow", "_leased", "finish"})
+    guard.functions["threading.Lock.acquire"].can_block_in(
+        "telnyx_oauth/blocking/driver.py", {"_follow", "_leased", "finish"}
+    )
     yield guard
     guard.deactivate()
 

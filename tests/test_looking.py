@@ -70,9 +70,7 @@ def test_every_public_annotation_can_be_evaluated(function):
         inspect.signature(function, eval_str=True)
 
 
-@pytest.mark.parametrize(
-    "module", ["blocking.authorization", "blocking.tokens", "blocking.validator", "resources.oauth"]
-)
+@pytest.mark.parametrize("module", ["sync.authorization", "sync.tokens", "sync.validator", "resources.oauth"])
 def test_so_can_those_of_what_a_client_gives(module):
     for value in vars(importlib.import_module(f"telnyx_oauth.{module}")).values():
         if inspect.isclass(value) and value.__module__ == f"telnyx_oauth.{module}":
@@ -82,8 +80,8 @@ def test_so_can_those_of_what_a_client_gives(module):
 
 
 def test_a_blocking_method_is_said_to_return_what_it_returns():
-    from telnyx_oauth.blocking.authorization import Authorization
-    from telnyx_oauth.blocking.tokens import Tokens
+    from telnyx_oauth.sync.authorization import Authorization
+    from telnyx_oauth.sync.tokens import Tokens
 
     assert typing.get_type_hints(Authorization.tokens)["return"] is Tokens
     assert inspect.signature(Authorization.tokens).return_annotation is Tokens

@@ -7,13 +7,13 @@ from functools import cached_property
 
 import pytest
 
-from telnyx_oauth import AsyncTelnyx, Telnyx, sync
-from telnyx_oauth.blocking.authorization import Authorization
-from telnyx_oauth.blocking.pages import Page
-from telnyx_oauth.blocking.raw import APIResponse, Streamed
-from telnyx_oauth.blocking.tokens import Tokens
-from telnyx_oauth.blocking.validator import Validator
+from telnyx_oauth import AsyncTelnyx, Telnyx
+from telnyx_oauth.blocking.rows import APIResponse, Page, Streamed
 from telnyx_oauth.resources import oauth, oauth_clients, oauth_grants, well_known
+from telnyx_oauth.sync import client as sync
+from telnyx_oauth.sync.authorization import Authorization
+from telnyx_oauth.sync.tokens import Tokens
+from telnyx_oauth.sync.validator import Validator
 from telnyx_oauth.tokens.flow import AuthorizationFlow
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.transport.pager import AsyncPage

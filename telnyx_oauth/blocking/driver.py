@@ -1,4 +1,4 @@
-"""The private event loop of the blocking client, and leases on it. The thread that makes a call runs the loop until the call is done.
+"""The private event loop of the blocking client, and leases on it. The thread that makes a call runs the loop for it.
 
 One thread at a time runs the loop: the leader. Calls that other threads make meanwhile ride on the same loop: their threads
 are followers, and each waits for a lock. A leader leaves when its own call is done, and one of the followers takes its place.
@@ -18,17 +18,19 @@ import threading
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from math import inf
 from types import FrameType, TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple, Unpack
 
 from ..errors import BlockingCallError, ClientClosedError
 from ..protocol.uncopied import Uncopied
 from ..transport.threads import Threads
 
 _T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
 
 # Windows lets nothing interrupt a wait for a lock, so there it is a short one, again and again.
 _WAIT: Final = 0.1 if os.name == "nt" else -1
@@ -62,9 +64,7 @@ class _Loop(_BaseLoop):
         self._threads = Threads("telnyx-oauth-lookup")
         self.set_task_factory(self._new_task)
 
-    def _new_task(
-        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
-    ) -> asyncio.Task[Any]:
+    def _new_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
         return self.keep(asyncio.Task(coro, loop=loop, **options))
 
     def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
@@ -78,7 +78,9 @@ class _Loop(_BaseLoop):
         if not self.tasks:
             self.on_idle()
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[_Args]], _T], *args: *_Args
+    ) -> asyncio.Future[_T]:
         """Run `func` in a thread; name lookups come here, too.
 
         asyncio's own pool refuses work once the main thread has ended, and its threads outlive the loop.
@@ -339,9 +341,7 @@ class Driver:
             loop.call_soon(call.start, loop, context=call.context)
             self._lead(call, loop)
         else:
-            if keeper is not None:
-                self._start(keeper, loop)
-            self._follow(call, loop)
+            self._follow(call, loop, keeper)
 
     def _lead(self, call: _Call[Any], loop: _Loop) -> None:
         """Run the loop until the call is done, then leave it to another."""
@@ -355,9 +355,11 @@ class Driver:
         finally:
             self._leave(loop)
 
-    def _follow(self, call: _Call[Any], loop: _Loop) -> None:
+    def _follow(self, call: _Call[Any], loop: _Loop, keeper: threading.Thread | None) -> None:
         """Wait for the call while another thread runs the loop, or until this one is to run it."""
         try:
+            if keeper is not None:
+                self._start(keeper, loop)
             loop.call_soon_threadsafe(call.start, loop, context=call.context)
             while not call.done and self._leader is not call:
                 while not call.woken.acquire(timeout=_WAIT):
@@ -410,6 +412,11 @@ class Driver:
         except RuntimeError:
             # An interpreter that ends starts no thread any more. What is left on the loop ends before this call returns.
             self._keep(loop)
+        except BaseException:
+            if keeper.ident is None:  # it never began
+                with self._lock:
+                    self._leader = None
+            raise
 
     def _keep(self, loop: _Loop) -> None:
         """Run the loop until no task is left on it, or longer: until some thread in a call can run it."""
@@ -639,7 +646,7 @@ _inherited: list[Driver] = []
 
 def _after_fork_in_child() -> None:
     """Start over, and touch nothing that the parent still uses."""
-    global _driver, _replacing  # noqa: PLW0603 - what a process has, and its child must not share
+    global _driver, _replacing
     # Kept, so that nothing closes the parent's loop.
     _inherited.append(_driver)
     _driver.orphan()

@@ -19,7 +19,7 @@ from .session import Session
 if TYPE_CHECKING:
     from ..protocol.token import Token
     from ..sandbox import Sandbox
-    from ..sync import Telnyx
+    from ..sync.client import Telnyx
 
 LIFETIME: Final = 2
 """Seconds that a token lives where the renewal is watched: it is renewed after half of them."""

@@ -26,7 +26,7 @@ from .output import clean
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..sync import Telnyx
+    from ..sync.client import Telnyx
     from ..types import WellKnownRetrieveAuthorizationServerMetadataResponse as Metadata
 
 Verdict: TypeAlias = Literal["ok", "warning", "failed", "skipped"]

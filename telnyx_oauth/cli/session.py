@@ -15,9 +15,9 @@ from .output import Output, clean
 from .profiles import DEFAULT, Profile, load, usable
 
 if TYPE_CHECKING:
-    from ..blocking.pages import Page
+    from ..blocking.rows import Page
     from ..protocol.token import Token
-    from ..sync import Telnyx
+    from ..sync.client import Telnyx
     from ..tokens.events import TokenEvent
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Session:
 
     def client(self, *, public: bool = False, audience: str | None = None, issuer: str | None = None) -> Telnyx:
         """A client for this run. Use it as a context manager. With `public`, it is for what anyone may ask."""
-        from ..sync import Telnyx
+        from ..sync.client import Telnyx
 
         tokens = None
         if self.profile is not None and not public:

@@ -20,7 +20,7 @@ from ..client import AsyncTelnyx
 from ..messages import Request, RequestInfo, Response
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
-from ..sync import Telnyx
+from ..sync.client import Telnyx
 from .brain import Brain
 from .faults import Faults, Served
 from .log import RequestLog

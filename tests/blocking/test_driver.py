@@ -10,7 +10,6 @@ import weakref
 
 import pytest
 
-from telnyx_oauth.blocking import driver as module
 from telnyx_oauth.blocking.driver import Lease
 from telnyx_oauth.errors import BlockingCallError, ClientClosedError
 
@@ -213,20 +212,6 @@ def test_a_call_from_a_thread_that_its_own_hook_waits_for_is_served(lease):
         return await asyncio.to_thread(lease.run, value)
 
     assert lease.run(inside) == 7
-
-
-def in_thread(call):
-    outcome = []
-
-    def target():
-        try:
-            outcome.append(call())
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    return thread, outcome
 
 
 # --- what goes on between calls

@@ -80,7 +80,9 @@ print(len(client.oauth_clients.list().data), next(pages) is not None)
 """
 
 
-@pytest.mark.parametrize("end", ["", "del client, stream, pages", "raise SystemExit(0)", "client.close()", "os._exit(0)"])
+@pytest.mark.parametrize(
+    "end", ["", "del client, stream, pages", "raise SystemExit(0)", "client.close()", "os._exit(0)"]
+)
 def test_nothing_is_printed_at_the_end_whatever_failed_before(telnyx, end):
     telnyx.faults.add("/oauth/jwks", kind="hang", times=2)
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C and `close` at the worst moments of a blocking call."""
+"""`close` in two threads at once, and Ctrl-C while a thread of ours begins."""
 
 from __future__ import annotations
 
@@ -8,21 +8,38 @@ import threading
 
 import pytest
 
-from telnyx_oauth.blocking.hold import Hold
-from telnyx_oauth.blocking.loop import Lease
+from telnyx_oauth.blocking.driver import Lease
 
 
-@pytest.mark.parametrize("begun", [True, False], ids=["its thread runs", "its thread never runs"])
-def test_an_interrupt_as_the_private_thread_begins_leaves_no_thread_and_no_loop(monkeypatch, caplog, begun):
+async def call() -> int:
+    return 7
+
+
+def test_closing_in_two_threads_at_once_is_quiet_in_both():
+    ends: list[threading.Thread] = []
+
+    async def end() -> None:
+        ends.append(threading.Thread(target=lease.close))
+        ends[0].start()
+        await asyncio.sleep(0.05)
+
+    lease = Lease(end)
+    lease.run(call)
+    lease.end()
+    ends[0].join(10)
+    assert not ends[0].is_alive()
+    assert lease.is_closed
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["the thread runs", "the thread never runs"])
+async def test_an_interrupt_as_a_thread_begins_leaves_no_thread_and_no_loop(monkeypatch, caplog, begun):
+    """Where another loop runs, a thread runs ours."""
     start = threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:
         if begun:
             start(thread)
         raise KeyboardInterrupt
-
-    async def call() -> int:
-        return 7
 
     lease = Lease()
     with monkeypatch.context() as patch:
@@ -35,23 +52,5 @@ def test_an_interrupt_as_the_private_thread_begins_leaves_no_thread_and_no_loop(
         if thread.name == "telnyx_oauth":
             thread.join(10)
             assert not thread.is_alive()
-    gc.collect()  # a loop that nobody closed would be told of here
+    gc.collect()  # a loop that nothing closed would be reported here
     assert caplog.records == []
-
-
-def test_closing_in_two_threads_at_once_is_quiet_in_both():
-    ends: list[threading.Thread] = []
-
-    async def end() -> None:
-        ends.append(threading.Thread(target=hold.close))
-        ends[0].start()
-        await asyncio.Event().wait()  # until the loop ends
-
-    async def call() -> None:
-        pass
-
-    hold = Hold(end, lambda: "")
-    hold.run(call)
-    hold.end()
-    ends[0].join(10)
-    assert hold.is_closed

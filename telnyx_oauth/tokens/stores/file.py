@@ -21,10 +21,10 @@ import filelock
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
+from ...transport.threads import Threads
 from ..events import logger
 from ..folders import create_private, make_private
 from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
-from ...transport.threads import Threads
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024

@@ -11,10 +11,10 @@ from typing import Any, Final
 from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
+from ...transport.threads import Threads
 from ..events import logger
 from .file import FileStore
 from .record import ASIDE, StoredGrant, Version, version_of
-from ...transport.threads import Threads
 
 _WRITING: Final = 10.0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..blocking.rows import Twin, blocking, takes
 from ..hints import misnamed
 from ..protocol.token import Token
 from ..tokens.manager import TokenManager
 from ..tokens.status import TokenStatus
-from .bridge import Twin, blocking, takes
 
 
 class Tokens(Twin):

@@ -1,17 +1,20 @@
-"""Rows: each carries an async method's whole signature to its blocking twin, so that nothing is written twice.
+"""Rows, and the values that they end in. A row carries an async method's whole signature to its blocking twin.
 
 https://typing.python.org/en/latest/spec/generics.html#paramspec
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property, wraps
 from inspect import signature
+from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
+    Final,
     Generic,
     ParamSpec,
     TypeVar,
@@ -21,21 +24,160 @@ from typing import (
     overload,
 )
 
-from ..hints import misnamed
+from ..hints import Hinted, misnamed, refused
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from ..resources.members import filled, put, returning, rows_in, said_to_return
 from ..resources.resource import Form, Resource
 from ..transport.engine import Engine
-from ..transport.pager import AsyncPage, AsyncPaginator
-from ..transport.raw import AsyncStreamed
+from ..transport.pager import AsyncPage, AsyncPaginator, PageData, ahead
+from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
 from .driver import Lease
-from .pages import Page
-from .raw import APIResponse, Streamed
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_I = TypeVar("_I")
+_END: Final = object()
+
+
+class Page(PageData[_T]):
+    """One page of a list. Iterating goes over its items and those of all pages after it."""
+
+    if not TYPE_CHECKING:
+        __getitem__ = refused("is gone over with `for`; `data` is the list of this page's items.")
+
+    def __init__(self, page: AsyncPage[_T], lease: Lease) -> None:
+        super().__init__(page._body, page._number)
+        self._page = page
+        self._lease = lease
+
+    def get_next_page(self) -> Page[_T]:
+        """The next page. Raises `RuntimeError` after the last, and `APIResponseValidationError` if the server repeats pages."""
+        return Page(self._lease.run(self._page.get_next_page), self._lease)
+
+    def iter_pages(self) -> Iterator[Page[_T]]:
+        """This page and all after it."""
+        page = self
+        yield page
+        while page.has_next_page():
+            page = page.get_next_page()
+            yield page
+
+    def __iter__(self) -> Iterator[_T]:
+        for page in self.iter_pages():
+            yield from page.data
+
+    def concurrently(self, pages: int) -> Generator[_T]:
+        """The items of this page and of all pages after it, in order, with up to `pages` pages fetched ahead at once.
+
+        Nothing is fetched before the second page is needed, nor after you stop; what is then on its way is given up once the
+        iterator is closed or collected. An error comes where its page's items would have come.
+        Raises `ValueError` unless `pages` is 1 or more.
+        """
+        return self._items(ahead(self._page._listing, self._page, pages))
+
+    def _items(self, pages: AsyncGenerator[AsyncPage[_T]]) -> Generator[_T]:
+        async def following() -> AsyncPage[_T] | None:
+            return await anext(pages, None)
+
+        try:
+            while (page := self._lease.run(following)) is not None:
+                yield from page.data
+        except GeneratorExit:
+            # Nothing is waited for: it may be the garbage collector that ends this, in any thread.
+            if self._lease.is_held:
+                self._lease.start(pages.aclose)
+            raise
+
+
+class APIResponse(ResponseFacts[_T]):
+    """A response, its body read or still on the wire."""
+
+    def __init__(self, response: AsyncAPIResponse[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:
+        super().__init__(response._answer)
+        self._response = response
+        self._lease = lease
+        self._finish = finish
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the body has been read, or given up."""
+        return self._response.is_closed
+
+    def read(self) -> bytes:
+        """The whole body. Raises `APIResponseValidationError` when that is more than 16 MiB: go over it piece by piece."""
+        return self._run(self._response.read)
+
+    def text(self) -> str:
+        """The whole body as text."""
+        return self._run(self._response.text)
+
+    def json(self) -> object:
+        """The whole body as JSON. Raises `ValueError` when it is not."""
+        return self._run(self._response.json)
+
+    def parse(self) -> _T:
+        """The typed value that the call without `with_raw_response` would have given."""
+        return self._finish(self._run(self._response.parse))
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
+        return self._each(self._response.iter_bytes(chunk_size))
+
+    def iter_text(self, chunk_size: int | None = None) -> Iterator[str]:
+        """The body as text, piece by piece."""
+        return self._each(self._response.iter_text(chunk_size))
+
+    def iter_lines(self) -> Iterator[str]:
+        """The body as text, line by line, without the line ends."""
+        return self._each(self._response.iter_lines())
+
+    def close(self) -> None:
+        """Give up what is still on the wire."""
+        if not self._lease.is_closed:  # else it ended with its connection
+            self._run(self._response.close)
+
+    def _each(self, items: AsyncIterator[_I]) -> Iterator[_I]:
+        async def following() -> Any:
+            return await anext(items, _END)
+
+        while (item := Secret(self._run(following))).plain is not _END:
+            yield item.plain
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, _I]]) -> _I:
+        if not self._response.is_here:
+            return self._lease.run(call)
+        # With the body here there is nothing to wait for, and so no need for the loop: one step is all of it.
+        step = call()
+        try:
+            step.send(None)
+        except StopIteration as stop:
+            value: _I = stop.value
+            return value
+        raise AssertionError("it waited")  # pragma: no cover - nothing in it waits
+
+
+class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
+    """Use it as a context manager for the response while its body is on the wire."""
+
+    _hint = "Nothing is sent yet: `with ... as response` gives the response."
+    if not TYPE_CHECKING:
+        __aenter__ = refused("is used with `with`; the one for `async with` is of AsyncTelnyx.")
+
+    def __init__(self, streamed: AsyncStreamed[Any], lease: Lease, finish: Callable[[Any], _T]) -> None:
+        self._streamed = streamed
+        self._lease = lease
+        self._finish = finish
+
+    def __enter__(self) -> APIResponse[_T]:
+        return APIResponse(self._lease.run(self._streamed.__aenter__), self._lease, self._finish)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._lease.is_closed:
+            self._lease.run(lambda: self._streamed.__aexit__(kind, error, traceback))
 
 
 class Twin(Uncopied):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, cast
 
+from ..blocking.driver import Lease
+from ..blocking.rows import Twin, blocking, takes
 from ..hints import Hinted
 from ..tokens.flow import AuthorizationFlow
 from ..tokens.manager import TokenManager
-from .bridge import Twin, blocking, takes
-from .driver import Lease
 from .tokens import Tokens
 
 _P = ParamSpec("_P")

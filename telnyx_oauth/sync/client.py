@@ -7,19 +7,19 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import blocking as _blocking  # its classes are loaded when they are looked up
-from .blocking.bridge import RawTwin, StreamedTwin, Twin, blocking, paging, takes
-from .blocking.driver import Lease
-from .client import AsyncTelnyx
-from .hints import Hinted, NamesChecked, misnamed, refused
-from .messages import Timeout
-from .protocol.calls import HeaderValues, QueryValues
-from .protocol.secret import Secret
-from .resources.members import member, part
-from .resources.oauth import AsyncOAuth
-from .resources.oauth_clients import AsyncOAuthClients
-from .resources.oauth_grants import AsyncOAuthGrants
-from .resources.well_known import AsyncWellKnown
+from .. import sync as _twins  # its classes are loaded when they are looked up
+from ..blocking.driver import Lease
+from ..blocking.rows import RawTwin, StreamedTwin, Twin, blocking, paging, takes
+from ..client import AsyncTelnyx
+from ..hints import Hinted, NamesChecked, misnamed, refused
+from ..messages import Timeout
+from ..protocol.calls import HeaderValues, QueryValues
+from ..protocol.secret import Secret
+from ..resources.members import member, part
+from ..resources.oauth import AsyncOAuth
+from ..resources.oauth_clients import AsyncOAuthClients
+from ..resources.oauth_grants import AsyncOAuthGrants
+from ..resources.well_known import AsyncWellKnown
 
 
 class _WellKnownRows(Hinted):
@@ -230,23 +230,23 @@ class Telnyx(NamesChecked, Hinted, Twin):
         return self._client.default_query
 
     @member
-    def tokens(self) -> _blocking.Tokens:
+    def tokens(self) -> _twins.Tokens:
         """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
-        from .blocking.tokens import Tokens
+        from .tokens import Tokens
 
         return Tokens(self._client.tokens, self._lease)
 
     @member
-    def authorization(self) -> _blocking.Authorization:
+    def authorization(self) -> _twins.Authorization:
         """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
-        from .blocking.authorization import Authorization
+        from .authorization import Authorization
 
         return Authorization(self._client.authorization, self._lease)
 
     @member
-    def validator(self) -> _blocking.Validator:
+    def validator(self) -> _twins.Validator:
         """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
-        from .blocking.validator import Validator
+        from .validator import Validator
 
         return Validator(self._client.validator, self._lease)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..blocking.rows import Twin, blocking, takes
 from ..protocol.secret import Secret
 from ..validation.access import AccessToken
 from ..validation.validator import TokenValidator
-from .bridge import Twin, blocking, takes
 
 
 class Validator(Twin):
