@@ -16,7 +16,6 @@ from pathlib import Path
 
 import attrs
 import keyring
-import keyring.backend
 import pytest
 import redis.asyncio
 import redis.exceptions
@@ -37,6 +36,8 @@ from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.redis import RedisStore
 from telnyx_oauth.tokens.stores.threads import Threads
 
+from .keyrings import MemoryKeyring
+
 GRANT = StoredGrant(
     "https://auth.test/token",
     "client",
@@ -51,23 +52,6 @@ GRANT = StoredGrant(
     "why",
     1_600_000_000.125,
 )
-
-
-class MemoryKeyring(keyring.backend.KeyringBackend):
-    priority = 1
-
-    def __init__(self):
-        super().__init__()
-        self.kept = {}
-
-    def get_password(self, service, username):
-        return self.kept.get((service, username))
-
-    def set_password(self, service, username, password):
-        self.kept[service, username] = password
-
-    def delete_password(self, service, username):
-        del self.kept[service, username]
 
 
 @pytest.fixture

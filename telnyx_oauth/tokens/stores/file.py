@@ -168,6 +168,10 @@ class FileStore(Uncopied):
             aside.unlink(missing_ok=True)
         return old
 
+    def drop_aside(self, key: str) -> None:
+        """Delete what was moved aside, or the note of it, if there is any."""
+        self._path(key + ASIDE).unlink(missing_ok=True)
+
     def _replace(self, path: Path, data: Secret[bytes]) -> None:
         draft = self._draft(path)
         draft.unlink(missing_ok=True)

@@ -77,8 +77,9 @@ class RedisStore(Uncopied):
 
     With a URL, connections (at most 16 on each loop) are open only while there is something to do: renewals are rare,
     and so it works on any loop, after any fork, and there is nothing to close. A given client is used as it is, on its
-    own loop; for a cluster give a `redis.asyncio.cluster.RedisCluster`. The lock is a lease of `lock_ttl` seconds, which its holder extends three times in that time, for as long
-    as its renewal takes: should the holder die, the lock ends that soon.
+    own loop; for a cluster give a `redis.asyncio.cluster.RedisCluster`. The lock is a lease of `lock_ttl` seconds, which
+    its holder extends three times in that time, for as long as its renewal takes: should the holder die, the lock ends
+    that soon.
     """
 
     shared = True
