@@ -280,6 +280,8 @@ async def test_a_keyring_that_hangs_is_given_up_and_nothing_is_sent(use, store, 
     mine = manager(model, store)
     with pytest.raises(TokenPersistenceError, match="no answer"):
         await asyncio.wait_for(mine.get(), 5)
+    with pytest.raises(TokenPersistenceError, match="no answer"):
+        await asyncio.wait_for(mine.forget(), 5)
     assert model.seen == []
     hanging.broken = False
     hanging.let_go.set()

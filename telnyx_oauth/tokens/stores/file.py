@@ -23,7 +23,7 @@ from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ..events import logger
 from ..folders import create_private, make_private
-from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
+from .record import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, StoredGrant, Version, version_of
 from .threads import Threads
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -79,7 +79,8 @@ class FileStore(Uncopied):
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError("A store key has letters, digits, `.`, `_` and `-`, and begins with a letter or digit.")
-        return self._folder / f"{key}.json"
+        # Whatever ends with .json may hold a token.
+        return self._folder / (key if key.endswith(FORGOTTEN) else f"{key}.json")
 
     def file_lock(self, key: str, purpose: str) -> filelock.BaseFileLock:
         """The lock file for a purpose, not yet taken."""
@@ -139,7 +140,7 @@ class FileStore(Uncopied):
 
     def _draft(self, path: Path) -> Path:
         # One name for each key, so that a draft that was left is found. Only the holder of the write lock touches it.
-        return path.with_name(f".{path.stem}.tmp")
+        return path.with_name(f".{path.name.removesuffix('.json')}.tmp")
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
@@ -150,6 +151,8 @@ class FileStore(Uncopied):
                 raise StoreConflictError
             self.end_aside(key)
             self._replace(path, data)
+            if key.endswith(FORGOTTEN):
+                self._end_marks()
         return version_of(data.plain)
 
     def note_aside(self, key: str) -> None:
@@ -167,6 +170,13 @@ class FileStore(Uncopied):
         if old:
             aside.unlink(missing_ok=True)
         return old
+
+    def _end_marks(self) -> None:
+        """Delete those that nobody needs any more."""
+        for mark in self._folder.glob(f"*{FORGOTTEN}"):
+            with contextlib.suppress(OSError):
+                if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
+                    mark.unlink()
 
     def drop_aside(self, key: str) -> None:
         """Delete what was moved aside, or the note of it, if there is any."""

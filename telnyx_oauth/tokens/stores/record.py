@@ -19,6 +19,10 @@ ASIDE: Final = ".aside-latest"
 """Ends the name under which a record that cannot be used is kept, one to each key, in the place of any before it."""
 ASIDE_KEPT: Final = 30 * 86400
 """Seconds for which such a record is kept."""
+FORGOTTEN: Final = ".forgotten"
+"""Ends the name under which is kept that a grant was forgotten."""
+FORGOTTEN_KEPT: Final = 30 * 86400
+"""Seconds for which that is kept."""
 ROOM: Final = 4096
 """Bytes of a record that is about to get its first access token."""
 
