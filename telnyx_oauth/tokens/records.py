@@ -100,8 +100,9 @@ class Records:
         await self._let_go(name)
         error = await self._mark(key, known)
         try:
-            await self._access.answer(self._store.delete(name), insist=True)
-            await self._access.answer(self._store.delete(name + ASIDE), insist=True)
+            # Of a store that has just hung, once is enough.
+            await self._access.answer(self._store.delete(name), insist=error is None)
+            await self._access.answer(self._store.delete(name + ASIDE), insist=error is None)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             error = exc
         else:
@@ -120,7 +121,7 @@ class Records:
         name = self.name(key)
         try:
             with suppress(TokenPersistenceError, ValueError):  # one that cannot be read can be forgotten all the same
-                stored = await self._access.answer(self._store.load(name))
+                stored = await self._access.answer(self._store.load(name), insist=True)
                 known = stored if stored is not None and (known is None or stored.is_newer(known)) else known
             await self._forgotten.mark(name, key, 0.0 if known is None else known.began)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed

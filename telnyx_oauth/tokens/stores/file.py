@@ -23,7 +23,7 @@ from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ..events import logger
 from ..folders import create_private, make_private
-from .record import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, StoredGrant, Version, version_of
+from .record import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, ROOM, StoredGrant, Version, version_of
 from .threads import Threads
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -137,10 +137,15 @@ class FileStore(Uncopied):
         with self.file_lock(key, "write").acquire(timeout=_WRITING):
             path.unlink(missing_ok=True)
             self._draft(path).unlink(missing_ok=True)  # of a process that was killed while it wrote
+            self._room(path).unlink(missing_ok=True)
 
     def _draft(self, path: Path) -> Path:
         # One name for each key, so that a draft that was left is found. Only the holder of the write lock touches it.
         return path.with_name(f".{path.name.removesuffix('.json')}.tmp")
+
+    def _room(self, path: Path) -> Path:
+        """A file that keeps room for the answer while a refresh token is being spent, should the disk be full by then."""
+        return path.with_name(f".{path.name.removesuffix('.json')}.room")
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
@@ -150,6 +155,9 @@ class FileStore(Uncopied):
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
             self.end_aside(key)
+            self._room(path).unlink(missing_ok=True)
+            if new.intent is not None:
+                _write(self._room(path), Secret(bytes(max(len(data.plain), ROOM))))
             self._replace(path, data)
             if key.endswith(FORGOTTEN):
                 self._end_marks()
@@ -184,13 +192,8 @@ class FileStore(Uncopied):
 
     def _replace(self, path: Path, data: Secret[bytes]) -> None:
         draft = self._draft(path)
-        draft.unlink(missing_ok=True)
+        _write(draft, data)
         try:
-            handle = create_private(draft)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.plain)
-                file.flush()
-                os.fsync(handle)
             draft.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -202,6 +205,21 @@ class FileStore(Uncopied):
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _write(path: Path, data: Secret[bytes]) -> None:
+    """Write a file anew, down to the disk, or leave none."""
+    path.unlink(missing_ok=True)
+    handle = create_private(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.plain)
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _acquired(lock: filelock.BaseFileLock) -> bool:
