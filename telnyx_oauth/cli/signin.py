@@ -8,15 +8,17 @@ import socket
 import sys
 import threading
 import webbrowser
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import attrs
 import click
 
+from ..errors import TelnyxError, TokenPersistenceError
 from ..protocol.secret import Secret
 from ..protocol.urls import is_insecure
 from .command import command, several
-from .failures import AuthenticationNeeded, Failure
+from .failures import AuthenticationNeeded, Failure, failure_of
 from .output import Output
 from .profiles import DEFAULT, Profile, Store, folder, load, prepare, save
 from .session import Session
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from ..tokens.stores.record import StoredGrant, TokenStore
 
 CLIENT_NAME = "telnyx-oauth command line"
+T = TypeVar("T")
+_PATIENCE: Final = 10.0
+"""Seconds for an answer of the store of tokens. A keyring may ask a person for a password, and hang without one."""
 
 
 @command("login")
@@ -52,7 +57,10 @@ def login(session: Session, *, timeout: float, browser: bool, **given: Any) -> N
     profile, scopes = asyncio.run(_sign_in(session.out, profile, timeout, browser=browser))
     save(profile)
     if old is not None and any(getattr(old, it) != getattr(profile, it) for it in ("base_url", "client_id", "store")):
-        asyncio.run(_forget(old))  # nothing would find its tokens any more
+        try:
+            asyncio.run(_forget(old))  # nothing would find its tokens any more
+        except (TelnyxError, OSError) as exc:
+            session.out.note(f"The tokens of the sign-in before are still where they were. {failure_of(exc).message}")
     session.done(f"Signed in: profile {name}, for {' '.join(scopes) or 'no scope'}.", profile=name, scopes=scopes)
     if session.profile_name is None and session.environment_identity:
         session.out.note("The environment's credentials still win over this: unset them, or give --profile default.")
@@ -90,9 +98,9 @@ def grant_of(profile: Profile) -> StoredGrant | None:
     """What is stored of whoever is signed in there; `None` when nothing is that could still be used."""
 
     async def look() -> StoredGrant | None:
-        store = _store(profile)
         async with _flow(profile) as flow:
-            found = await store.load(flow.tokens(account=profile.name).status().key.family_key)
+            key = flow.tokens(account=profile.name).status().key
+            found = await _asked(profile, _store(profile).load(key.family_key))
         return found if found and found.refresh_token and not found.tombstone else None
 
     return asyncio.run(look())
@@ -113,7 +121,10 @@ def _wanted(session: Session, name: str, old: Profile | None, **given: Any) -> P
 
 
 async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bool) -> tuple[Profile, list[str]]:
+    from ..protocol.freshness import RefreshPolicy
+    from ..tokens.access import Access
     from ..tokens.loopback import sign_in
+    from ..transport.clock import SystemClock
 
     async def show(url: str) -> None:
         out.note("To sign in, open this address in a browser:")
@@ -121,7 +132,12 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
         if browser and _has_browser():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    await _look_at_store(profile)  # one that is not there is better known before the browser is
+    try:  # better known before the browser is
+        await Access(_store(profile), RefreshPolicy(store_timeout=_PATIENCE), SystemClock()).rehearse("probe")
+    except TokenPersistenceError as exc:
+        if profile.store == "keyring":
+            exc.add_note("To keep tokens in a file instead: telnyx-oauth login --store file")
+        raise
     async with _flow(profile) as flow:
         if not profile.client_id:
             port = profile.port or _free_port()
@@ -146,7 +162,18 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
 
 async def _look_at_store(profile: Profile) -> None:
     """Raise what the store says of itself: one that cannot be read is no reason to sign in again."""
-    await _store(profile).load("probe")
+    await _asked(profile, _store(profile).load("probe"))
+
+
+async def _asked(profile: Profile, call: Coroutine[Any, Any, T]) -> T:
+    """The store's answer, within its time."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await call
+    except TimeoutError:
+        error = TokenPersistenceError(f"The {profile.store} with your tokens gave no answer within {_PATIENCE:g} s.")
+        error.add_note("If it is locked, unlock it." if profile.store == "keyring" else f"Look at {folder()}.")
+    raise error
 
 
 async def _forget(profile: Profile) -> None:
