@@ -1,4 +1,4 @@
-"""What is kept of a grant that was forgotten: that it was, so that no process that knows it still stores it again."""
+"""Marks of forgotten grants, so that a process that still knows such a grant does not store it again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _CLOCK_SKEW = 300.0
 
 
 class Forgotten:
-    """Marks in a store, one beside the place of each record that was forgotten, without a token. A mark says that all which
-    began up to then is over, and ends after 30 days.
+    """Marks in a store, each beside the place of the record and without a token. A mark ends every grant of that name that
+    began before it, and is valid for 30 days.
     """
 
     def __init__(self, access: Access, store: TokenStore, clock: Clock) -> None:
@@ -23,7 +23,7 @@ class Forgotten:
         self._clock = clock
 
     async def mark(self, name: str, key: TokenKey, began: float) -> None:
-        """Note that what began up to now, or up to `began` by another machine's clock, is forgotten."""
+        """Write the mark. It ends what began up to now, or up to `began` where another machine's clock is ahead."""
         now = self._clock.wall()
         for _ in range(_ROUNDS):
             before = await self._load(name)

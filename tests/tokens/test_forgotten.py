@@ -1,4 +1,4 @@
-"""What one process forgets, no other brings back; what a store has lost, a process that knows it does."""
+"""Forgetting holds for all processes. A record that a store has lost comes back from a process that knows it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def spent(model):
     return [seen.form["refresh_token"] for seen in model.seen]
 
 
-async def test_what_one_forgets_no_other_brings_back_and_a_new_sign_in_works_at_once(store):
+async def test_another_process_does_not_bring_back_a_forgotten_grant_and_a_new_sign_in_works_at_once(store):
     model = ModelServer(RealClock(), rotation="strict")
     one, two, three = (person(model, store) for _ in range(3))
     name = one.status().key.family_key
@@ -125,7 +125,7 @@ async def test_what_one_forgets_no_other_brings_back_and_a_new_sign_in_works_at_
     assert (await store.load(name)).refresh_token not in ("r", "s")
 
 
-async def test_whoever_has_a_refresh_token_of_its_own_does_not_send_it_again(store):
+async def test_a_configured_refresh_token_is_not_sent_again_by_a_process_that_knew_the_grant(store):
     model = ModelServer(RealClock(), rotation="strict")
     model.grant_refresh("r0")
     one, two = person(model, store, "r0"), person(model, store, "r0")
@@ -283,7 +283,7 @@ async def test_a_mark_in_a_valkey_ends_by_itself(valkey, tmp_path):
 
 @pytest.mark.parametrize("kind", ["file", "valkey"])
 async def test_processes_forget_for_each_other(request, service, start, kind):  # noqa: F811
-    told = {"redis": request.getfixturevalue("valkey")} if kind == "valkey" else {}
+    told = {"redis": request.getfixturevalue("valkey"), "lock_ttl": 0.2} if kind == "valkey" else {}
     one, two = [await start(obey=True, **told) for _ in range(2)]
 
     async def ask(worker, words):

@@ -133,7 +133,7 @@ async def test_a_small_keyring(model, tmp_path):
     keyring.set_keyring(before)
 
 
-async def test_a_store_of_ones_own_whose_column_is_too_short_leaves_nothing_behind(model):
+async def test_a_column_that_is_too_short(model):
     class Column(MemoryStore):
         shared = True
         most = 2000
@@ -153,7 +153,7 @@ async def test_a_store_of_ones_own_whose_column_is_too_short_leaves_nothing_behi
     assert not [name for name in store._records if "rehearsal" in name]
 
 
-async def test_what_a_rehearsal_left_that_was_killed_stops_no_other(model):
+async def test_a_record_that_a_killed_rehearsal_left_does_not_stop_the_next(model):
     class Killed(MemoryStore):
         shared = True
         killed = True

@@ -134,7 +134,7 @@ async def test_a_process_that_is_killed_amid_writing_leaves_the_old_record_or_th
     assert dying.kept == {}
 
 
-async def test_whoever_reads_while_another_writes_finds_a_whole_record(use, store, caplog):
+async def test_a_reader_finds_a_whole_record_while_another_process_writes(use, store, caplog):
     use(SmallKeyring())
     version = await store.compare_and_swap("key", None, GRANT)
     over = threading.Event()

@@ -87,7 +87,9 @@ def manager() -> TokenManager:
         source = RefreshToken(send, TOLD["endpoint"], "client", refresh_token=seed)
     else:
         source = ClientCredentials(send, TOLD["endpoint"], "client", "s3cret")
-    store = RedisStore(TOLD["redis"]) if "redis" in TOLD else FileStore(TOLD["folder"])
+    store = (
+        RedisStore(TOLD["redis"], lock_ttl=TOLD.get("lock_ttl", 2.0)) if "redis" in TOLD else FileStore(TOLD["folder"])
+    )
     policy = RefreshPolicy(**TOLD.get("policy", {}))
     return TokenManager(source, store=Stepping(store), policy=policy)
 

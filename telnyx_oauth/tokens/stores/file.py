@@ -79,7 +79,7 @@ class FileStore(Uncopied):
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError("A store key has letters, digits, `.`, `_` and `-`, and begins with a letter or digit.")
-        # Whatever ends with .json may hold a token.
+        # A file that ends with .json may hold a token; the mark of a forgotten grant holds none.
         return self._folder / (key if key.endswith(FORGOTTEN) else f"{key}.json")
 
     def file_lock(self, key: str, purpose: str) -> filelock.BaseFileLock:
@@ -180,7 +180,7 @@ class FileStore(Uncopied):
         return old
 
     def _end_marks(self) -> None:
-        """Delete those that nobody needs any more."""
+        """Delete the marks of forgotten grants that have ended."""
         for mark in self._folder.glob(f"*{FORGOTTEN}"):
             with contextlib.suppress(OSError):
                 if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
