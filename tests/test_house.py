@@ -20,6 +20,7 @@ from telnyx_oauth import errors
 LONGEST = 450
 LONGER = {
     "errors.py": "the whole hierarchy in one place is how a reader finds the class to catch",
+    "blocking/driver.py": "who runs the loop, when, and for how long can only be followed in one place",
 }
 
 

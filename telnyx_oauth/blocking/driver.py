@@ -158,7 +158,8 @@ class _Call(Generic[_T]):
             self.done = True
         elif not self.done:
             self._loop.keep(self.task)
-            self.task.cancel()
+            # Not at once: a task that is cancelled before its first step would never settle the call.
+            self._loop.call_soon(self.task.cancel)
 
     def wake(self) -> None:
         """Let a follower look at what has changed."""
@@ -599,7 +600,7 @@ def _give_up(call: _Call[Any], loop: _Loop) -> None:
 
 def _cancel_all(loop: _Loop) -> None:
     for task in asyncio.all_tasks(loop) - loop.ending:
-        task.cancel()
+        loop.call_soon(task.cancel)  # after its first step, as in `_Call.cancel`
 
 
 async def _others_cancelled() -> None:

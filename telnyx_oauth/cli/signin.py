@@ -10,17 +10,19 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Coroutine
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import attrs
 
+from ..errors import TelnyxError, TokenPersistenceError
 from ..protocol.secret import Secret
 from ..protocol.urls import is_insecure
 from .command import command, several
 from .extra import click
-from .failures import AuthenticationNeeded, Failure
+from .failures import AuthenticationNeeded, Failure, failure_of
 from .output import Output
 from .profiles import DEFAULT, Profile, Store, folder, load, prepare, save
 from .session import Session
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 CLIENT_NAME = "telnyx-oauth command line"
 _CLIENT_SECRET = "client_secret"
+T = TypeVar("T")
+_PATIENCE: Final = 10.0
+"""Seconds for an answer of the store of tokens. A keyring may ask a person for a password, and hang without one."""
 
 
 @command("login")
@@ -59,7 +64,11 @@ def login(session: Session, *, timeout: float, browser: bool, **given: Any) -> N
     profile, scopes = asyncio.run(_sign_in(session.out, profile, timeout, browser=browser))
     save(profile)
     if old is not None and any(getattr(old, it) != getattr(profile, it) for it in ("base_url", "client_id", "store")):
-        asyncio.run(_forget(old, client=old.client_id != profile.client_id))  # nothing would find its tokens any more
+        try:
+            # Nothing would find its tokens any more.
+            asyncio.run(_forget(old, client=old.client_id != profile.client_id))
+        except (TelnyxError, OSError) as exc:
+            session.out.note(f"The tokens of the sign-in before are still where they were. {failure_of(exc).message}")
     session.done(f"Signed in: profile {name}, for {' '.join(scopes) or 'no scope'}.", profile=name, scopes=scopes)
     if session.profile_name is None and session.environment_identity:
         session.out.note("The environment's credentials still win over this: unset them, or give --profile default.")
@@ -97,9 +106,9 @@ def grant_of(profile: Profile) -> StoredGrant | None:
     """What is stored of whoever is signed in there; `None` when nothing is that could still be used."""
 
     async def look() -> StoredGrant | None:
-        store = _store(profile)
         async with _flow(profile) as flow:
-            found = await store.load(flow.tokens(account=profile.name).status().key.family_key)
+            key = flow.tokens(account=profile.name).status().key
+            found = await _asked(profile, _store(profile).load(key.family_key))
         return found if found and found.refresh_token and not found.tombstone else None
 
     return asyncio.run(look())
@@ -120,7 +129,10 @@ def _wanted(session: Session, name: str, old: Profile | None, **given: Any) -> P
 
 
 async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bool) -> tuple[Profile, list[str]]:
+    from ..protocol.freshness import RefreshPolicy
+    from ..tokens.access import Access
     from ..tokens.loopback import sign_in
+    from ..transport.clock import SystemClock
 
     async def show(url: str) -> None:
         out.note("To sign in, open this address in a browser:")
@@ -128,7 +140,12 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
         if browser and _has_browser():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    await _look_at_store(profile)  # one that is not there is better known before the browser is
+    try:  # better known before the browser is
+        await Access(_store(profile), RefreshPolicy(store_timeout=_PATIENCE), SystemClock()).rehearse("probe")
+    except TokenPersistenceError as exc:
+        if profile.store == "keyring":
+            exc.add_note("To keep tokens in a file instead: telnyx-oauth login --store file")
+        raise
     if profile.has_secret and not await _has_good_secret(profile):
         profile = attrs.evolve(profile, client_id="", auth_method="")  # of no more use, so another is registered
     registered = None
@@ -160,14 +177,25 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
 
 async def _look_at_store(profile: Profile) -> None:
     """Raise what the store says of itself: one that cannot be read is no reason to sign in again."""
-    await _store(profile).load("probe")
+    await _asked(profile, _store(profile).load("probe"))
+
+
+async def _asked(profile: Profile, call: Coroutine[Any, Any, T]) -> T:
+    """The store's answer, within its time."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await call
+    except TimeoutError:
+        error = TokenPersistenceError(f"The {profile.store} with your tokens gave no answer within {_PATIENCE:g} s.")
+        error.add_note("If it is locked, unlock it." if profile.store == "keyring" else f"Look at {folder()}.")
+    raise error
 
 
 async def _forget(profile: Profile, *, client: bool = False) -> None:
     async with _flow(profile, sends=False) as flow:
         await flow.tokens(account=profile.name).forget()
     if client and profile.has_secret:
-        await _store(profile).delete(_client_key(profile))
+        await _asked(profile, _store(profile).delete(_client_key(profile)))
 
 
 async def _keep_secret(profile: Profile, client: RegisteredClient) -> None:
@@ -175,7 +203,7 @@ async def _keep_secret(profile: Profile, client: RegisteredClient) -> None:
     from ..tokens.stores.record import StoredGrant
 
     store, key = _store(profile), _client_key(profile)
-    old = await store.load(key)
+    old = await _asked(profile, store.load(key))
     record = StoredGrant(
         f"{profile.base_url}/oauth/token",
         profile.client_id,
@@ -183,11 +211,11 @@ async def _keep_secret(profile: Profile, client: RegisteredClient) -> None:
         access_token=client.client_secret,
         expires_at=client.secret_expires_at,
     )
-    await store.compare_and_swap(key, None if old is None else old.version, record)
+    await _asked(profile, store.compare_and_swap(key, None if old is None else old.version, record))
 
 
 async def _has_good_secret(profile: Profile) -> bool:
-    found = await _store(profile).load(_client_key(profile))
+    found = await _asked(profile, _store(profile).load(_client_key(profile)))
     return found is not None and bool(found.access_token) and (found.expires_at or math.inf) > time.time()
 
 
@@ -199,7 +227,7 @@ async def _look_at_secrets(profile: Profile) -> None:
 
 
 async def _secret(profile: Profile) -> str:
-    found = await _store(profile).load(_client_key(profile))
+    found = await _asked(profile, _store(profile).load(_client_key(profile)))
     if found is None or found.access_token is None:
         raise AuthenticationNeeded(
             f"The secret of the client of profile {profile.name} is no longer in the store.",

@@ -20,6 +20,7 @@ from ..errors import (
     DiscoveryError,
     MissingCredentialsError,
     StateMismatchError,
+    TokenPersistenceError,
     TokenVerificationError,
 )
 from ..hints import Hinted, NamesChecked
@@ -40,11 +41,13 @@ from ..protocol.freshness import DEFAULT_POLICY, POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
 from ..protocol.secret import Secret
+from ..protocol.token import TokenKey
 from ..protocol.uncopied import Uncopied
 from ..protocol.urls import check_base_url, root_of
 from ..transport.again import asked_again
 from ..transport.clock import Clock, SystemClock
 from ..transport.http import HttpTransport
+from .access import Access
 from .drain import run_to_end
 from .events import TokenHook, hooks_of
 from .manager import TokenManager
@@ -52,7 +55,7 @@ from .outcomes import is_unknown
 from .proof import IssuedVerifier, verdict
 from .sources import AuthorizationCode, ClientSecret, RefreshToken
 from .stores.memory import MemoryStore
-from .stores.record import STORE, STORE_METHODS, TokenStore
+from .stores.record import STORE, STORE_METHODS, TokenStore, is_shared
 
 BASE_URL: Final = "https://api.telnyx.com/v2"
 _SYSTEM: Final = SystemClock()
@@ -160,7 +163,8 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
 
         Raises an `AuthorizationError` (`StateMismatchError`, `AuthorizationExpiredError`, `IssuerMismatchError`,
         `AccessDeniedError`, `AuthorizationCodeLostError`, ...) or a `TokenEndpointError`; what was stored stays. The code is
-        sent once, and a sign-in is completed once, unless nothing could be sent.
+        sent once, and a sign-in is completed once, unless nothing could be sent. Nothing is when a shared `store` does not take
+        a record now: `TokenPersistenceError`, and the same answer may be completed again.
         """
         came_back = Secret(callback_url)
         del callback_url
@@ -177,10 +181,11 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         return await run_to_end(self._completed(began, code, account))
 
     async def _completed(self, began: PendingAuthorization, code: Secret[str], account: str) -> TokenManager:
+        manager = self.tokens(account=account, resource=began.resource)
+        await self._rehearse(began, manager.status().key)
         sent_at = self._clock.boot()
         grant = await self._exchange(began, code)
         await self._prove(grant)
-        manager = self.tokens(account=account, resource=began.resource)
         if grant.scopes is None:  # then they are what was asked for (RFC 6749 section 5.1)
             grant = attrs.evolve(grant, scopes=began.scopes)
         await manager.accept(grant, age=max(0.0, self._clock.boot() - sent_at))
@@ -286,6 +291,17 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         if mark in self._used:
             raise StateMismatchError("This sign-in was answered already. Begin another.")
         self._used[mark] = max(began.expires_at, now + LIFETIME)
+
+    async def _rehearse(self, began: PendingAuthorization, key: TokenKey) -> None:
+        """See that a store which is to outlast this process takes a grant, before the code is used up."""
+        if not is_shared(self._store):
+            return
+        try:
+            access = Access(self._store, self._policy, self._clock)
+            await access.rehearse(key.family_key, key.token_endpoint, key.client_id)
+        except TokenPersistenceError:
+            self._used.pop(_mark(began), None)  # so the same answer may be completed once the store works
+            raise
 
     async def _exchange(self, began: PendingAuthorization, code: Secret[str]) -> TokenGrant:
         source = AuthorizationCode(

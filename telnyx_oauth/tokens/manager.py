@@ -202,7 +202,11 @@ class TokenManager(Uncopied):
 
     async def forget(self, *, scopes: Iterable[str] | str | None = None, resource: str | None = None) -> None:
         """Drop the token, and its record in the store; of a refresh token, whose one grant serves them all, those of all
-        scopes and resources. A renewal under way still answers its waiters, and is then forgotten.
+        scopes and resources. A renewal under way still answers its waiters, and is then forgotten. Raises
+        `TokenPersistenceError` when the store fails.
+
+        Other processes that share the store go on with the access token they have until it ends. They do not store the
+        grant again: that it was forgotten stays in the store for 30 days, without a token, or until the next sign-in.
         """
         key = self._key(scopes, resource)
 

@@ -6,32 +6,26 @@ is sent only once the store has taken down that it will be.
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Literal, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Literal
 
 import attrs
 
-from ..errors import StoreConflictError, TelnyxError, TokenPersistenceError
+from ..errors import StoreConflictError, TokenPersistenceError
 from ..protocol.freshness import RefreshPolicy
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock
+from .access import Access
 from .events import Announcer, PersistenceDegraded, RecordSetAside
 from .flight import Job
+from .forgotten import Forgotten
 from .stores.memory import MemoryStore
-from .stores.record import ASIDE, Lease, StoredGrant, TokenStore, is_shared
+from .stores.record import ASIDE, Lease, StoredGrant, TokenStore
 
-T = TypeVar("T")
 _CLOCK_SKEW = 300.0
 _ROUNDS = 4
-_STEPS = 7.5
-_RENEWALS = 128
-"""How many renewals that share a store are under way at the same time: each holds a lock, which may have to be extended."""
-_STEPS_AT_ONCE = 16
-"""How many ask the store for a lock, and how many for anything else: each takes a thread, or a connection."""
+_TICK = 0.001
 _FOREIGN = "it belongs to another issuer or client"
 _AHEAD = "it is dated in the future"
 
@@ -74,8 +68,10 @@ class Records:
         self._one_for_all = one_for_all
         self._family: StoredGrant | None = None
         self._unsaved: dict[str, StoredGrant] = {}
-        self._usage = _usage_of(store)
-        self._limited = is_shared(store)
+        self._access = Access(store, policy, clock)
+        self._forgotten = Forgotten(self._access, store, clock)
+        self._over = False  # the one grant was forgotten in another process
+        self.in_turn = self._access.in_turn
         self._turns = MemoryStore()
         self._kept: dict[str, tuple[Hold, AsyncExitStack]] = {}
         self._inherited: list[object] = []
@@ -88,18 +84,73 @@ class Records:
         """Know the one grant, whatever becomes of the store."""
         if self._one_for_all and (self._family is None or not self._family.is_newer(record)):
             self._family = record
+            self._over = False
 
     def drop(self, key: TokenKey) -> None:
         """Know nothing of it any more."""
         self._family = None
+        self._over = False
         self._unsaved.pop(self.name(key), None)
 
     async def delete(self, key: TokenKey) -> None:
-        """Remove the record, and what was set aside of it. A store that fails raises."""
+        """Remove the record, and what was set aside of it, for all processes. Raises `TokenPersistenceError`."""
+        name = self.name(key)
+        known = self._unsaved.get(name) or self._family
         self.drop(key)
-        await self._let_go(self.name(key))
-        await self._answer(self._store.delete(self.name(key)), insist=True)
-        await self._answer(self._store.delete(self.name(key) + ASIDE), insist=True)
+        await self._let_go(name)
+        error = await self._mark(key, known)
+        try:
+            # Of a store that has just hung, once is enough.
+            await self._access.answer(self._store.delete(name), insist=error is None)
+            await self._access.answer(self._store.delete(name + ASIDE), insist=error is None)
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            error = exc
+        else:
+            error = error and await self._mark(key, known)  # a disk that was full may have room now
+        self.drop(key)  # a renewal under way may have found it again
+        if error is not None:
+            raise TokenPersistenceError(
+                "The token store fails, so the grant may be in it still, or another process may put it there again. Forget it "
+                f"once more when the store works. {self._access.said('delete', error)}"
+            )
+
+    async def _mark(self, key: TokenKey, known: StoredGrant | None) -> Exception | None:
+        """Write down that the grant was forgotten, or say why that failed."""
+        if not self._one_for_all:
+            return None
+        name = self.name(key)
+        try:
+            with suppress(TokenPersistenceError, ValueError):  # one that cannot be read can be forgotten all the same
+                stored = await self._access.answer(self._store.load(name), insist=True)
+                known = stored if stored is not None and (known is None or stored.is_newer(known)) else known
+            await self._forgotten.mark(name, key, 0.0 if known is None else known.began)
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
+            return exc
+        return None
+
+    async def earliest(self, key: TokenKey) -> float:
+        """When a grant that comes in the place of one that was forgotten can have begun; 0 where none was."""
+        with suppress(Exception):  # a store that fails tells nothing
+            mark = await self._forgotten.mark_of(self.name(key))
+            return 0.0 if mark is None else mark.began + _TICK
+        return 0.0
+
+    async def settle(self, key: TokenKey) -> None:
+        """Know that another grant is in the place of what was forgotten."""
+        with suppress(Exception):  # then the mark ends by itself
+            await self._forgotten.clear(self.name(key))
+
+    async def _is_forgotten(self, name: str) -> bool:
+        """Tell if the store has no record because the grant that is known here was forgotten in another process. Then it is
+        known no more.
+        """
+        known = self._unsaved.get(name) or self._family
+        if not self._one_for_all or known is None or not await self._forgotten.covers(name, known):
+            return False
+        self._family = None
+        self._over = True
+        self._unsaved.pop(name, None)
+        return True
 
     async def save(self, job: Job, *, last: bool = False) -> bool:
         """Try again to store what could not be stored. True when nothing is left to be saved. For the `last` time, a store
@@ -107,7 +158,7 @@ class Records:
         """
         name = self.name(job.key)
         unsaved = self._unsaved.get(name)
-        if unsaved is not None and (last or not self._hangs):
+        if unsaved is not None and (last or not self._access.hangs):
             await self.persist(job, unsaved, announce=False)
         if self.is_saved(job.key) or last:
             await self._let_go(name)
@@ -126,15 +177,6 @@ class Records:
         """Let go of nothing, but know of no lock any more: they are the parent process's, or ended with their loop."""
         self._inherited.append(self._kept)
         self._kept = {}
-
-    @asynccontextmanager
-    async def in_turn(self) -> AsyncGenerator[None]:
-        """A place among the renewals that use the store now. Waiting for one counts for no time limit of the store."""
-        if not self._limited:
-            yield
-            return
-        async with self._usage.places("renewal", _RENEWALS):
-            yield
 
     @asynccontextmanager
     async def held(self, job: Job, patience: float, *, in_turn: bool = True) -> AsyncGenerator[Hold]:
@@ -166,15 +208,15 @@ class Records:
 
         async def release(*_: object) -> None:
             try:
-                await self._answer(ended(lock), insist=True)
+                await self._access.answer(ended(lock), insist=True)
             except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
                 self._degraded(job, "unlock", exc)
 
         try:
             lock = self._store.lock(self.name(job.key), timeout=patience)
-            lease = await self._answer(begun(lock), patience)
+            lease = await self._access.answer(begun(lock), patience)
         except Exception as exc:  # noqa: BLE001 - as above
-            if isinstance(exc, TimeoutError) and not self._hangs:
+            if isinstance(exc, TimeoutError) and not self._access.hangs:
                 return Hold("theirs")
             return Hold("failed", error=self._degraded(job, "lock", exc))
         locks.push_async_exit(release)
@@ -185,7 +227,7 @@ class Records:
         if self.name(job.key) in self._unsaved:
             return None
         try:
-            stored = await self._answer(self._store.load(self.name(job.key)))
+            stored = await self._access.answer(self._store.load(self.name(job.key)))
         except Exception:  # noqa: BLE001 - the lock is tried next, and fails for the same reason
             return None
         if stored is not None and self._flaw(job, stored):
@@ -193,7 +235,9 @@ class Records:
         known = self._family
         if known is not None and known.version is not None and (stored is None or known.is_newer(stored)):
             # The store went back in time. Others may know less: they must find this before they renew what is over.
-            with suppress(TokenPersistenceError):
+            with suppress(Exception):
+                if stored is None and await self._is_forgotten(self.name(job.key)):
+                    return None
                 await self.swap(job, attrs.evolve(known, version=None if stored is None else stored.version), "restore")
             return None
         if stored is not None:
@@ -208,15 +252,19 @@ class Records:
         again: what it holds may be newer than anything known here.
         """
         name = self.name(job.key)
-        mine = self._unsaved.get(name) or self._family
         try:
-            stored = await self._answer(self._store.load(name))
+            stored = await self._access.answer(self._store.load(name))
             stored = None if stored is None else await self._vetted(job, stored)
+            if stored is None:
+                await self._is_forgotten(name)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             error = self._degraded(job, "load", exc)
             if self._one_for_all and not lenient:
                 raise error from None
-            return mine
+            return self._unsaved.get(name) or self._family
+        mine = self._unsaved.get(name) or self._family
+        if mine is None and stored is None and self._over:
+            return StoredGrant(job.key.token_endpoint, job.key.client_id, tombstone="no_refresh_token")
         if mine is not None and (stored is None or mine.is_newer(stored)):
             return attrs.evolve(mine, version=None if stored is None else stored.version)
         if stored is not None:
@@ -240,16 +288,16 @@ class Records:
         reason = self._flaw(job, stored)
         if not reason:
             return stored
-        before = await self._answer(self._store.load(name + ASIDE))
+        before = await self._access.answer(self._store.load(name + ASIDE))
         version = None if before is None else before.version
-        await self._answer(self._store.compare_and_swap(name + ASIDE, version, stored))
+        await self._access.answer(self._store.compare_and_swap(name + ASIDE, version, stored))
         self._announce(RecordSetAside(job.key, self._clock.wall(), job.flight, reason))
         if reason == _FOREIGN:
-            await self._answer(self._store.delete(name))
+            await self._access.answer(self._store.delete(name))
             return None
         # A wrong clock spoils the lifetime, not the grant.
         kept = attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
-        version = await self._answer(self._store.compare_and_swap(name, stored.version, kept))
+        version = await self._access.answer(self._store.compare_and_swap(name, stored.version, kept))
         return attrs.evolve(kept, version=version)
 
     async def swap(self, job: Job, record: StoredGrant, operation: str) -> StoredGrant:
@@ -259,7 +307,9 @@ class Records:
         if job.forgotten:
             return record
         try:
-            version = await self._answer(self._store.compare_and_swap(self.name(job.key), record.version, record))
+            version = await self._access.answer(
+                self._store.compare_and_swap(self.name(job.key), record.version, record)
+            )
         except StoreConflictError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
@@ -274,6 +324,8 @@ class Records:
         name = self.name(job.key)
         self._unsaved[name] = record
         try:
+            if not announce and record.version is None and await self._is_forgotten(name):
+                return None
             written = await self._write(job, name, record)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             if announce:
@@ -292,17 +344,19 @@ class Records:
             try:
                 swap = self._store.compare_and_swap(name, record.version, record)
                 # A refresh token is worth another wait.
-                version = await self._answer(swap, insist=self._one_for_all)
+                version = await self._access.answer(swap, insist=self._one_for_all)
             except StoreConflictError:
                 if self._is_dropped(job, name):
                     return record
-                theirs = await self._answer(self._store.load(name))
+                theirs = await self._access.answer(self._store.load(name))
+                if theirs is None and await self._is_forgotten(name):
+                    return record
                 if theirs is not None and _was_later(theirs, record):
                     return theirs
                 record = attrs.evolve(record, version=None if theirs is None else theirs.version)
             else:
                 if self._is_dropped(job, name):  # what was just written must not bring it back
-                    await self._answer(self._store.delete(name), insist=True)
+                    await self._access.answer(self._store.delete(name), insist=True)
                 return attrs.evolve(record, version=version)
         raise StoreConflictError
 
@@ -310,92 +364,15 @@ class Records:
         """Tell if the grant was forgotten meanwhile, or another was accepted in its place."""
         return job.forgotten or name not in self._unsaved
 
-    @property
-    def _hangs(self) -> bool:
-        return self._clock.boot() < self._usage.hung_until
-
-    async def _answer(self, call: Coroutine[Any, Any, T], longer: float = 0.0, *, insist: bool = False) -> T:
-        """The store's answer, within its time limit and the `longer` that the call itself may wait.
-
-        Raises `TimeoutError` for a store that gave no answer lately, and asks nothing, since waiting again at each of a
-        renewal's steps would outlast the renewal. With `insist` it is asked all the same: to store a new refresh token, to
-        let go of a lock.
-        """
-        loop = asyncio.get_running_loop()
-        limit = self._policy.store_timeout + longer
-        step = limit / _STEPS
-        timer: asyncio.TimerHandle
-
-        def look(due: float) -> None:
-            nonlocal timer
-            late = loop.time() - due
-            if late > step and not bound.expired() and (end := bound.when()) is not None:
-                # A process that was stopped finds every time limit over, though the store had no time to answer.
-                bound.reschedule(end + late)
-            timer = loop.call_later(step, look, loop.time() + step)
-
-        async with AsyncExitStack() as place:
-            place.callback(call.close)  # where it is not even begun
-            if self._limited:  # this waiting is not counted as the store's time
-                await place.enter_async_context(self._usage.places("lock" if longer else "step", _STEPS_AT_ONCE))
-            if self._hangs and not insist:
-                raise TimeoutError
-            timer = loop.call_later(step, look, loop.time() + step)
-            bound = asyncio.timeout(limit)
-            try:
-                async with bound:
-                    return await call
-            finally:
-                timer.cancel()
-                if bound.expired():
-                    self._usage.hung_until = self._clock.boot() + self._policy.lock_timeout
-
     def _degraded(self, job: Job, operation: str, exc: Exception) -> TokenPersistenceError:
-        said = self._said(operation, exc)
+        said = self._access.said(operation, exc)
         event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__, said)
         self._announce(event)
         return TokenPersistenceError(
             f"The token store fails, so the refresh token was not used. It is kept, and tried again. {said}"
         )
 
-    def _said(self, operation: str, exc: Exception) -> str:
-        # Only our own words and the system's: those of a database's driver may hold its password.
-        if isinstance(exc, TelnyxError):
-            return exc.message
-        if isinstance(exc, TimeoutError):
-            return f"It gave no answer at `{operation}` within {self._policy.store_timeout:g} s."
-        why = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else ""
-        return f"{type(exc).__name__} at `{operation}`{': ' if why else ''}{why}."
-
 
 def _was_later(theirs: StoredGrant, ours: StoredGrant) -> bool:
     """Tell if another's record stays where ours was to be written. Two of the same rank: the later token."""
     return theirs.is_newer(ours) or (not ours.is_newer(theirs) and theirs.issued_at > ours.issued_at)
-
-
-class _Usage:
-    """The state that all managers of one store share: places on each event loop, and until when the store counts as hung."""
-
-    def __init__(self) -> None:
-        self.hung_until = float("-inf")
-        self._places: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = {}
-
-    def places(self, kind: str, most: int) -> asyncio.Semaphore:
-        """The places of a kind on the running loop."""
-        here = asyncio.get_running_loop()
-        found = self._places.get((here, kind))
-        if found is None:
-            for each in [each for each in list(self._places) if each[0].is_closed()]:
-                self._places.pop(each, None)
-            found = self._places[here, kind] = asyncio.Semaphore(most)
-        return found
-
-
-_usages: WeakKeyDictionary[object, _Usage] = WeakKeyDictionary()
-
-
-def _usage_of(store: TokenStore) -> _Usage:
-    try:
-        return _usages.setdefault(store, _Usage())
-    except TypeError:  # a store of somebody's own that cannot be referred to weakly, or has no hash
-        return _Usage()

@@ -152,11 +152,14 @@ class Renewal:
             self._records.drop(job.key)
             stored = await self._records.load(job, lenient=True)
             # By a clock that went wrong, this sign-in may have been before the last one.
-            began = since[1] if stored is None else max(since[1], stored.began + _TICK)
-            return await self._keep(job, grant, since, stored, began=began)
+            earliest = await self._records.earliest(job.key) if stored is None else stored.began + _TICK
+            renewed = await self._keep(job, grant, since, stored, began=max(since[1], earliest))
+            if stored is None and earliest and renewed.durable:
+                await self._records.settle(job.key)
+            return renewed
 
     async def forget(self, key: TokenKey) -> None:
-        """Delete the record. A store that fails raises."""
+        """Delete the record, for all processes. Raises `TokenPersistenceError` when the store fails."""
         if self._records is not None:
             await self._records.delete(key)
 
@@ -242,10 +245,10 @@ class Renewal:
         settle = lease is not None and (lease.may_have_been_anothers() or self._is_anothers(stored))
         for _ in range(_ROUNDS):
             record = stored or self._seeded(job, spender)
-            if record.refresh_token is None:
-                return await run_to_end(self._begin(job, spender, record))
             if record.tombstone is not None:
                 raise ReauthenticationRequiredError(record.tombstone)
+            if record.refresh_token is None:
+                return await run_to_end(self._begin(job, spender, record))
             refused: InvalidGrantError | None = None
             try:
                 if records.is_ahead(record):
@@ -279,7 +282,7 @@ class Renewal:
     async def _begin(self, job: Job, spender: RefreshToken, record: StoredGrant) -> Renewed:
         """The first grant, from the source that makes it."""
         if spender.first is None:
-            raise ReauthenticationRequiredError(record.tombstone or "no_refresh_token")
+            raise ReauthenticationRequiredError("no_refresh_token")
         since = (self._clock.boot(), self._clock.wall())
         job.on_wire = True
         try:

@@ -337,6 +337,19 @@ def test_a_call_that_comes_while_the_loop_ends_is_answered_all_the_same():
             assert [type(each) for each in outcome] == [ClientClosedError]
 
 
+def test_a_call_that_is_cancelled_before_its_first_step_is_answered():
+    """Closing cancels what is on the loop in the very turn in which a call has come."""
+    for _ in range(50):
+        one, two = Lease(), Lease()
+        one.run(value)
+        thread, outcome = in_thread(lambda two=two: two.run(Forever()))
+        one.close()
+        two.close()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert [type(each) for each in outcome] == [ClientClosedError]
+
+
 def test_closing_one_client_leaves_calls_of_a_new_one_alone():
     for _ in range(30):
         old, forever = Lease(), Forever()

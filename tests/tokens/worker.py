@@ -9,9 +9,10 @@ import signal
 import sys
 from urllib.parse import urlsplit
 
-from telnyx_oauth.errors import APIConnectionError
+from telnyx_oauth.errors import APIConnectionError, TelnyxError
 from telnyx_oauth.messages import Request, Response
 from telnyx_oauth.protocol.freshness import RefreshPolicy
+from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
@@ -82,16 +83,42 @@ async def send(request: Request) -> Response:
 
 def manager() -> TokenManager:
     if TOLD["grant"] == "refresh":
-        source = RefreshToken(send, TOLD["endpoint"], "client", refresh_token="r0")
+        seed = None if TOLD.get("obey") else "r0"
+        source = RefreshToken(send, TOLD["endpoint"], "client", refresh_token=seed)
     else:
         source = ClientCredentials(send, TOLD["endpoint"], "client", "s3cret")
-    store = RedisStore(TOLD["redis"]) if "redis" in TOLD else FileStore(TOLD["folder"])
+    store = (
+        RedisStore(TOLD["redis"], lock_ttl=TOLD.get("lock_ttl", 2.0)) if "redis" in TOLD else FileStore(TOLD["folder"])
+    )
     policy = RefreshPolicy(**TOLD.get("policy", {}))
     return TokenManager(source, store=Stepping(store), policy=policy)
 
 
+async def obey(made: TokenManager) -> None:
+    """Do what each line of stdin says."""
+    while words := (await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)).split():
+        try:
+            match words:
+                case ["get", *scopes]:
+                    say("said", (await made.get(scopes=scopes)).access_token)
+                case ["replace"]:
+                    say("said", (await made.replace(made.peek())).access_token)
+                case ["forget"]:
+                    await made.forget()
+                    say("said", "forgotten")
+                case ["accept", access, refresh]:
+                    await made.accept(TokenGrant(access, expires_in=3600, refresh_token=refresh))
+                    say("said", "accepted")
+        except TelnyxError as exc:
+            say("said", type(exc).__name__, getattr(exc, "reason", ""))
+    await made.aclose()
+
+
 async def main() -> None:
     made = manager()
+    if TOLD.get("obey"):
+        await obey(made)
+        return
     if TOLD.get("wait"):
         say("ready")
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)

@@ -24,7 +24,7 @@ from ...protocol.uncopied import Uncopied
 from ...transport.threads import Threads
 from ..events import logger
 from ..folders import create_private, make_private
-from .record import ASIDE, ASIDE_KEPT, StoredGrant, Version, version_of
+from .record import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, ROOM, StoredGrant, Version, version_of
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024
@@ -79,7 +79,8 @@ class FileStore(Uncopied):
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError("A store key has letters, digits, `.`, `_` and `-`, and begins with a letter or digit.")
-        return self._folder / f"{key}.json"
+        # A file that ends with .json may hold a token; the mark of a forgotten grant holds none.
+        return self._folder / (key if key.endswith(FORGOTTEN) else f"{key}.json")
 
     def file_lock(self, key: str, purpose: str) -> filelock.BaseFileLock:
         """The lock file for a purpose, not yet taken."""
@@ -136,10 +137,15 @@ class FileStore(Uncopied):
         with self.file_lock(key, "write").acquire(timeout=_WRITING):
             path.unlink(missing_ok=True)
             self._draft(path).unlink(missing_ok=True)  # of a process that was killed while it wrote
+            self._room(path).unlink(missing_ok=True)
 
     def _draft(self, path: Path) -> Path:
         # One name for each key, so that a draft that was left is found. Only the holder of the write lock touches it.
-        return path.with_name(f".{path.stem}.tmp")
+        return path.with_name(f".{path.name.removesuffix('.json')}.tmp")
+
+    def _room(self, path: Path) -> Path:
+        """A file that keeps room for the answer while a refresh token is being spent, should the disk be full by then."""
+        return path.with_name(f".{path.name.removesuffix('.json')}.room")
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
@@ -149,7 +155,12 @@ class FileStore(Uncopied):
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
             self.end_aside(key)
+            self._room(path).unlink(missing_ok=True)
+            if new.intent is not None:
+                _write(self._room(path), Secret(bytes(max(len(data.plain), ROOM))))
             self._replace(path, data)
+            if key.endswith(FORGOTTEN):
+                self._end_marks()
         return version_of(data.plain)
 
     def note_aside(self, key: str) -> None:
@@ -168,15 +179,21 @@ class FileStore(Uncopied):
             aside.unlink(missing_ok=True)
         return old
 
+    def _end_marks(self) -> None:
+        """Delete the marks of forgotten grants that have ended."""
+        for mark in self._folder.glob(f"*{FORGOTTEN}"):
+            with contextlib.suppress(OSError):
+                if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
+                    mark.unlink()
+
+    def drop_aside(self, key: str) -> None:
+        """Delete what was moved aside, or the note of it, if there is any."""
+        self._path(key + ASIDE).unlink(missing_ok=True)
+
     def _replace(self, path: Path, data: Secret[bytes]) -> None:
         draft = self._draft(path)
-        draft.unlink(missing_ok=True)
+        _write(draft, data)
         try:
-            handle = create_private(draft)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.plain)
-                file.flush()
-                os.fsync(handle)
             draft.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -188,6 +205,21 @@ class FileStore(Uncopied):
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _write(path: Path, data: Secret[bytes]) -> None:
+    """Write a file anew, down to the disk, or leave none."""
+    path.unlink(missing_ok=True)
+    handle = create_private(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.plain)
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _acquired(lock: filelock.BaseFileLock) -> bool:

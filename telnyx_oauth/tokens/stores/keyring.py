@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ...errors import StoreConflictError, TokenPersistenceError
+from ...errors import StoreConflictError
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ...transport.threads import Threads
 from ..events import logger
+from .entries import Entries
 from .file import FileStore
 from .record import ASIDE, StoredGrant, Version, version_of
 
@@ -23,16 +25,16 @@ class KeyringStore(Uncopied):
     """Keeps grants in the system's keyring. Needs the extra `keyring`, and a backend: on a headless machine there is
     none.
 
-    Keyrings know no locks, so those are files in `folder` (by default under `~/.cache`), which hold no secret.
+    Keyrings know no locks, so those are files in `folder` (by default under `~/.cache`), which hold no secret. A record that
+    the keyring does not take as one entry is kept in several.
     """
 
     shared = True
 
     def __init__(self, service: str = "telnyx-oauth", *, folder: str | os.PathLike[str] | None = None) -> None:
-        self._service = service
+        self._entries = Entries(service)
         self._files = FileStore(folder or Path.home() / ".cache" / "telnyx-oauth" / "locks")
         self._threads = Threads()
-        _package()
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version. One that cannot be read is renamed, with a warning."""
@@ -50,53 +52,47 @@ class KeyringStore(Uncopied):
         """Hold off every other process and thread that renews this grant."""
         return self._files.lock(key, timeout=timeout)
 
-    def _load(self, key: str) -> StoredGrant | None:
-        backend = _backend()
-        text: Secret[str | None] = Secret(backend.get_password(self._service, key))
-        if not text:
+    def _load(self, key: str, *, locked: bool = False) -> StoredGrant | None:
+        text = self._entries.read(key)
+        if text is None:
             return None
         try:
-            return StoredGrant.decode((text.plain or "").encode())
+            return StoredGrant.decode(text.plain.encode())
         except ValueError as exc:
             problem = str(exc)
+        if not locked:  # somebody may be writing a good one in its place
+            with self._writing(key):
+                return self._load(key, locked=True)
         aside = key + ASIDE
-        backend.set_password(self._service, aside, text.plain)
-        backend.delete_password(self._service, key)
+        self._entries.write(aside, text)
+        self._entries.delete(key)
         self._files.note_aside(key)
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", key, problem, aside)
         return None
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         data = Secret(new.encode())
-        with self._files.file_lock(key, "write").acquire(timeout=_WRITING):
-            now = self._load(key)
+        with self._writing(key):
+            now = self._load(key, locked=True)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
             if self._files.end_aside(key):
-                self._delete(key + ASIDE)
-            _backend().set_password(self._service, key, data.plain.decode("ascii"))
+                self._entries.delete(key + ASIDE)
+            self._entries.write(key, Secret(data.plain.decode("ascii")))
         return version_of(data.plain)
 
     def _delete(self, key: str) -> None:
-        backend = _backend()
-        if backend.get_password(self._service, key) is not None:
-            backend.delete_password(self._service, key)
+        with self._writing(key):
+            self._entries.delete(key)
+            if key.endswith(ASIDE):
+                self._files.drop_aside(key.removesuffix(ASIDE))
 
-
-def _backend() -> Any:
-    backend = _package().get_keyring()
-    if getattr(backend, "priority", 0) <= 0:
-        raise TokenPersistenceError(
-            "There is no keyring on this machine. Use a FileStore, or install a backend (see the docs of `keyring`)."
-        )
-    return backend
-
-
-def _package() -> Any:
-    try:
-        import keyring
-    except ImportError:
-        pass
-    else:
-        return keyring
-    raise TokenPersistenceError("KeyringStore needs the package keyring: pip install 'telnyx-oauth[keyring]'")
+    @contextmanager
+    def _writing(self, key: str) -> Generator[None]:
+        # One after the other: to write one entry, the Windows backend moves another out of its way. The second lock is what
+        # version 0.1 takes.
+        with (
+            self._files.file_lock("keyring", "write").acquire(timeout=_WRITING),
+            self._files.file_lock(key, "write").acquire(timeout=_WRITING),
+        ):
+            yield

@@ -19,6 +19,12 @@ ASIDE: Final = ".aside-latest"
 """Ends the name under which a record that cannot be used is kept, one to each key, in the place of any before it."""
 ASIDE_KEPT: Final = 30 * 86400
 """Seconds for which such a record is kept."""
+FORGOTTEN: Final = ".forgotten"
+"""Ends the name under which is kept that a grant was forgotten."""
+FORGOTTEN_KEPT: Final = 30 * 86400
+"""Seconds for which that is kept."""
+ROOM: Final = 4096
+"""Bytes of a record that is about to get its first access token."""
 
 
 @attrs.frozen
@@ -77,9 +83,15 @@ class StoredGrant:
         return (self.began, self.generation) > (other.began, other.generation)
 
     def encode(self) -> bytes:
-        """The record as JSON, without its `version`."""
+        """The record as JSON, without its `version`.
+
+        One that waits for its first access token is filled up with spaces to 4,096 bytes: a store that is too small for the
+        answer shall fail before the refresh token is sent.
+        """
         fields = attrs.asdict(self, filter=attrs.filters.exclude("version"))
-        return json.dumps({"format": FORMAT, **fields, "scopes": sorted(self.scopes)}, sort_keys=True).encode("ascii")
+        text = json.dumps({"format": FORMAT, **fields, "scopes": sorted(self.scopes)}, sort_keys=True)
+        waits = self.intent is not None and self.access_token is None
+        return text.ljust(ROOM if waits else 0).encode("ascii")
 
     @classmethod
     def decode(cls, data: bytes) -> StoredGrant:

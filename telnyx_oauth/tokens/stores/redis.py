@@ -24,11 +24,16 @@ from .record import ASIDE, ASIDE_KEPT, Lease, StoredGrant, Version, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.cluster import RedisCluster
+    from redis.exceptions import MovedError
 else:
     try:
         from redis.asyncio import Redis
+        from redis.asyncio.cluster import RedisCluster
+        from redis.exceptions import MovedError
     except ImportError:  # `RedisStore` says so when one is made
-        Redis = object
+        Redis = RedisCluster = object
+        MovedError = ()
 
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
@@ -38,6 +43,7 @@ _NEW: Final = 10
 """Seconds for which a server counts as just started."""
 _CLOCK: Final = SystemClock()
 
+# Each script has one key: the nodes of a cluster run no script whose keys are on different ones.
 # A record's version is the SHA-1 of its bytes, so both sides can tell it and nobody has to store it.
 _SWAP: Final = """
 local now = redis.call('GET', KEYS[1])
@@ -45,11 +51,6 @@ if (now and redis.sha1hex(now) or '') ~= ARGV[1] then return 0 end
 if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
 else redis.call('SET', KEYS[1], ARGV[2], 'EXAT', ARGV[3]) end
 return 1
-"""
-_ASIDE: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('RENAME', KEYS[1], KEYS[2])
-return redis.call('EXPIRE', KEYS[2], ARGV[2])
 """
 # With the seconds since the server started, where it tells them.
 _TAKE: Final = """
@@ -65,7 +66,7 @@ if now and now ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return now and 1 or 2
 """
-_RELEASE: Final = """
+_DROP: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
@@ -76,14 +77,20 @@ class RedisStore(Uncopied):
 
     With a URL, connections (at most 16 on each loop) are open only while there is something to do: renewals are rare,
     and so it works on any loop, after any fork, and there is nothing to close. A given client is used as it is, on its
-    own loop. The lock is a lease of `lock_ttl` seconds, which its holder extends three times in that time, for as long
-    as its renewal takes: should the holder die, the lock ends that soon.
+    own loop; for a cluster give a `redis.asyncio.cluster.RedisCluster`. The lock is a lease of `lock_ttl` seconds, which
+    its holder extends three times in that time, for as long as its renewal takes: should the holder die, the lock ends
+    that soon.
     """
 
     shared = True
 
     def __init__(
-        self, server: str | Redis, *, prefix: str = "telnyx-oauth:", lock_ttl: float = 2.0, timeout: float = 5.0
+        self,
+        server: str | Redis | RedisCluster,
+        *,
+        prefix: str = "telnyx-oauth:",
+        lock_ttl: float = 2.0,
+        timeout: float = 5.0,
     ) -> None:
         if not isinstance(server, str):
             expect(server, "server", "a redis:// URL, or a redis.asyncio.Redis", "get", "eval")
@@ -111,8 +118,8 @@ class RedisStore(Uncopied):
                 return StoredGrant.decode(data.plain)
             except ValueError as exc:
                 problem = str(exc)
-            # Unless somebody has done so, and written a good one.
-            await client.eval(_ASIDE, 2, name, aside, data.plain, ASIDE_KEPT)
+            await client.set(aside, data.plain, ex=ASIDE_KEPT)
+            await client.eval(_DROP, 1, name, data.plain)  # unless somebody has written a good one
         logger.warning("the token record %s cannot be used (%s); it was renamed to %s", name, problem, aside)
         return None
 
@@ -149,7 +156,21 @@ class RedisStore(Uncopied):
             await lock.release()
 
     @asynccontextmanager
-    async def _client(self) -> AsyncGenerator[Redis]:
+    async def _client(self) -> AsyncGenerator[Redis | RedisCluster]:
+        moved = False
+        async with self._connected() as client:
+            try:
+                yield client
+            except MovedError:
+                moved = True
+        if moved:
+            raise TokenPersistenceError(
+                "The server is one node of a cluster, and the record is on another. Give RedisStore a "
+                "redis.asyncio.cluster.RedisCluster."
+            )
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[Redis | RedisCluster]:
         if not isinstance(self._server, str):
             yield self._server
             return
@@ -186,7 +207,9 @@ class _Open:
 class _Lock:
     """A lock on the server, had for `ttl` seconds at a time."""
 
-    def __init__(self, client: Callable[[], AbstractAsyncContextManager[Redis]], name: str, ttl: float) -> None:
+    def __init__(
+        self, client: Callable[[], AbstractAsyncContextManager[Redis | RedisCluster]], name: str, ttl: float
+    ) -> None:
         self._client = client
         self._name = name
         self.seconds = ttl
@@ -251,7 +274,7 @@ class _Lock:
     async def release(self) -> None:
         """Let the lock go, unless it is another's by now."""
         async with self._client() as client:
-            await client.eval(_RELEASE, 1, self._name, self._mine)
+            await client.eval(_DROP, 1, self._name, self._mine)
 
 
 def _hidden(data: str | bytes | None) -> Secret[bytes] | None:
