@@ -527,7 +527,8 @@ class Lease(Uncopied):
     def start(self, make: Callable[[], Awaitable[object]]) -> None:
         """Make a call in a thread of its own, and wait for nothing. It may be the garbage collector that does so."""
         if self._driver is not None and not Lease.exiting:
-            with suppress(RuntimeError):  # the interpreter ends
+            # The interpreter ends, or this is gevent's hub, where what was started cannot be waited for.
+            with suppress(Exception):
                 _thread(self._run_quietly, make).start()
 
     def end(self) -> None:

@@ -47,5 +47,5 @@ def printed(body: str, telnyx: Sandbox, *options: str, code: int = 0, **more: st
     options = options or ("-W", "error", "-X", "dev")
     with started(body, telnyx, *options, **more) as process:
         out, said = process.communicate(timeout=60)
-    assert (said, process.returncode) == ("", code), out
+    assert (said, process.returncode) == ("", code), f"{out}{said}"
     return out
