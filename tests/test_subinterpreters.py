@@ -69,3 +69,30 @@ def test_async_calls_work_and_what_cannot_be_verified_is_told_with_the_reason():
         assert "subinterpreters" in said
     assert warning.startswith("RuntimeWarning An access token is used although it could not be verified")
     assert demanded.startswith("TokenVerificationError")
+
+
+BLOCKING = """
+import asyncio, telnyx_oauth, warnings
+warnings.simplefilter("ignore")
+
+def call():
+    with telnyx_oauth.Telnyx(base_url={url!r}, client_id={id!r}, client_secret={secret!r}) as client:
+        print(len(client.oauth_clients.list().data), "clients")
+
+async def inside():
+    try:
+        call()
+    except telnyx_oauth.BlockingCallError as error:
+        print("refused:", error)
+
+call()
+call()
+asyncio.run(inside())
+"""
+
+
+def test_blocking_calls_work_and_are_refused_in_words_where_they_would_need_a_thread():
+    with Sandbox() as telnyx:
+        lines = inside(BLOCKING.format(url=telnyx.base_url, id=telnyx.client_id, secret=telnyx.client_secret))
+    assert lines[:2] == ["3 clients", "3 clients"]
+    assert lines[2:] == ["3 clients"] or "is a subinterpreter" in lines[2]

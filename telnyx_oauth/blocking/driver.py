@@ -23,7 +23,7 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from types import FrameType, TracebackType
-from typing import Any, Final, Generic, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, Generic, Literal, TypeVar, TypeVarTuple, Unpack
 
 from ..errors import BlockingCallError, ClientClosedError
 from ..protocol.uncopied import Uncopied
@@ -251,7 +251,7 @@ class Driver:
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
         self._leases = 0
-        self._leader: _Call[Any] | threading.Thread | None = None
+        self._leader: _Call[Any] | Literal["keeper"] | None = None
         self._followers: dict[_Call[Any], None] = {}  # in the order in which they came
         self._keeper: threading.Thread | None = None
         """The last one."""
@@ -325,7 +325,7 @@ class Driver:
         self._check_keeper()
 
     def _serve(self, call: _Call[Any]) -> None:
-        keeper = None
+        no_leader = False
         with self._lock:
             loop = self._loop
             if loop is None:
@@ -336,13 +336,13 @@ class Driver:
                 self._leader = call
             else:
                 self._followers[call] = None
-                if self._leader is None:
-                    keeper = self._leader = self._new_keeper(loop)
+                if no_leader := self._leader is None:
+                    self._leader = "keeper"
         if leads:
             loop.call_soon(call.start, loop, context=call.context)
             self._lead(call, loop)
         else:
-            self._follow(call, loop, keeper)
+            self._follow(call, loop, start_keeper=no_leader)
 
     def _lead(self, call: _Call[Any], loop: _Loop) -> None:
         """Run the loop until the call is done, then leave it to another."""
@@ -356,11 +356,11 @@ class Driver:
         finally:
             self._leave(loop)
 
-    def _follow(self, call: _Call[Any], loop: _Loop, keeper: threading.Thread | None) -> None:
+    def _follow(self, call: _Call[Any], loop: _Loop, *, start_keeper: bool) -> None:
         """Wait for the call while another thread runs the loop, or until this one is to run it."""
         try:
-            if keeper is not None:
-                self._start(keeper, loop)
+            if start_keeper:
+                self._start_keeper(loop)
             loop.call_soon_threadsafe(call.start, loop, context=call.context)
             while not call.done and self._leader is not call:
                 while not call.woken.acquire(timeout=_WAIT):
@@ -382,42 +382,46 @@ class Driver:
 
     def _leave(self, loop: _Loop) -> None:
         """Stop leading. A follower takes over, or a keeper; else the loop rests, or ends with the last lease."""
-        keeper = None
         with self._lock:
             if self._orphaned:
                 return
             lasts = not self._retired and not Lease.exiting
             follower = next((each for each in self._followers if each.can_lead), None)
+            self._leader = next_leader = follower or ("keeper" if self._followers or (loop.tasks and lasts) else None)
             if follower is not None:
                 del self._followers[follower]
-            elif self._followers or (loop.tasks and lasts):
-                keeper = self._new_keeper(loop)
-            self._leader = follower or keeper
-            ends = self._leader is None and not lasts
+            ends = next_leader is None and not lasts
             if ends:
                 self._loop = None
         if follower is not None:
             follower.wake()
-        elif keeper is not None:
-            self._start(keeper, loop)
         elif ends:
             self._end(loop)
+        elif next_leader == "keeper":
+            self._start_keeper(loop)
 
-    def _new_keeper(self, loop: _Loop) -> threading.Thread:
-        return _thread(self._keep, loop)
-
-    def _start(self, keeper: threading.Thread, loop: _Loop) -> None:
+    def _start_keeper(self, loop: _Loop) -> None:
+        keeper = None
         try:
+            keeper = _thread(self._keep, loop)
             keeper.start()
-            self._keeper = keeper
-        except RuntimeError:
-            # An interpreter that ends starts no thread any more. What is left on the loop ends before this call returns.
-            self._keep(loop)
+        except RuntimeError:  # an interpreter that ends starts no thread any more, and a subinterpreter no daemon
+            if _running_loop() is None:
+                self._keep(loop)  # what is left on the loop ends before this call returns
+                return
+            error = BlockingCallError(
+                "Where an event loop runs, a blocking call needs a thread, and this interpreter starts none: it ends, or is a "
+                "subinterpreter. Await AsyncTelnyx here."
+            )
         except BaseException:
-            if keeper.ident is None:  # it never began
-                with self._lock:
-                    self._leader = None
+            if keeper is None or keeper.ident is None:  # it never began
+                self._leader = None
             raise
+        else:
+            self._keeper = keeper
+            return
+        self._leader = None
+        raise error
 
     def _keep(self, loop: _Loop) -> None:
         """Run the loop until no task is left on it, or longer: until some thread in a call can run it."""
@@ -433,14 +437,18 @@ class Driver:
                 self._callers.discard(ident)
 
     def _check_keeper(self) -> None:
-        if isinstance(self._leader, threading.Thread) and self._loop is not None and not self._loop.tasks:
+        if self._leader == "keeper" and self._loop is not None and not self._loop.tasks:
             self._loop.stop()
 
     def _end(self, loop: _Loop) -> None:
         if _running_loop() is not None:
-            thread = _thread(self._end, loop)
-            thread.start()
-            thread.join()
+            try:
+                thread = _thread(self._end, loop)
+                thread.start()
+            except RuntimeError:  # see `_start_keeper`
+                loop.close()
+            else:
+                thread.join()
             return
         ident = threading.get_ident()
         entered = ident not in self._callers
