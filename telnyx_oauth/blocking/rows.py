@@ -5,6 +5,7 @@ https://typing.python.org/en/latest/spec/generics.html#paramspec
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property, wraps
@@ -136,7 +137,7 @@ class APIResponse(ResponseFacts[_T]):
     def close(self) -> None:
         """Give up what is still on the wire."""
         if not self._lease.is_closed:  # else it ended with its connection
-            self._run(self._response.close)
+            self._run(lambda: _closed(self._response.close()))
 
     def _each(self, items: AsyncIterator[_I]) -> Iterator[_I]:
         async def following() -> Any:
@@ -177,7 +178,13 @@ class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self._lease.is_closed:
-            self._lease.run(lambda: self._streamed.__aexit__(kind, error, traceback))
+            self._lease.run(lambda: _closed(self._streamed.__aexit__(kind, error, traceback)))
+
+
+async def _closed(closing: Awaitable[None]) -> None:
+    """Close, and give the loop the turn that it closes the socket in: nothing may run the loop for long afterwards."""
+    await closing
+    await asyncio.sleep(0)
 
 
 class Twin(Uncopied):
