@@ -36,12 +36,10 @@ _Args = TypeVarTuple("_Args")
 _WAIT: Final = 0.1 if os.name == "nt" else -1
 # Seconds that an interrupted leader gives its cancelled call to end in. A keeper waits for the rest of it.
 _GRACE: Final = 0.05
-# Signals whose Python handlers often raise: Ctrl-C, the ends that service managers and terminals ask for, the time limits
+# Signals whose Python handlers often raise: Ctrl-C, the end that a service manager asks for, and the time limits
 # of task queues (RQ: SIGALRM, Celery: SIGUSR1). Plain integers are quicker to pass than the enum's members.
 _SIGNALS: Final = tuple(
-    int(getattr(signal, name))
-    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT")
-    if hasattr(signal, name)
+    int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1") if hasattr(signal, name)
 )
 
 if sys.platform == "win32":
