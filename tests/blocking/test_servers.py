@@ -190,6 +190,37 @@ def test_multiprocessing(telnyx, tmp_path, way):
     assert (done.stdout, done.stderr, done.returncode) == ("3\n[3, 3, 3, 3] 3\n", "", 0)
 
 
+def test_a_child_that_ends_as_programs_do_takes_nothing_from_its_parent(telnyx):
+    """It ends without `os._exit`, so its interpreter destroys what it inherited."""
+    body = """
+import gc, os, sys, threading
+from telnyx_oauth import Telnyx
+client = Telnyx()
+
+def use():
+    return len(client.oauth_clients.list().data)
+
+use()
+child = os.fork()
+if not child:
+    if os.environ["USES"]:
+        use()
+    gc.collect()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+results = []
+threads = [threading.Thread(target=lambda: results.append(use())) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(results)
+"""
+    for uses in ("", "1"):
+        options = ("-W", "error", "-W", "ignore::DeprecationWarning")
+        assert printed(body, telnyx, *options, USES=uses) == "[3, 3, 3, 3, 3, 3, 3, 3]\n"
+
+
 def test_a_fork_at_any_moment_leaves_parent_and_child_working(telnyx):
     """Forks from the main thread between and amid the calls of other threads, from a thread, and from a signal handler."""
     body = """
