@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+
+import aiohttp
 import pytest
 import redis
 import redis.asyncio
 from cryptography.fernet import Fernet
+from yarl import URL
 
 from telnyx_oauth import (
     ApiKey,
     AsyncTelnyx,
+    AuthorizationCode,
     AuthorizationFlow,
+    AuthorizationServer,
+    ClientAuthentication,
+    ClientCredentials,
     EncryptedStore,
     FileStore,
+    HttpTransport,
+    IntrospectionCache,
+    JWKSCache,
     MemoryStore,
     RedisStore,
+    RefreshToken,
+    Request,
+    Response,
+    StaticKeys,
     Telnyx,
     TokenManager,
     TokenPolicy,
     TokenValidator,
+    discover,
+    discover_resource,
 )
 from telnyx_oauth.aiohttp import BearerAuth, BearerTokenMiddleware
 
 BLOCKING = Telnyx(api_key="k", audience="a")
 ASYNC = AsyncTelnyx(api_key="k", audience="a")
 POLICY = TokenPolicy.telnyx(audience="a")
+AN_URL = URL("https://a.example")
+SERVER = AuthorizationServer("https://a.example", "https://a.example/authorize", "https://a.example/token")
+
+
+async def unsent(request: Request) -> Response:
+    raise AssertionError("nothing is sent")
+
+
 ANYTHING = [None, "text", 7, BLOCKING, BLOCKING.tokens, BLOCKING.validator, object()]
 MAKES = {
     "BearerAuth": (BearerAuth, "`validator`.*TokenValidator", [*ANYTHING, ASYNC, ASYNC.tokens, TokenValidator]),
@@ -57,6 +83,124 @@ MAKES = {
     ),
     "tokens": (lambda it: AsyncTelnyx(tokens=it), "`tokens`.*TokenManager", [*ANYTHING[1:], TokenManager]),
     "token_store": (lambda it: AsyncTelnyx(token_store=it), "`token_store`.*FileStore", [*ANYTHING[1:], FileStore]),
+    "policy": (lambda it: TokenManager(ApiKey("k"), policy=it), "`policy`.*RefreshPolicy", [*ANYTHING, POLICY]),
+    "flow's policy": (
+        lambda it: AuthorizationFlow(client_id="c", policy=it),
+        "`policy`.*RefreshPolicy",
+        [*ANYTHING, POLICY],
+    ),
+    "server": (
+        lambda it: AuthorizationFlow(client_id="c", server=it),
+        "`server`.*AuthorizationServer",
+        [*ANYTHING[1:], "https://a.example"],
+    ),
+    "TokenPolicy": (lambda it: TokenValidator(it, StaticKeys({"keys": []})), "`policy`.*TokenPolicy", ANYTHING),
+    "FetchPolicy": (
+        lambda it: JWKSCache("https://a.example", policy=it),
+        "`policy`.*FetchPolicy",
+        [*ANYTHING[1:], POLICY],
+    ),
+    "auth": (
+        lambda it: IntrospectionCache("https://a.example", it),
+        "`auth`.*ClientAuthentication",
+        [*ANYTHING, ("id", "secret"), ClientAuthentication],
+    ),
+    "jwks": (StaticKeys, "jwks must be a mapping", [None, 7, [], bytearray(b"{}"), BLOCKING]),
+    "http_session": (
+        lambda it: AsyncTelnyx(http_session=it),
+        "`http_session`.*aiohttp.ClientSession",
+        [*ANYTHING[1:], aiohttp.ClientSession],
+    ),
+    "http_session of a copy": (
+        lambda it: ASYNC.with_options(http_session=it),
+        "`http_session`.*aiohttp.ClientSession",
+        [*ANYTHING[1:], aiohttp.ClientSession],
+    ),
+    "ssl_context": (
+        lambda it: AsyncTelnyx(ssl_context=it),
+        "`ssl_context`.*SSLContext",
+        [True, False, "cert.pem", ssl.SSLContext],
+    ),
+    "token_hooks": (lambda it: AsyncTelnyx(token_hooks=it), "`token_hooks`.*list of", [None, print, [7], "text"]),
+    "verify_issued": (lambda it: AsyncTelnyx(verify_issued=it), "`verify_issued`.*auto", [None, 1, 0]),
+    "default_headers": (lambda it: AsyncTelnyx(default_headers=it), "`default_headers`.*mapping", ["text", 7, [1]]),
+    "default_query": (lambda it: AsyncTelnyx(default_query=it), "`default_query`.*mapping", ["text", 7, [1]]),
+    "a query's value": (
+        lambda it: AsyncTelnyx(default_query={"a": it}),
+        "`a` must be text",
+        [object(), {"b": 1}, b"x"],
+    ),
+    "headers of a copy": (
+        lambda it: ASYNC.with_options(default_headers=it),
+        "`default_headers`.*mapping",
+        ["text", 7, [1]],
+    ),
+    "set query of a copy": (
+        lambda it: ASYNC.with_options(set_default_query=it),
+        "`set_default_query`.*mapping",
+        ["text", 7, [1]],
+    ),
+    "origins": (
+        lambda it: BearerTokenMiddleware(ASYNC.tokens, origins=it),
+        "origins must be a str",
+        [None, 7, [None], [7], [b"https://a.example"], BLOCKING],
+    ),
+    **{
+        f"{name} of {make.__name__}": (
+            lambda it, make=make, name=name: make(**{name: it}),
+            f"`{name}` must be a str",
+            wrong,
+        )
+        for make in (AsyncTelnyx, Telnyx)
+        for name, wrong in {
+            "api_key": [7, b"key"],
+            "client_id": [7, b"id"],
+            "client_secret": [7, b"secret"],
+            "base_url": [7, b"https://a.example", URL("https://a.example")],
+            "proxy": [7, b"http://a.example", URL("http://a.example")],
+            "issuer": [7, URL("https://a.example")],
+            "resource": [7, URL("https://a.example")],
+            "scopes": [None, 7, [7], [None], b"a b"],
+            "audience": [None, 7, [7], [None], b"a b"],
+        }.items()
+    },
+    **{
+        f"send of {name}": (make, "`send`.*transport", ["text", 7, BLOCKING, HttpTransport])
+        for name, make in {
+            "RefreshToken": lambda it: RefreshToken(it, "https://a.example", "id", refresh_token="r"),
+            "ClientCredentials": lambda it: ClientCredentials(it, "https://a.example", "id", "secret"),
+            "AuthorizationCode": lambda it: AuthorizationCode(it, "https://a.example", "id", code="c"),
+        }.items()
+    },
+    **{
+        f"send of {name}": (make, "`send`.*transport", ["text", 7, BLOCKING, HttpTransport])
+        for name, make in {
+            "JWKSCache": lambda it: JWKSCache("https://a.example", send=it),
+            "IntrospectionCache": lambda it: IntrospectionCache(
+                "https://a.example", ClientAuthentication("id"), send=it
+            ),
+            "AuthorizationFlow": lambda it: AuthorizationFlow(client_id="c", send=it),
+        }.items()
+    },
+    **{
+        f"address of {name}": (make, r"must be a str, such as str\(url\)", [None, 7, b"https://a.example", AN_URL])
+        for name, make in {
+            "RefreshToken": lambda it: RefreshToken(unsent, it, "id", refresh_token="r"),
+            "ClientCredentials": lambda it: ClientCredentials(unsent, it, "id", "secret"),
+            "AuthorizationCode": lambda it: AuthorizationCode(unsent, it, "id", code="c"),
+            "JWKSCache": JWKSCache,
+            "IntrospectionCache": lambda it: IntrospectionCache(it, ClientAuthentication("id")),
+            "AuthorizationFlow": lambda it: AuthorizationFlow(client_id="c", base_url=it),
+            "AuthorizationServer": lambda it: AuthorizationFlow(
+                client_id="c", server=AuthorizationServer("https://a.example", it, "https://a.example/token")
+            ),
+            "discover": lambda it: asyncio.run(discover(unsent, it)),
+            "discover_resource": lambda it: asyncio.run(discover_resource(unsent, it)),
+            "begin_authorization": lambda it: asyncio.run(
+                AuthorizationFlow(client_id="c", server=SERVER).begin_authorization(redirect_uri=it)
+            ),
+        }.items()
+    },
     "RedisStore": (RedisStore, r"`server`.*redis.asyncio", [None, 7, ASYNC, redis.Redis(), redis.asyncio.Redis]),
 }
 CASES = {
@@ -102,6 +246,15 @@ def test_keys_that_are_none_are_told_what_a_key_is_and_not_quoted(keys):
         EncryptedStore(MemoryStore(), keys)
     assert "abc" not in str(caught.value)
     assert EncryptedStore(MemoryStore(), [Fernet.generate_key(), Fernet.generate_key().decode()])
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://a b:1", "a b:1", " ", "http://a.example:0", "http://a..example:1", "http://a.example:x"]
+)
+@pytest.mark.parametrize("make", [AsyncTelnyx, Telnyx, HttpTransport], ids=lambda make: make.__name__)
+def test_a_proxy_that_no_way_leads_through_is_refused_when_it_is_given(make, proxy):
+    with pytest.raises(ValueError, match="`proxy` must be an http:// or https:// address"):
+        make(proxy=proxy)
 
 
 @pytest.mark.parametrize(

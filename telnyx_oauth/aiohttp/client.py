@@ -11,7 +11,7 @@ from yarl import URL
 from ..errors import APIConnectionError
 from ..protocol.bearer import another_token_helps
 from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import expect
+from ..protocol.expected import AS_TEXT, expect, expect_text
 from ..protocol.secret import Secret
 from ..protocol.token import Token
 from ..protocol.uncopied import Uncopied
@@ -61,14 +61,12 @@ class BearerTokenMiddleware(Uncopied):
         expect(
             tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", *_METHODS
         )
-        listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
+        listed = (origins,) if isinstance(origins, str | URL) or not isinstance(origins, Iterable) else tuple(origins)  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
         if not listed:
             raise ValueError(
                 "origins is empty, so no request would carry a token; name those of the API that takes it."
             )
-        self._origins = frozenset(
-            _checked(str(each), allow_insecure_loopback=allow_insecure_loopback) for each in listed
-        )
+        self._origins = frozenset(_checked(each, allow_insecure_loopback=allow_insecure_loopback) for each in listed)
         self._tokens = tokens
         self._keep = on_conflict == "keep"
         self._retry = retry
@@ -107,7 +105,9 @@ class BearerTokenMiddleware(Uncopied):
         return await handler(request)
 
 
-def _checked(origin: str, *, allow_insecure_loopback: bool) -> _Origin:
+def _checked(given: str | URL, *, allow_insecure_loopback: bool) -> _Origin:
+    origin = str(given) if isinstance(given, URL) else given
+    expect_text(type(origin), "origins", AS_TEXT)
     if not allow_insecure_loopback and origin.lower().startswith("http:"):
         raise ValueError(
             "origins must be https; plain http is for this machine alone, and needs allow_insecure_loopback=True."

@@ -179,6 +179,17 @@ def _encoded(call: Call, defaults: Defaults, extras: Extras) -> _Encoded | None:
         return None
 
 
+def check_query(parameters: Secret[QueryValues]) -> None:
+    """Raise `ValueError` or `TypeError`, quoting no value, for query parameters that could not be sent."""
+    try:
+        query(parameters)
+    except UnicodeEncodeError:  # it holds the text, which may be a secret
+        pass
+    else:
+        return
+    raise ValueError("A query parameter holds half a character (a lone surrogate), which cannot be sent.")
+
+
 def secrets_of(call: Call, extras: Extras, request: Request) -> set[str]:
     """What must not be seen again of a call and of the request that it became."""
     return set(_secrets(call, extras, request)) - {""}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 from urllib.parse import quote, urlencode, urlsplit
 
+from .expected import AS_TEXT, expect_text
 from .secret import Secret
 
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
@@ -30,8 +31,7 @@ def check_base_url(
     machine than this is refused without `allow_insecure`. `name` is what the caller calls the address, and `word` what
     they can say to allow it.
     """
-    if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # by whom its type is ignored
-        raise TypeError(f"`{name}` must be a str, such as str(url), and no {type(base_url).__name__}")
+    expect_text(type(base_url), f"`{name}`", AS_TEXT)
     text = Secret(base_url.strip().rstrip("/"))
     del base_url  # it may hold a password
     problem = _problem_of_base(text.plain)

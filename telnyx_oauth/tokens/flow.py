@@ -34,7 +34,7 @@ from ..protocol.discovery import (
     same_issuer,
     telnyx_server,
 )
-from ..protocol.expected import expect
+from ..protocol.expected import TRANSPORT, expect, expect_a, expect_text
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -96,6 +96,13 @@ class AuthorizationFlow(Uncopied):
     ) -> None:
         self._secret, place = client_secret, Secret(base_url)
         del client_secret, base_url
+        if server is not None:
+            expect_a(AuthorizationServer, server, "server")
+        if send is not None:
+            expect(send, "send", TRANSPORT, "__call__")
+        expect_a(RefreshPolicy, policy, "policy")
+        if client_id is not None:
+            expect_text(type(client_id), "`client_id`")
         self.client_id = client_id
         self.resource = resource
         self.server = server or telnyx_server(place.plain, issuer, allow_insecure=allow_insecure)

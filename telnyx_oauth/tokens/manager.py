@@ -13,7 +13,7 @@ import attrs
 from ..errors import ReauthenticationRequiredError, TokenBackoffError, TokenRejectedError
 from ..messages import Response
 from ..protocol import freshness
-from ..protocol.expected import expect
+from ..protocol.expected import expect, expect_a
 from ..protocol.freshness import (
     DEFAULT_POLICY,
     HoldOff,
@@ -81,6 +81,7 @@ class TokenManager(Uncopied):
         expect(source, "source", "a token source, such as ClientCredentials(...) or an async function", "__call__")
         if store is not None:
             expect(store, "store", STORE, *STORE_METHODS)
+        expect_a(RefreshPolicy, policy, "policy")
         base: TokenKey = getattr(source, "key", TokenKey(grant="custom"))
         self._policy = policy
         self._boot = clock.boot

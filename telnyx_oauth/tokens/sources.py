@@ -15,6 +15,7 @@ import attrs
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
 from ..protocol.endpoints import check_token_endpoint
+from ..protocol.expected import TRANSPORT, expect, expect_text
 from ..protocol.freshness import digest_of
 from ..protocol.grants import (
     TOKEN_TIMEOUT,
@@ -80,6 +81,9 @@ class TokenEndpoint:
     ) -> None:
         self._secret = client_secret
         del client_secret
+        if send is not None:  # as where nothing is ever sent and only the key is wanted
+            expect(send, "send", TRANSPORT, "__call__")
+        expect_text(type(client_id), "`client_id`")
         self.token_endpoint = check_token_endpoint(token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
         self.client_id = client_id
         self._send = send

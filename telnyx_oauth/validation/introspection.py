@@ -11,6 +11,7 @@ from typing import Final
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
+from ..protocol.expected import TRANSPORT, expect, expect_a
 from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
@@ -70,6 +71,9 @@ class IntrospectionCache(Uncopied):
         clock: Clock | None = None,
     ) -> None:
         self._endpoint = check_endpoint(endpoint, "endpoint", allow_insecure_loopback=allow_insecure_loopback)
+        expect_a(ClientAuthentication, auth, "auth")
+        if send is not None:
+            expect(send, "send", TRANSPORT, "__call__")
         self._auth = auth
         self._timeout = Timeout(timeout, min(timeout, 2.0))
         self._own: HttpTransport | None = None

@@ -12,6 +12,7 @@ import attrs
 from ..errors import APIError, InvalidTokenError, KeysUnavailableError
 from ..messages import Request, RequestInfo, Response, Send, Timeout
 from ..protocol.endpoints import check_endpoint
+from ..protocol.expected import TRANSPORT, expect, expect_a
 from ..protocol.jwk import VerificationKey
 from ..protocol.keyfetch import (
     NEVER,
@@ -100,6 +101,10 @@ class JWKSCache(Uncopied):
             timeout=Timeout(timeout, connect_timeout),
             max_bytes=max_bytes,
         )
+        if send is not None:
+            expect(send, "send", TRANSPORT, "__call__")
+        if policy is not None:
+            expect_a(FetchPolicy, policy, "policy")
         self._own: HttpTransport | None = None
         if send is None:
             send = self._own = HttpTransport()

@@ -95,6 +95,9 @@ class StaticKeys:
     def __init__(self, jwks: Mapping[str, object] | str | bytes) -> None:
         given = Secret(jwks)  # by mistake it may hold private keys
         del jwks
+        kind = type(given.plain)
+        if not issubclass(kind, (str, bytes, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+            raise TypeError(f"jwks must be a mapping, a str or bytes, and no {kind.__name__}.")
         keys = _read(given)
         if keys is None:
             raise ValueError('jwks must be {"keys": [...]} with at most 64 keys (RFC 7517 section 5).')
@@ -122,4 +125,4 @@ class StaticKeys:
 def _read(jwks: Secret[Mapping[str, object] | str | bytes]) -> KeySet | None:
     given = jwks.plain
     text = given if isinstance(given, str | bytes) else json.dumps(given)
-    return read_jwks(text.encode() if isinstance(text, str) else text)
+    return read_jwks(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)

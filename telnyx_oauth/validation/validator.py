@@ -12,7 +12,7 @@ import attrs
 
 from .. import validation as _validation  # its classes are loaded when they are looked up
 from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
-from ..protocol.expected import expect
+from ..protocol.expected import expect, expect_a
 from ..protocol.jose import looks_like_jwt
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwt import (
@@ -65,6 +65,7 @@ class TokenValidator(Uncopied):
         cache_ttl: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
+        expect_a(TokenPolicy, policy, "policy")
         if keys is not None:
             expect(keys, "keys", "JWKSCache(uri) or StaticKeys(...)", "select", "contains")
         if introspection is not None:
