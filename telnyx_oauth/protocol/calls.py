@@ -259,9 +259,10 @@ def as_retries(max_retries: object) -> int:
     return max_retries
 
 
-# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of its own.
+# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of
+# its own, and of the other control characters a tab alone may stand there.
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BREAKS: Final = re.compile(r"[\r\n\x00\ud800-\udfff]")
+_BREAKS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _SECRET: Final = frozenset(
     {
         "client_secret",
@@ -304,7 +305,7 @@ def _fault(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError |
         if not isinstance(value, str):
             return TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
         if _BREAKS.search(value):
-            return ValueError(f"The value of the header {name!r} must hold no line break, NUL or half character")
+            return ValueError(f"The value of the header {name!r} must hold no line break, control or half character")
     return None
 
 

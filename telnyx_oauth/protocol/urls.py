@@ -19,6 +19,7 @@ _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
 _BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_NUMERIC: Final = re.compile(r"[0-9.]*[0-9][0-9.]*")
 _LOCALHOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*localhost\.?", re.IGNORECASE)
 
 
@@ -102,17 +103,18 @@ def has_only_url_characters(url: str) -> bool:
     return _BAD_IN_URL.search(url) is None
 
 
-BAD_HOST: Final = "must name a host whose labels have 1 to 63 characters, 253 in all"
+BAD_HOST: Final = "must name a host: an IP address, or labels of 1 to 63 characters, 253 in all"
 
 
 def is_host(host: str) -> bool:
     """Tell if a host can be asked for: an IP address, or a name of labels as long as DNS has them (RFC 1035 section 2.3.4).
 
-    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone.
+    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone. What is written in digits and
+    dots alone is an IPv4 address in its usual form or nothing: no name ends in a number.
     """
-    if ":" in host:
+    if ":" in host or _NUMERIC.fullmatch(host):
         try:
-            ipaddress.IPv6Address(host)
+            ipaddress.ip_address(host)
         except ValueError:
             return False
         return True
