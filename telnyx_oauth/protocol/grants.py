@@ -216,7 +216,8 @@ def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -
     if not 200 <= response.status_code < 300:
         raise error_from(response, token_endpoint=True, secrets=secrets.plain, now=now)
     fields = Secret(_fields(response))
-    if isinstance((fields.plain or {}).get("error"), str):
+    error = (fields.plain or {}).get("error")
+    if error and isinstance(error, str):
         told = Secret((*secrets.plain, *_issued(fields.plain or {})))
         raise error_from(response, token_endpoint=True, secrets=told.plain, now=now)
     problems = tuple(_problems(fields.plain))

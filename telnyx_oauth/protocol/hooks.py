@@ -62,7 +62,22 @@ def _member(name: str, hint: Any, *, required: bool) -> _Member:
     kept = _kept(hint)
     # Where None is kept, the hook sees the `T` of `T | None` alone.
     kind = _not_none(hint) if NoneType in kept else hint
-    return _Member(name, kind, hook_for(kind), kept, required)
+    hook = hook_for(kind) if NoneType not in kept else _or_nothing(hook_for(kind))
+    return _Member(name, kind, hook, kept, required)
+
+
+def _or_nothing(hook: Hook) -> Hook:
+    """The hook of a member that may be null: an empty value of another kind is null in some serialisers' words."""
+
+    def structure(value: Any, kind: Any) -> Any:
+        try:
+            return hook(value, kind)
+        except RefusedError:
+            if value in ("", [], {}):
+                return None
+            raise
+
+    return structure
 
 
 def _model_hook(kind: Any) -> Hook:
