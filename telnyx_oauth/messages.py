@@ -153,6 +153,10 @@ def _restore(
     return Response(status_code, headers(*pairs), content, request, http_version, None, fault)
 
 
+# Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
+_CHARSETS: Final = ("ascii", "big5", "cp", "euc", "gb", "iso8859", "koi8", "mac", "shift_jis", "utf")
+
+
 def _charset(content_type: str) -> str:
     for part in content_type.split(";")[1:]:
         name, _, value = part.partition("=")
@@ -161,8 +165,7 @@ def _charset(content_type: str) -> str:
                 found = codecs.lookup(value.strip().strip('"')).name
             except (LookupError, ValueError):  # ValueError: NUL, or bytes that were no text
                 break
-            # Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
-            return found if found.startswith(("utf", "iso8859", "cp125", "ascii")) else "utf-8"
+            return found if found.startswith(_CHARSETS) else "utf-8"
     return "utf-8"
 
 

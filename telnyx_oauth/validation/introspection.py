@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
+from ..protocol.charsets import as_utf8
 from ..protocol.endpoints import check_endpoint
 from ..protocol.expected import TRANSPORT, expect, expect_a
 from ..protocol.grants import ClientAuthentication, authenticated_request
@@ -264,7 +265,7 @@ class IntrospectionCache(Uncopied):
     def _read(self, response: Response, sent_at: float) -> IntrospectionResult:
         if response.status_code != 200:
             raise self._refused(response, sent_at)
-        answer = Secret(parse_document(response.content) or {})  # a server may repeat the token
+        answer = Secret(parse_document(as_utf8(response)) or {})  # a server may repeat the token
         active = answer.plain.get("active")
         if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)
