@@ -6,6 +6,7 @@ import asyncio
 import ssl
 
 import aiohttp
+import attrs
 import pytest
 import redis
 import redis.asyncio
@@ -49,6 +50,26 @@ SERVER = AuthorizationServer("https://a.example", "https://a.example/authorize",
 
 async def unsent(request: Request) -> Response:
     raise AssertionError("nothing is sent")
+
+
+async def completed(callback_url):
+    flow = AuthorizationFlow(client_id="c", server=SERVER, send=unsent)
+    pending = await begun(flow)
+    await flow.complete_authorization(callback_url, pending=pending)
+
+
+async def begun(flow, **options):
+    return await flow.begin_authorization(redirect_uri="http://127.0.0.1/callback", **options)
+
+
+async def registered(**options):
+    server = attrs.evolve(SERVER, registration_endpoint="https://a.example/register")
+    flow = AuthorizationFlow(server=server, send=unsent)
+    await flow.register(redirect_uris=["http://127.0.0.1/callback"], client_name="n", **options)
+
+
+def flow():
+    return AuthorizationFlow(client_id="c", server=SERVER, send=unsent)
 
 
 ANYTHING = [None, "text", 7, BLOCKING, BLOCKING.tokens, BLOCKING.validator, object()]
@@ -198,6 +219,25 @@ MAKES = {
             "discover_resource": lambda it: asyncio.run(discover_resource(unsent, it)),
             "begin_authorization": lambda it: asyncio.run(
                 AuthorizationFlow(client_id="c", server=SERVER).begin_authorization(redirect_uri=it)
+            ),
+            "complete_authorization": lambda it: asyncio.run(completed(it)),
+        }.items()
+    },
+    "extra": (lambda it: asyncio.run(begun(flow(), extra=it)), "`extra`.*mapping", ["text", 7, [("a", "b")]]),
+    "extra's value": (
+        lambda it: asyncio.run(begun(flow(), extra={"a": it})),
+        "`a` must be text",
+        [b"text", {"b": 1}, object()],
+    ),
+    "metadata": (lambda it: asyncio.run(registered(metadata=it)), "`metadata`.*mapping", ["text", 7, [("a", "b")]]),
+    **{
+        f"scopes of {name}": (make, "`scopes` must be a str or a list of them", [7, [7], [None], b"a b"])
+        for name, make in {
+            "begin_authorization": lambda it: asyncio.run(begun(flow(), scopes=it)),
+            "register": lambda it: asyncio.run(registered(scopes=it)),
+            "RefreshToken": lambda it: RefreshToken(unsent, "https://a.example", "id", refresh_token="r", scopes=it),
+            "get": lambda it: asyncio.run(
+                TokenManager(ClientCredentials(unsent, "https://a.example", "id", "secret")).get(scopes=it)
             ),
         }.items()
     },

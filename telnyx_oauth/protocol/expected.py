@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 _F = TypeVar("_F")
@@ -58,6 +58,12 @@ def texts(values: str | Iterable[str], parameter: str) -> tuple[str, ...]:
         if not issubclass(kind, str):
             raise TypeError(f"`{parameter}` must be a str or a list of them, and no {kind.__name__}")
     return found
+
+
+def expect_mapping(values: object, parameter: str) -> None:
+    """Raises `TypeError` for what is no mapping."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"`{parameter}` must be a mapping of names to values, and no {type(values).__name__}")
 
 
 def expect_functions(functions: Iterable[_F], parameter: str) -> tuple[_F, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from .bearer import bearer
+from .expected import texts
 from .secret import Secret
 
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
@@ -17,8 +18,7 @@ _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
 
 def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
     """Scopes as a set; a `str` is split at its spaces, as on the wire (RFC 6749 section 3.3)."""
-    parts = scopes.split() if isinstance(scopes, str) else [word for scope in scopes for word in scope.split()]
-    return frozenset(parts)
+    return frozenset(word for scope in texts(scopes, "scopes") for word in scope.split())
 
 
 def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:

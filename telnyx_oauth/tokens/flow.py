@@ -34,7 +34,7 @@ from ..protocol.discovery import (
     same_issuer,
     telnyx_server,
 )
-from ..protocol.expected import TRANSPORT, expect, expect_a, expect_text
+from ..protocol.expected import AS_TEXT, TRANSPORT, expect, expect_a, expect_text
 from ..protocol.freshness import DEFAULT_POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -168,6 +168,7 @@ class AuthorizationFlow(Uncopied):
         """
         came_back = Secret(callback_url)
         del callback_url
+        expect_text(type(came_back.plain), "`callback_url`", AS_TEXT)
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
