@@ -32,9 +32,10 @@ def check_base_url(
     machine than this is refused without `allow_insecure`. `name` is what the caller calls the address, and `word` what
     they can say to allow it.
     """
-    expect_text(type(base_url), f"`{name}`", AS_TEXT)
-    text = Secret(base_url.strip().rstrip("/"))
+    given = Secret(base_url)
     del base_url  # it may hold a password
+    expect_text(type(given.plain), f"`{name}`", AS_TEXT)
+    text = Secret(given.plain.strip().rstrip("/"))
     problem = _problem_of_base(text.plain)
     if problem:
         raise ValueError(f"{name} {problem}; it should look like https://api.telnyx.com/v2")
