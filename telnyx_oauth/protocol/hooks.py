@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from math import inf
 from types import NoneType, UnionType
 from typing import Any, Final, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,7 @@ from ..model import BaseModel
 
 Hook: TypeAlias = Callable[[Any, Any], Any]
 _ABSENT: Final = object()
+_64_BITS: Final = 2.0**63
 _join: Final = "".join
 
 
@@ -241,6 +243,9 @@ def _int(value: Any, _: Any) -> int:
     if type(value) is int:
         return value
     if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    # Some parsers make a float of an integer that has more than 64 bits, such as the end of a token that never ends.
+    if type(value) is float and _64_BITS <= abs(value) < inf:
         return int(value)
     raise RefusedError(f": expected an integer, found {_named(value)}")
 

@@ -288,6 +288,13 @@ def test_a_whole_number_is_whole(found):
     assert problem.startswith("$.exp: expected an integer, found ")
 
 
+@pytest.mark.parametrize("far", [2**63, 2**64, 10**25, -(10**25), 10**300])
+def test_a_whole_number_may_have_more_than_64_bits(far):
+    value = read({"active": True, "exp": far}, OAuthIntrospectResponse).exp
+    assert isinstance(value, int)
+    assert abs(value - far) <= abs(far) // 2**52
+
+
 @pytest.mark.parametrize("nothing", ["", [], {}])
 def test_an_optional_member_that_is_empty_is_absent(nothing):
     told = read({"active": True, "exp": nothing, "nbf": nothing, "aud": {}, "sub": []}, OAuthIntrospectResponse)
