@@ -27,11 +27,24 @@ ENDED_EARLY: Final = "the body ended early or could not be decoded"
 class Timeout:
     """How long one attempt may take, in seconds; `None` is no limit.
 
-    `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection.
+    `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection. Raises `TypeError` for
+    what is no number.
     """
 
     total: float | None = 60.0
     connect: float | None = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        check_seconds(self.total, "total")
+        check_seconds(self.connect, "connect")
+
+
+def check_seconds(seconds: object, parameter: str) -> None:
+    """Raises `TypeError`, naming the parameter, for what is neither a number nor `None`."""
+    if seconds is None or (isinstance(seconds, (int, float)) and not isinstance(seconds, bool)):
+        return
+    hint = ", such as delta.total_seconds()," if hasattr(seconds, "total_seconds") else ""
+    raise TypeError(f"`{parameter}` must be a number of seconds{hint} or None, and no {type(seconds).__name__}")
 
 
 # Made for every call: without slots attrs fills an instance in two thirds of the time.

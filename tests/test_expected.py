@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import ssl
 
 import aiohttp
@@ -33,11 +34,13 @@ from telnyx_oauth import (
     Response,
     StaticKeys,
     Telnyx,
+    Timeout,
     TokenManager,
     TokenPolicy,
     TokenValidator,
     discover,
     discover_resource,
+    sign_in,
 )
 from telnyx_oauth.aiohttp import BearerAuth, BearerTokenMiddleware
 
@@ -72,6 +75,11 @@ def flow():
     return AuthorizationFlow(client_id="c", server=SERVER, send=unsent)
 
 
+def credentials():
+    return TokenManager(ClientCredentials(unsent, "https://a.example", "id", "secret"))
+
+
+DAY = dt.timedelta(days=1)
 ANYTHING = [None, "text", 7, BLOCKING, BLOCKING.tokens, BLOCKING.validator, object()]
 MAKES = {
     "BearerAuth": (BearerAuth, "`validator`.*TokenValidator", [*ANYTHING, ASYNC, ASYNC.tokens, TokenValidator]),
@@ -241,6 +249,46 @@ MAKES = {
             ),
         }.items()
     },
+    **{
+        f"seconds of {name}": (
+            make,
+            "`(timeout|total|connect|min_ttl)` must be a number of seconds",
+            ["5", DAY, [5], True],
+        )
+        for name, make in {
+            "Timeout": Timeout,
+            "Timeout's connect": lambda it: Timeout(5.0, it),
+            "AsyncTelnyx": lambda it: AsyncTelnyx(timeout=it),
+            "Telnyx": lambda it: Telnyx(timeout=it),
+            "with_options": lambda it: ASYNC.with_options(timeout=it),
+            "RefreshToken": lambda it: RefreshToken(unsent, "https://a.example", "id", timeout=it),
+            "ClientCredentials": lambda it: ClientCredentials(unsent, "https://a.example", "id", "s", timeout=it),
+            "JWKSCache": lambda it: JWKSCache("https://a.example", timeout=it),
+            "IntrospectionCache": lambda it: IntrospectionCache(
+                "https://a.example", ClientAuthentication("id"), timeout=it
+            ),
+            "get": lambda it: asyncio.run(credentials().get(timeout=it)),
+            "get's min_ttl": lambda it: asyncio.run(credentials().get(min_ttl=it)),
+            "sign_in": lambda it: asyncio.run(sign_in(flow(), show=unsent, timeout=it)),
+        }.items()
+    },
+    "refresh_token": (
+        lambda it: RefreshToken(unsent, "https://a.example", "id", refresh_token=it),
+        "`refresh_token` must be a str",
+        [7, b"r"],
+    ),
+    "code": (
+        lambda it: AuthorizationCode(unsent, "https://a.example", "id", code=it),
+        "`code` must be a str",
+        [None, 7, b"c"],
+    ),
+    "ApiKey": (ApiKey, "`api_key` must be a str", [None, 7, b"k"]),
+    "sign_in": (
+        lambda it: asyncio.run(sign_in(it, show=unsent)),
+        "`flow`.*AuthorizationFlow",
+        [*ANYTHING, BLOCKING.authorization],
+    ),
+    "show": (lambda it: asyncio.run(sign_in(flow(), show=it)), "`show`.*async function", [None, "text", 7]),
     "RedisStore": (RedisStore, r"`server`.*redis.asyncio", [None, 7, ASYNC, redis.Redis(), redis.asyncio.Redis]),
 }
 CASES = {
@@ -286,6 +334,11 @@ def test_keys_that_are_none_are_told_what_a_key_is_and_not_quoted(keys):
         EncryptedStore(MemoryStore(), keys)
     assert "abc" not in str(caught.value)
     assert EncryptedStore(MemoryStore(), [Fernet.generate_key(), Fernet.generate_key().decode()])
+
+
+def test_a_mode_that_is_none_is_told_which_there_are():
+    with pytest.raises(ValueError, match=r"mode must be jwt, introspect, .* or jwt_or_opaque_then_introspect"):
+        TokenValidator(POLICY, StaticKeys({"keys": []}), mode="jwts")
 
 
 @pytest.mark.parametrize(

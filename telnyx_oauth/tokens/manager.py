@@ -11,7 +11,7 @@ from typing import Final, assert_never
 import attrs
 
 from ..errors import ReauthenticationRequiredError, TokenBackoffError, TokenRejectedError
-from ..messages import Response
+from ..messages import Response, check_seconds
 from ..protocol import freshness
 from ..protocol.expected import expect, expect_a
 from ..protocol.freshness import (
@@ -137,6 +137,8 @@ class TokenManager(Uncopied):
             state = self._default.snapshot
             if self._boot() < state.serve_until and state.token is not None:
                 return state.token
+        check_seconds(timeout, "timeout")
+        check_seconds(min_ttl, "min_ttl")
         # What follows is apart because a closure here would turn the parameters into cells, at the fresh path's cost.
         key = self._key(scopes, resource)
         if asyncio.get_running_loop() is not self._home.loop:

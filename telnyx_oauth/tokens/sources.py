@@ -14,6 +14,7 @@ import attrs
 
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
+from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_token_endpoint
 from ..protocol.expected import TRANSPORT, expect, expect_text
 from ..protocol.freshness import digest_of
@@ -53,8 +54,11 @@ class ApiKey:
     """A key that never expires and cannot be renewed."""
 
     def __init__(self, api_key: str) -> None:
+        key = Secret(api_key)
+        del api_key
+        expect_text(type(key.plain), "`api_key`")
         self.key = TokenKey(grant="api_key")
-        self.grant = TokenGrant(api_key)
+        self.grant = TokenGrant(key.plain)
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
         """The key."""
@@ -88,7 +92,7 @@ class TokenEndpoint:
         self.client_id = client_id
         self._send = send
         self._method: AuthMethod | None = auth_method
-        self._timeout = timeout
+        self._timeout = as_timeout(timeout)
         self._clock = clock
         if self._secret is None or isinstance(self._secret, str):
             ClientAuthentication(client_id, self._secret, auth_method)  # a mistake shows where it is made
@@ -198,6 +202,7 @@ class AuthorizationCode:
         secret, sent_once = Secret(client_secret), Secret(code)
         verifier = None if code_verifier is None else Secret(code_verifier)
         del client_secret, code, code_verifier
+        expect_text(type(sent_once.plain), "`code`")
         name = digest_of(sent_once.plain)
         self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, name)
         self._form: Form | None = authorization_code_form(
@@ -253,6 +258,8 @@ class RefreshToken:
     ) -> None:
         secret, self.seed = Secret(client_secret), refresh_token
         del client_secret, refresh_token
+        if self.seed is not None:
+            expect_text(type(self.seed), "`refresh_token`")
         # Two people's grants must never meet in one store, so without a name the grant's own beginning parts them.
         name = account if account is not None else digest_of(self.seed) if self.seed else ""
         self.key = TokenKey(token_endpoint, client_id, "refresh_token", scopes, resource, name)

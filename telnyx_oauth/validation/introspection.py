@@ -8,8 +8,11 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 
+import attrs
+
 from ..errors import APIError, IntrospectionUnavailableError, Reason
-from ..messages import Response, Send, Timeout
+from ..messages import Response, Send
+from ..protocol.calls import as_timeout
 from ..protocol.charsets import as_utf8
 from ..protocol.endpoints import check_endpoint
 from ..protocol.expected import TRANSPORT, expect, expect_a
@@ -76,7 +79,8 @@ class IntrospectionCache(Uncopied):
         if send is not None:
             expect(send, "send", TRANSPORT, "__call__")
         self._auth = auth
-        self._timeout = Timeout(timeout, min(timeout, 2.0))
+        self._timeout = as_timeout(timeout)
+        self._timeout = attrs.evolve(self._timeout, connect=min(timeout, 2.0))
         self._own: HttpTransport | None = None
         if send is None:
             send = self._own = HttpTransport()

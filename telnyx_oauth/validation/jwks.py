@@ -11,6 +11,7 @@ import attrs
 
 from ..errors import APIError, InvalidTokenError, KeysUnavailableError
 from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
 from ..protocol.expected import TRANSPORT, expect, expect_a
 from ..protocol.jwk import VerificationKey
@@ -98,7 +99,7 @@ class JWKSCache(Uncopied):
             uri,
             RequestInfo("GET", uri.partition("?")[0]),
             {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
-            timeout=Timeout(timeout, connect_timeout),
+            timeout=as_timeout(Timeout(timeout, connect_timeout)),
             max_bytes=max_bytes,
         )
         if send is not None:

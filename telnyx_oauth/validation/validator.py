@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -70,6 +70,8 @@ class TokenValidator(Uncopied):
             expect(keys, "keys", "JWKSCache(uri) or StaticKeys(...)", "select", "contains")
         if introspection is not None:
             expect(introspection, "introspection", "an IntrospectionCache", "cached")
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be {', '.join(get_args(Mode)[:-1])} or {get_args(Mode)[-1]}.")
         if mode != "introspect" and keys is None:
             raise ValueError(f"mode {mode!r} needs keys, such as JWKSCache(uri).")
         if mode != "jwt" and introspection is None:
