@@ -50,6 +50,10 @@ def decode(response: Response, kind: type[_T], *, asked: Request | None = None) 
 
 def _parsed(response: Response) -> object:
     try:
+        return loads(response.content.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        pass
+    try:
         return loads(as_utf8(response).removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         return _NO_JSON

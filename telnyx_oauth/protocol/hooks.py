@@ -64,22 +64,7 @@ def _member(name: str, hint: Any, *, required: bool) -> _Member:
     kept = _kept(hint)
     # Where None is kept, the hook sees the `T` of `T | None` alone.
     kind = _not_none(hint) if NoneType in kept else hint
-    hook = hook_for(kind) if NoneType not in kept else _or_nothing(hook_for(kind))
-    return _Member(name, kind, hook, kept, required)
-
-
-def _or_nothing(hook: Hook) -> Hook:
-    """The hook of a member that may be null: an empty value of another kind is null in some serialisers' words."""
-
-    def structure(value: Any, kind: Any) -> Any:
-        try:
-            return hook(value, kind)
-        except RefusedError:
-            if value in ("", [], {}):
-                return None
-            raise
-
-    return structure
+    return _Member(name, kind, hook_for(kind), kept, required)
 
 
 def _model_hook(kind: Any) -> Hook:
@@ -99,6 +84,7 @@ def _model_hook(kind: Any) -> Hook:
         "new": kind.__new__,
         "problems": _problems_of_members,
         "set_attribute": object.__setattr__,
+        "without_empties": _without_empties,
     }
     passages: list[str] = []
     for number, member in enumerate(members):
@@ -120,7 +106,10 @@ def structure(value, _):
     try:
         ...
     except Refused:
-        raise Refused(*problems(value, members)) from None
+        told = without_empties(value, members)
+        if told is None:
+            raise Refused(*problems(value, members)) from None
+        return structure(told, _)
     fields["model_extra"] = {} if len(fields) == len(blank) else {
         name: fields.pop(name) for name in value if name not in blank
     }
@@ -159,6 +148,20 @@ def _problems_of_members(value: dict[str, object], members: list[_Member]) -> li
             except RefusedError as refused:
                 problems.extend(f".{member.name}{problem}" for problem in refused.problems)
     return problems
+
+
+def _without_empties(value: dict[str, object], members: list[_Member]) -> dict[str, object] | None:
+    """The value with null for each member that may be null and is an empty value of another kind, as some serialisers write
+    what is not there. None where there is no such member.
+    """
+    told = dict(value)
+    for member in members:
+        if NoneType in member.kept and value.get(member.name) in ("", [], {}):
+            try:
+                member.read(value[member.name])
+            except RefusedError:
+                told[member.name] = None
+    return None if told == value else told
 
 
 def _kept(kind: Any) -> frozenset[type]:
