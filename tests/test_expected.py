@@ -272,6 +272,18 @@ MAKES = {
             "sign_in": lambda it: asyncio.run(sign_in(flow(), show=unsent, timeout=it)),
         }.items()
     },
+    **{
+        f"{name} of TokenPolicy": (
+            lambda it, name=name: TokenPolicy(**({"issuer": "https://a.example", "audience": "a"} | {name: it})),
+            f"`{name}` must be",
+            wrong,
+        )
+        for name, wrong in {
+            "issuer": [None, 7, AN_URL],
+            **{each: [None, 7, [7], b"a"] for each in ("audience", "algorithms", "typ", "required")},
+            **{each: ["5", DAY, True] for each in ("leeway", "max_lifetime", "max_age", "lifetime_without_exp")},
+        }.items()
+    },
     "refresh_token": (
         lambda it: RefreshToken(unsent, "https://a.example", "id", refresh_token=it),
         "`refresh_token` must be a str",

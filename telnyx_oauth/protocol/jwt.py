@@ -13,6 +13,8 @@ from typing import Self, cast
 import attrs
 
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
+from ..messages import check_seconds
+from .expected import AS_TEXT, expect_text, texts
 from .jose import parse_object, split_compact
 from .kinds import check_kind, is_for_something_else, names_kind
 from .secret import Secret
@@ -34,12 +36,16 @@ _EXTENSIONS = frozenset({"crit", "b64", "zip", "enc"})
 _SCOPE = re.compile(r"[ !#-\[\]-~]*")
 
 
-def _names(value: str | Iterable[str]) -> frozenset[str]:
-    return frozenset((value,) if isinstance(value, str) else value)
+def _audiences(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(texts(value, "audience"))
+
+
+def _algorithms(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(texts(value, "algorithms"))
 
 
 def _types(value: str | Iterable[str]) -> frozenset[str]:
-    return frozenset(map(_media_type, _names(value)))
+    return frozenset(map(_media_type, texts(value, "typ")))
 
 
 def _media_type(typ: str) -> str:
@@ -47,7 +53,7 @@ def _media_type(typ: str) -> str:
 
 
 def _required(value: str | Iterable[str]) -> frozenset[str]:
-    return _names(value) | _ALWAYS_REQUIRED
+    return _ALWAYS_REQUIRED.union(texts(value, "required"))
 
 
 @attrs.frozen(kw_only=True)
@@ -65,9 +71,9 @@ class TokenPolicy:
     """
 
     issuer: str
-    audience: frozenset[str] = attrs.field(converter=_names)
+    audience: frozenset[str] = attrs.field(converter=_audiences)
     algorithms: frozenset[str] = attrs.field(
-        converter=_names, default=frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"})
+        converter=_algorithms, default=frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"})
     )
     typ: frozenset[str] = attrs.field(converter=_types, default=frozenset({"at+jwt"}))
     required: frozenset[str] = attrs.field(
@@ -80,6 +86,9 @@ class TokenPolicy:
     lifetime_without_exp: float | None = None
 
     def __attrs_post_init__(self) -> None:
+        expect_text(type(self.issuer), "`issuer`", AS_TEXT)
+        for name in ("leeway", "max_lifetime", "max_age", "lifetime_without_exp"):
+            check_seconds(getattr(self, name), name)
         if not self.issuer:
             raise ValueError("issuer must name who issues the tokens.")
         if not self.audience or "" in self.audience:
