@@ -28,11 +28,30 @@ class Timeout:
     """How long one attempt may take, in seconds; `None` is no limit.
 
     `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection. Where a call has to wait
-    for its token, the wait is part of the first attempt.
+    for its token, the wait is part of the first attempt. Raises `TypeError` for what is no number.
     """
 
     total: float | None = 60.0
     connect: float | None = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        check_number(self.total, "total", optional=True)
+        check_number(self.connect, "connect", optional=True)
+
+
+def check_number(
+    value: object, parameter: str, wanted: str = "a number of seconds", also: str = "", *, optional: bool = False
+) -> None:
+    """Raises `TypeError`, naming the parameter, unless `value` is a number, or `None` where `optional`.
+
+    A truth value is no number. `also` is what else the caller takes.
+    """
+    if (isinstance(value, (int, float)) and not isinstance(value, bool)) or (optional and value is None):
+        return
+    hint = ", such as delta.total_seconds()" if hasattr(value, "total_seconds") else ""
+    given = "None" if value is None else f"of type {type(value).__name__}"
+    choice = f"{wanted}{hint}{also}{' or None' if optional else ''}"
+    raise TypeError(f"`{parameter}` must be {choice}; what was given is {given}.")
 
 
 # Made for every call: without slots attrs fills an instance in two thirds of the time.
@@ -154,6 +173,10 @@ def _restore(
     return Response(status_code, headers(*pairs), content, request, http_version, None, fault)
 
 
+# Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
+_CHARSETS: Final = ("ascii", "big5", "cp", "euc", "gb", "iso8859", "koi8", "mac", "shift_jis", "utf")
+
+
 def _charset(content_type: str) -> str:
     for part in content_type.split(";")[1:]:
         name, _, value = part.partition("=")
@@ -162,8 +185,7 @@ def _charset(content_type: str) -> str:
                 found = codecs.lookup(value.strip().strip('"')).name
             except (LookupError, ValueError):  # ValueError: NUL, or bytes that were no text
                 break
-            # Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
-            return found if found.startswith(("utf", "iso8859", "cp125", "ascii")) else "utf-8"
+            return found if found.startswith(_CHARSETS) else "utf-8"
     return "utf-8"
 
 

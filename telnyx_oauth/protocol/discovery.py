@@ -17,6 +17,7 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import parse_challenges
 from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
+from .expected import AS_TEXT, expect_text
 from .failures import broken
 from .grants import AuthMethod
 from .secret import Secret
@@ -205,6 +206,7 @@ def resource_urls(url: str, www_authenticate: Iterable[str] = ()) -> tuple[str, 
 
     Raises `ValueError` for an address that is neither https nor http to this machine.
     """
+    expect_text(type(url), "The resource", AS_TEXT)
     for challenge in parse_challenges(www_authenticate):
         told = challenge.params.get("resource_metadata")
         if told:
@@ -289,6 +291,7 @@ def _optional(document: dict[str, object], name: str, issuer: str) -> str | None
 
 def _check(url: str, name: str, *, like: str) -> str:
     """The address. http is taken only for this machine, and only from what is itself http on this machine."""
+    expect_text(type(url), name, AS_TEXT)
     try:
         start = urlsplit(like)
         local = start.scheme == "http" and is_loopback(start.hostname or "")

@@ -13,6 +13,7 @@ import attrs
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .discovery import AUTH_METHODS, choose_auth_method
+from .expected import expect_mapping
 from .failures import broken, error_from
 from .grants import LARGEST_ANSWER, AuthMethod
 from .secret import Secret
@@ -46,8 +47,10 @@ def registration_request(
 ) -> Request:
     """The request that registers a program in which people sign in, with further `metadata` (RFC 7591 section 2).
 
-    Raises `ValueError` for `metadata` that names what is given apart from it, or that JSON cannot say.
+    Raises `ValueError` for `metadata` that names what is given apart from it, or that JSON cannot say, and `TypeError` for
+    what is no mapping.
     """
+    expect_mapping(dict if metadata is None else type(metadata), "metadata")
     twice = (metadata or {}).keys() & set(_OWN)
     if twice:
         raise ValueError(f"`metadata` repeats {', '.join(sorted(twice))}, which register() takes by itself.")

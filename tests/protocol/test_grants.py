@@ -191,7 +191,9 @@ def test_what_is_no_scope_is_not_among_the_granted_ones(odd):
 
 
 @pytest.mark.parametrize("nothing", [None, "", [], {}])
-@pytest.mark.parametrize("name", ["expires_in", "scope", "refresh_token", "id_token", "x"])
+@pytest.mark.parametrize(
+    "name", ["expires_in", "scope", "refresh_token", "id_token", "error", "error_description", "x"]
+)
 def test_an_optional_member_that_is_null_or_empty_is_absent(name, nothing):
     assert parse_token_response(answer({"access_token": "at", name: nothing})) == TokenGrant("at")
 
