@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
+from pathlib import Path
 
 import aiohttp
 import attrs
@@ -27,6 +28,7 @@ from telnyx_oauth import (
     HttpTransport,
     IntrospectionCache,
     JWKSCache,
+    KeyringStore,
     MemoryStore,
     RedisStore,
     RefreshPolicy,
@@ -305,6 +307,9 @@ MAKES = {
     "RedisStore": (RedisStore, r"`server`.*redis.asyncio", [None, 7, ASYNC, redis.Redis(), redis.asyncio.Redis]),
 }
 RIGHT = {
+    "Redis": (RedisStore, {"server": "redis://127.0.0.1"}),
+    "keyring": (KeyringStore, {}),
+    "files": (FileStore, {"folder": "tokens"}),
     "validator": (TokenValidator, {"policy": POLICY, "keys": StaticKeys({"keys": []})}),
     "keys": (JWKSCache, {"uri": "https://a.example/jwks"}),
     "introspection": (IntrospectionCache, {"endpoint": "https://a.example/i", "auth": ClientAuthentication("c", "s")}),
@@ -316,6 +321,12 @@ RIGHT = {
 }
 OTHER = object()
 WRONG = [
+    *(("Redis", name, "number", [None, "7", OTHER, DAY, True]) for name in ("lock_ttl", "timeout")),
+    *(("Redis", name, "0 or more", [-1, float("nan")]) for name in ("lock_ttl", "timeout")),
+    ("Redis", "prefix", "str", [None, 7, b"p"]),
+    ("keyring", "service", "str", [None, 5, b"s", ["s"]]),
+    ("keyring", "folder", "path", [5, b"f", OTHER, False]),
+    ("files", "folder", "path", [None, 5, b"f", OTHER, Path]),
     ("validator", "policy", "TokenPolicy", [None, 7, {}, "a", TokenPolicy, RefreshPolicy(), ASYNC]),
     ("validator", "mode", "'jwt', 'introspect'", [None, 7, "JWT", "", []]),
     *(("validator", name, "number", [None, "7", OTHER, True]) for name in ("cache_size", "cache_ttl")),
@@ -397,6 +408,34 @@ def test_the_right_thing_is_taken_whoever_wrote_it():
     assert AsyncTelnyx(tokens=BLOCKING.tokens.manager, token_store=MemoryStore())
     assert RedisStore(redis.asyncio.Redis())
     assert RedisStore("redis://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://x",
+        "127.0.0.1:6379",
+        "redis://h:port",
+        "redis://h:99999",
+        "redis://[x",
+        "redis://h?db=x",
+        "redis://h?nope=1",
+        "redis://:planted@h:port",
+        "redis://h?protocol=9",
+        "rediss://h?ssl_cert_reqs=no",
+    ],
+)
+def test_an_address_that_is_no_redis_is_refused_when_it_is_given_and_not_quoted(url):
+    with pytest.raises(ValueError, match=r"`server` must be a URL.*redis://") as caught:
+        RedisStore(url)
+    assert "planted" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("url", ["redis://", "rediss://h:1/2", "unix:///run/redis.sock", "redis://u:p@h?db=1&socket_timeout=2"])
+def test_an_address_that_is_a_redis_is_taken(url):
+    assert RedisStore(url)
 
 
 @pytest.mark.parametrize("keys", [["abc"], "abc", b"abc", Fernet.generate_key(), [], None, [b"x" * 32], [7]], ids=repr)

@@ -37,6 +37,7 @@ from telnyx_oauth import (
     HttpTransport,
     IntrospectionCache,
     PendingAuthorization,
+    RedisStore,
     RefreshToken,
     StaticKeys,
     Telnyx,
@@ -816,6 +817,7 @@ def wrong_values() -> Mapping[str, object]:
         "key": lambda: TokenManager(ApiKey(f"{SECRETS.api_key}\n")),
         "proxy": lambda: HttpTransport(proxy=f"socks5://user:{PASSWORD}@127.0.0.1"),
         "introspection": lambda: IntrospectionCache("ftp://x", ClientAuthentication("id", secret)),
+        "Redis": lambda: RedisStore(f"redis://:{PASSWORD}@h:port"),
         "introspection's pair": lambda: IntrospectionCache("https://x.test", ("id", secret)),
     }
 
