@@ -142,7 +142,7 @@ class Response:
         """The body as JSON. Raises `ValueError` when it is not.
 
         Bytes that are no UTF-8 are read in the charset that the answer declares, and replaced where that fails too: what
-        cannot be read in one member costs no other.
+        cannot be read in one member costs no other. An integer of more digits than Python reads is an infinite `float`.
         """
         try:
             return self._parsed()
@@ -153,13 +153,20 @@ class Response:
 
     def _parsed(self) -> object:
         try:
-            return cast("object", _json.loads(self.content))
+            return cast("object", _json.loads(self.content, parse_int=_integer))
         except UnicodeDecodeError:
-            return cast("object", _json.loads(self.text()))
+            return cast("object", _json.loads(self.text(), parse_int=_integer))
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")
         return _restore, (self.status_code, kept, self.content, self.request, self.http_version, self.fault)
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # see `sys.set_int_max_str_digits`
+        return float(digits)
 
 
 def _restore(
