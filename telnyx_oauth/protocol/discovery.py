@@ -40,7 +40,7 @@ class AuthorizationServer:
 
     `issuer_in_response`: it names itself in each answer, so a code without its name is not its (RFC 9207).
     `token_endpoint_auth_methods_supported` is empty where the server does not say, and an endpoint is `None`; so is
-    `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
+    `registration_endpoint`, `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
     """
 
     issuer: str
@@ -149,7 +149,7 @@ def server_from(response: Response, issuer: str) -> AuthorizationServer:
         issuer,
         _endpoint(document, "authorization_endpoint", issuer),
         _endpoint(document, "token_endpoint", issuer),
-        _endpoint(document, "registration_endpoint", issuer) if document.get("registration_endpoint") else None,
+        _optional(document, "registration_endpoint", issuer),
         issuer_in_response=names_itself(response, issuer),
         scopes_supported=_words(document, "scopes_supported"),
         token_endpoint_auth_methods_supported=_words(document, "token_endpoint_auth_methods_supported"),

@@ -237,7 +237,9 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         `ValueError` for `metadata` that repeats another parameter or cannot be written as JSON.
         """
         if self.server.registration_endpoint is None:
-            raise DiscoveryError(f"{self.server.issuer} registers no clients by itself: ask there for a client id.")
+            raise DiscoveryError(
+                f"{self.server.issuer} registers no clients by itself, or at no safe address: ask there for a client id."
+            )
         supported = self.server.token_endpoint_auth_methods_supported
         method = auth_method or (
             "none" if "none" in supported else choose_auth_method(supported, has_secret=True) or "none"
