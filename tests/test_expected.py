@@ -433,7 +433,9 @@ def test_an_address_that_is_no_redis_is_refused_when_it_is_given_and_not_quoted(
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("url", ["redis://", "rediss://h:1/2", "unix:///run/redis.sock", "redis://u:p@h?db=1&socket_timeout=2"])
+@pytest.mark.parametrize(
+    "url", ["redis://", "rediss://h:1/2", "unix:///run/redis.sock", "redis://u:p@h?db=1&socket_timeout=2"]
+)
 def test_an_address_that_is_a_redis_is_taken(url):
     assert RedisStore(url)
 

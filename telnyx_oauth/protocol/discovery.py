@@ -19,7 +19,7 @@ from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
 from .expected import AS_TEXT, expect_text
 from .failures import broken
-from .grants import AuthMethod
+from .grants import AuthMethod, any_integer
 from .secret import Secret
 from .token import said_scopes, scope_set
 from .urls import check_base_url, has_only_url_characters, is_loopback, origin, root_of
@@ -261,7 +261,7 @@ def _object(response: Response) -> dict[str, object]:
         what = response.fault if response.status_code == 200 else f"status {response.status_code}"
         raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
     try:
-        body = response.json()
+        body = response.json(parse_int=any_integer)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

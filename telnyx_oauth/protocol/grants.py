@@ -252,9 +252,17 @@ def _grant(fields: Mapping[str, object], server_time: float | None) -> TokenGran
     )
 
 
+def any_integer(digits: str) -> int | float:
+    """An integer, infinite where Python reads no number of so many digits: one member that is odd must not cost the others."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
 def _fields(response: Response) -> dict[str, object] | None:
     try:
-        body = response.json()
+        body = response.json(parse_int=any_integer)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", body) if isinstance(body, dict) else None

@@ -15,7 +15,7 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .discovery import AUTH_METHODS, choose_auth_method
 from .expected import expect_mapping
 from .failures import broken, error_from
-from .grants import LARGEST_ANSWER, AuthMethod
+from .grants import LARGEST_ANSWER, AuthMethod, any_integer
 from .secret import Secret
 from .token import scope_set
 
@@ -107,7 +107,7 @@ def registered_client(
 
 def _fields(response: Response) -> dict[str, object]:
     try:
-        body = response.json()
+        body = response.json(parse_int=any_integer)
     except (ValueError, RecursionError):
         return {}
     found = cast("dict[str, object]", body) if isinstance(body, dict) else {}

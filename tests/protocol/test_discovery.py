@@ -271,6 +271,11 @@ def test_metadata_that_is_not_the_servers_own_or_not_safe_is_refused(response, p
         server_from(response, ISSUER)
 
 
+def test_a_number_of_more_digits_than_python_reads_costs_no_discovery():
+    content = json.dumps(METADATA | {"odd": 77}).replace("77", "7" * 5_000).encode()
+    assert server_from(document(content=content), ISSUER) == server_from(document(), ISSUER)
+
+
 def test_a_server_on_this_machine_may_have_endpoints_on_it():
     local = "http://127.0.0.1:9000"
     fields = {name: f"{local}/{name}" for name in METADATA if name.endswith("_endpoint")}
