@@ -18,9 +18,21 @@ from . import validation as _validation
 from .errors import ClientClosedError, MissingCredentialsError
 from .hints import NamesChecked, refused
 from .messages import Timeout
-from .options import ISSUER, Options, VerifyIssued, address, changed, check_given, check_key, defaults, identity
+from .options import (
+    ISSUER,
+    Options,
+    VerifyIssued,
+    address,
+    as_dict,
+    changed,
+    check_given,
+    check_key,
+    check_verify_issued,
+    defaults,
+    identity,
+)
 from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
-from .protocol.expected import expect
+from .protocol.expected import AS_TEXT, expect, expect_functions, expect_text, expect_texts
 from .protocol.secret import Secret
 from .protocol.urls import is_insecure
 from .resources.members import member, part
@@ -100,6 +112,10 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
             )
         if tokens is None:
             who = identity(who)
+        if issuer is not None:
+            expect_text(type(issuer), "issuer", AS_TEXT)
+        if resource is not None:
+            expect_text(type(resource), "resource", AS_TEXT)
         options = Options(
             api_key=who.plain[0],
             client_id=who.plain[1],
@@ -107,14 +123,14 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
             base_url=base,
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=as_retries(max_retries),
-            default_headers=dict(added.plain[0] or {}),
-            default_query=dict(added.plain[1] or {}),
-            scopes=tuple(scopes.split()) if isinstance(scopes, str) else tuple(scopes),
+            default_headers=as_dict(Secret(added.plain[0]), "default_headers"),
+            default_query=as_dict(Secret(added.plain[1]), "default_query"),
+            scopes=tuple(scopes.split()) if isinstance(scopes, str) else expect_texts(scopes, "scopes"),
             resource=resource,
             token_store=token_store,
-            token_hooks=tuple(token_hooks),
-            verify_issued=verify_issued,
-            audience=(audience,) if isinstance(audience, str) else tuple(audience),
+            token_hooks=expect_functions(token_hooks, "token_hooks"),
+            verify_issued=check_verify_issued(verify_issued),
+            audience=expect_texts(audience, "audience"),
             issuer=issuer,
             allow_insecure=allowed,
         )

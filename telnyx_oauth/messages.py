@@ -28,11 +28,30 @@ class Timeout:
     """How long one attempt may take, in seconds; `None` is no limit.
 
     `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection. Where a call has to wait
-    for its token, the wait is part of the first attempt.
+    for its token, the wait is part of the first attempt. Raises `TypeError` for what is no number.
     """
 
     total: float | None = 60.0
     connect: float | None = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        check_number(self.total, "total", optional=True)
+        check_number(self.connect, "connect", optional=True)
+
+
+def check_number(
+    value: object, parameter: str, wanted: str = "a number of seconds", also: str = "", *, optional: bool = False
+) -> None:
+    """Raises `TypeError`, naming the parameter, unless `value` is a number, or `None` where `optional`.
+
+    A truth value is no number. `also` is what else the caller takes.
+    """
+    if (isinstance(value, (int, float)) and not isinstance(value, bool)) or (optional and value is None):
+        return
+    hint = ", such as delta.total_seconds()" if hasattr(value, "total_seconds") else ""
+    given = "None" if value is None else f"of type {type(value).__name__}"
+    choice = f"{wanted}{hint}{also}{' or None' if optional else ''}"
+    raise TypeError(f"`{parameter}` must be {choice}; what was given is {given}.")
 
 
 # Made for every call: without slots attrs fills an instance in two thirds of the time.
@@ -119,24 +138,25 @@ class Response:
         """The charset that the answer declares, else UTF-8."""
         return _charset(self.headers.get("Content-Type", ""))
 
-    def json(self) -> object:
+    def json(self, *, parse_int: Callable[[str], object] | None = None) -> object:
         """The body as JSON. Raises `ValueError` when it is not.
 
         Bytes that are no UTF-8 are read in the charset that the answer declares, and replaced where that fails too: what
-        cannot be read in one member costs no other.
+        cannot be read in one member costs no other. `parse_int` reads the digits of integers, as in
+        `json.loads`: by itself Python refuses those of more than 4,300.
         """
         try:
-            return self._parsed()
+            return self._parsed(parse_int)
         except _json.JSONDecodeError as exc:
             error = _json.JSONDecodeError(exc.msg, "", exc.pos)
         # Apart from Python's own error, which holds the whole body.
         raise error
 
-    def _parsed(self) -> object:
+    def _parsed(self, parse_int: Callable[[str], object] | None) -> object:
         try:
-            return cast("object", _json.loads(self.content))
+            return cast("object", _json.loads(self.content, parse_int=parse_int))
         except UnicodeDecodeError:
-            return cast("object", _json.loads(self.text()))
+            return cast("object", _json.loads(self.text(), parse_int=parse_int))
 
     def __reduce__(self) -> tuple[object, ...]:
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")
@@ -154,6 +174,10 @@ def _restore(
     return Response(status_code, headers(*pairs), content, request, http_version, None, fault)
 
 
+# Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
+_CHARSETS: Final = ("ascii", "big5", "cp", "euc", "gb", "iso8859", "koi8", "mac", "shift_jis", "utf")
+
+
 def _charset(content_type: str) -> str:
     for part in content_type.split(";")[1:]:
         name, _, value = part.partition("=")
@@ -162,8 +186,7 @@ def _charset(content_type: str) -> str:
                 found = codecs.lookup(value.strip().strip('"')).name
             except (LookupError, ValueError):  # ValueError: NUL, or bytes that were no text
                 break
-            # Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
-            return found if found.startswith(("utf", "iso8859", "cp125", "ascii")) else "utf-8"
+            return found if found.startswith(_CHARSETS) else "utf-8"
     return "utf-8"
 
 

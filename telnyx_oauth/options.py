@@ -14,7 +14,8 @@ from . import tokens as _tokens  # its classes are loaded when they are looked u
 from ._version import __version__
 from .messages import Timeout
 from .protocol.bearer import bearer
-from .protocol.calls import Defaults, HeaderValues, QueryValues, merged
+from .protocol.calls import Defaults, HeaderValues, QueryValues, check_query, merged
+from .protocol.expected import expect_mapping, expect_text
 from .protocol.secret import Secret
 from .protocol.urls import QueryValue, check_base_url, origin
 
@@ -92,8 +93,10 @@ def identity(given: Who) -> Who:
 
 
 def check_given(given: Who) -> None:
-    """Raises `ValueError` for an empty string: a credential that its caller does not have."""
+    """Raises `ValueError` for an empty string: a credential that its caller does not have; `TypeError` for what is no text."""
     for name, value in zip(("api_key", "client_id", "client_secret"), map(Secret, given.plain), strict=True):
+        if value.plain is not None:
+            expect_text(type(value.plain), name)
         if value.plain is not None and not value.plain:
             raise ValueError(
                 f"`{name}` is an empty string. Give a value, or leave it out and set TELNYX_{name.upper()}."
@@ -158,10 +161,27 @@ def environment_allows_insecure() -> bool:
     return os.environ.get("TELNYX_ALLOW_INSECURE", "").strip().lower() in ("1", "true")
 
 
+def check_verify_issued(verify_issued: VerifyIssued) -> VerifyIssued:
+    """The setting. Raises `ValueError`, or `TypeError` for another type, unless it is True, False or "auto"."""
+    if isinstance(verify_issued, bool) or verify_issued == "auto":
+        return verify_issued
+    kind = ValueError if isinstance(verify_issued, str) else TypeError  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
+    raise kind('`verify_issued` must be True, False or "auto"')
+
+
+def as_dict(values: Secret[Mapping[str, _T] | None], name: str) -> dict[str, _T]:
+    """A copy of the values, none for `None`. Raises `TypeError`, naming the parameter, for what is no mapping."""
+    if values.plain is None:
+        return {}
+    expect_mapping(type(values.plain), name)
+    return dict(values.plain)
+
+
 def defaults(options: Options) -> Defaults:
-    """What the client adds to every call. Raises `ValueError` for headers that could not be sent."""
+    """What the client adds to every call. Raises `ValueError` or `TypeError` for what could not be sent."""
     headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
     query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
+    check_query(query)
     return Defaults(options.base_url, options.timeout, headers.plain, query.plain, options.max_retries)
 
 
@@ -172,5 +192,5 @@ def changed(
     if values.plain[1] is not None and values.plain[2] is not None:
         raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
     if values.plain[2] is not None:
-        return dict(values.plain[2] or {})
-    return {**values.plain[0], **(values.plain[1] or {})}
+        return as_dict(Secret(values.plain[2]), f"set_default_{name}")
+    return {**values.plain[0], **as_dict(Secret(values.plain[1]), f"default_{name}")}

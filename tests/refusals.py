@@ -24,6 +24,8 @@ ANOTHER_TOKEN_HELPS = [
     (['Bearer error="invalid_request"'], False),
     (['Bearer resource_metadata=https://x.example/y, error="insufficient_scope"'], False),
     (["Bearer realm=a b c, error=insufficient_scope, scope=x"], False),
+    (["Bearer error='insufficient_scope', realm=x"], False),
+    (['Bearer realm="x", error="insufficient_scope'], False),
     (['Bearer scope="a", Bearer error="insufficient_scope"'], False),
     (['Basic realm="x"', 'Bearer error="insufficient_scope"'], False),
 ]

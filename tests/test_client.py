@@ -205,11 +205,14 @@ def test_an_unknown_option_names_the_class_that_was_called_and_the_option_that_i
 @pytest.mark.parametrize(
     "wrong, says",
     [
-        ({"timeout": "5"}, "`timeout` must be a number of seconds.* and no str"),
+        ({"timeout": "5"}, "`timeout` must be a number of seconds.* of type str"),
         ({"timeout": timedelta(seconds=5)}, r"`timeout` must be a number of seconds, such as delta.total_seconds\(\)"),
-        ({"timeout": True}, "`timeout` must be a number of seconds.* and no bool"),
-        ({"timeout": aiohttp.ClientTimeout(total=5)}, "telnyx_oauth.Timeout.* and no ClientTimeout"),
-        ({"base_url": URL("https://a.example/v2")}, r"`base_url` must be a str, such as str\(url\), and no URL"),
+        ({"timeout": True}, "`timeout` must be a number of seconds.* of type bool"),
+        ({"timeout": aiohttp.ClientTimeout(total=5)}, "telnyx_oauth.Timeout.* of type ClientTimeout"),
+        (
+            {"base_url": URL("https://a.example/v2")},
+            r"`base_url` must be a str, such as str\(url\); what was given is of type URL",
+        ),
     ],
 )
 def test_an_option_of_another_type_is_told_what_it_must_be(kind, wrong, says):

@@ -23,6 +23,7 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from yarl import URL
 
 import telnyx_oauth
 from telnyx_oauth import (
@@ -36,6 +37,7 @@ from telnyx_oauth import (
     HttpTransport,
     IntrospectionCache,
     PendingAuthorization,
+    RedisStore,
     RefreshToken,
     StaticKeys,
     Telnyx,
@@ -737,6 +739,17 @@ WRONG_CLIENTS: dict[str, dict[str, object]] = {
     "client_secret": {"client_secret": f"{SECRETS.client_secret}\ud800"},
     "scopes": {"scopes": 5},
     "audience": {"audience": 5},
+    "a base_url that is no text": {"base_url": URL(f"https://user:{PASSWORD}@127.0.0.1")},
+    "a proxy that is no text": {"proxy": f"http://user:{PASSWORD}@127.0.0.1".encode()},
+    "an api_key that is no text": {"api_key": SECRETS.api_key.encode()},
+    "a client_secret that is no text": {"client_secret": [SECRETS.client_secret]},
+    "a query that is none": {"default_query": [HEADER]},
+    "half a character in a query": {"default_query": {"api_key": f"{HEADER}\ud800"}},
+    "a query's value": {"default_query": {"api_key": {"a": HEADER}}},
+    "ssl_context": {"ssl_context": 5},
+    "issuer": {"issuer": 5},
+    "token_hooks": {"token_hooks": 5},
+    "verify_issued": {"verify_issued": "yes"},
 }
 
 
@@ -804,6 +817,8 @@ def wrong_values() -> Mapping[str, object]:
         "key": lambda: TokenManager(ApiKey(f"{SECRETS.api_key}\n")),
         "proxy": lambda: HttpTransport(proxy=f"socks5://user:{PASSWORD}@127.0.0.1"),
         "introspection": lambda: IntrospectionCache("ftp://x", ClientAuthentication("id", secret)),
+        "Redis": lambda: RedisStore(f"redis://:{PASSWORD}@h:port"),
+        "introspection's pair": lambda: IntrospectionCache("https://x.test", ("id", secret)),
     }
 
 

@@ -43,6 +43,8 @@ def functions_of(kind: type) -> Iterator[tuple[str, object]]:
         if not owner.__module__.startswith("telnyx_oauth"):
             continue
         for name, value in vars(owner).items():
+            if owner is not kind and name in vars(kind):
+                continue  # another one stands in its place
             if isinstance(value, property):
                 yield name, value.fget
             elif isinstance(value, functools.cached_property):

@@ -108,7 +108,7 @@ def test_each_operation_is_a_row_in_every_view():
             assert inspect.isfunction(row)
             function = getattr(owner, name)
             assert function.__name__ == name
-            assert function.__module__ == "telnyx_oauth.sync"
+            assert function.__module__ == sync.__name__
             assert function.__qualname__.endswith(f"Rows.{name}")
 
 

@@ -721,3 +721,34 @@ def test_a_person_signs_in_and_a_client_calls_as_them():
             with Telnyx(tokens=tokens.manager, base_url=telnyx.base_url) as person:
                 assert person.oauth_grants.list().data
             assert tokens.get() is client.authorization.tokens().get()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda it: it.oauth_clients.retrieve(), r"^OAuthClients.retrieve\(\) missing .*'id'"),
+        (lambda it: it.oauth_clients.retrieve("a", id="b"), r"^OAuthClients.retrieve\(\) got multiple values .*'id'"),
+        (lambda it: it.oauth_clients.create(), r"^OAuthClients.create\(\) missing .*'name'"),
+        (lambda it: it.oauth_clients.list(5), r"^OAuthClients.list\(\) takes these by name"),
+        (lambda it: it.oauth_clients.list(sizes=5), r"^OAuthClients.list\(\) has no option 'sizes'"),
+        (lambda it: it.oauth.token(), r"^OAuth.token\(\) missing .*'grant_type'"),
+        (lambda it: it.get(), r"^Telnyx.get\(\) missing .*'path'"),
+        (lambda it: it.tokens.replace(), r"^Tokens.replace\(\) missing .*'rejected'"),
+        (
+            lambda it: it.oauth_clients.with_raw_response.list(sizes=5),
+            r"^\w*WithRawResponse.list\(\) has no option 'sizes'",
+        ),
+        (
+            lambda it: it.oauth_clients.with_raw_response.retrieve(),
+            r"^OAuthClientsWithRawResponse.retrieve\(\) missing .*'id'",
+        ),
+        (
+            lambda it: it.oauth_clients.with_streaming_response.retrieve().__enter__(),
+            r"^OAuthClientsWithStreamingResponse.retrieve\(\) missing .*'id'",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_the_name_of_the_method_that_was_called(call, says):
+    with Telnyx(api_key="k") as client, pytest.raises(TypeError, match=says) as caught:
+        call(client)
+    assert "Async" not in str(caught.value)

@@ -77,9 +77,7 @@ class BearerTokenMiddleware(NamesChecked, Uncopied):
             raise ValueError(
                 "origins is empty, so no request would carry a token; name those of the API that takes it."
             )
-        self._origins = frozenset(
-            _checked(str(each), allow_insecure_loopback=allow_insecure_loopback) for each in listed
-        )
+        self._origins = frozenset(_checked(each, allow_insecure_loopback=allow_insecure_loopback) for each in listed)
         self._tokens = tokens
         self._keep = on_conflict == "keep"
         self._retry = retry
@@ -118,7 +116,8 @@ class BearerTokenMiddleware(NamesChecked, Uncopied):
         return await handler(request)
 
 
-def _checked(origin: str, *, allow_insecure_loopback: bool) -> _Origin:
+def _checked(given: str | URL, *, allow_insecure_loopback: bool) -> _Origin:
+    origin = str(given)
     if not allow_insecure_loopback and origin.lower().startswith("http:"):
         raise ValueError(
             "origins must be https; plain http is for this machine alone, and needs allow_insecure_loopback=True."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractContextManager
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from inspect import signature
 from types import TracebackType
 from typing import (
@@ -235,6 +235,25 @@ def _as_it_is(value: Any, _lease: Lease) -> Any:
     return value
 
 
+def _begun(
+    twin: object,
+    method: Callable[..., Awaitable[Any]],
+    core: object,
+    given: Secret[tuple[tuple[Any, ...], dict[str, Any]]],
+) -> Awaitable[Any]:
+    """What `method` gives. Raises `TypeError` for arguments that it does not take, said of the method that was called."""
+    try:
+        return method(core, *given.plain[0], **given.plain[1])
+    except TypeError as exc:
+        called, pythons = f"{type(twin).__name__}.{method.__name__}", f"{method.__qualname__}()"
+        problem = misnamed(called, method, len(given.plain[0]), given.plain[1])
+        if not problem and str(exc).startswith(pythons):
+            problem = f"{called}(){str(exc).removeprefix(pythons)}"
+        if not problem:
+            raise
+    raise TypeError(problem)
+
+
 class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = blocking(AsyncOAuthClients.create)`
     """A row for a method that ends in a value. Each of the three twins has a function of its own."""
 
@@ -264,18 +283,7 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             core, lease = twin._core, twin._lease
             given = Secret((args, kwargs))
             del args, kwargs
-
-            def call() -> Awaitable[Any]:
-                try:
-                    return method(core, *given.plain[0], **given.plain[1])
-                except TypeError:
-                    problem = misnamed(
-                        f"{type(twin).__name__}.{method.__name__}", method, len(given.plain[0]), given.plain[1]
-                    )
-                    if not problem:
-                        raise
-                raise TypeError(problem)
-
+            call = partial(_begun, twin, method, core, given)
             return finish(lease.run(call), lease)
 
         return row
@@ -289,10 +297,7 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             core, lease = twin._core, twin._lease
             given = Secret((args, kwargs))
             del args, kwargs
-
-            def call() -> Awaitable[Any]:
-                return method(core, *given.plain[0], **given.plain[1])
-
+            call = partial(_begun, twin, method, core, given)
             return APIResponse(lease.run(call), lease, lambda value: finish(value, lease))
 
         return row
@@ -306,10 +311,7 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
             core, lease = twin._core, twin._lease
             given = Secret((args, kwargs))
             del args, kwargs
-
-            def call() -> Awaitable[Any]:
-                return method(core, *given.plain[0], **given.plain[1])
-
+            call = partial(_begun, twin, method, core, given)
             return Streamed(AsyncStreamed(call), lease, lambda value: finish(value, lease))
 
         return row

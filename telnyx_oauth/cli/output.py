@@ -25,8 +25,12 @@ NARROW: Final = 72
 SECRET: Final = frozenset(
     {"access_token", "client_secret", "id_token", "refresh_token", "registration_access_token"}
 )  # fmt: skip
-# What a terminal takes for an order (ECMA-48), and what turns the direction of text: both could make one thing look another.
-_ORDERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What a terminal takes for an order (ECMA-48), what turns the direction of text, ends a line or is not seen at all: each could
+# make one thing look another. The joiners U+200C and U+200D are part of words in some scripts, and stay.
+_ORDERS: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def clean(text: str) -> str:

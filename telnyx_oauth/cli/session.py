@@ -77,11 +77,11 @@ class Session:
         kept = None if profile is None else profile.base_url
         by_name = kept if self.profile_name else None
         named = os.environ.get("TELNYX_BASE_URL")
-        address = _shaped(self.base_url or by_name or named or kept or BASE_URL)
-        allowed = self.allow_insecure or environment_allows_insecure()
-        allowed = allowed or (profile is not None and profile.allow_insecure and address == profile.base_url)
         from_environment = not self.base_url and not by_name and bool(named)
         name = "TELNYX_BASE_URL" if from_environment else "base_url"
+        address = _shaped(self.base_url or by_name or named or kept or BASE_URL, name)
+        allowed = self.allow_insecure or environment_allows_insecure()
+        allowed = allowed or (profile is not None and profile.allow_insecure and address == profile.base_url)
         word = "TELNYX_ALLOW_INSECURE=1" if from_environment else "--allow-insecure"
         return check_base_url(address, allow_insecure=allowed, name=name, word=word)
 
@@ -153,5 +153,5 @@ class Session:
             self.out.line(clean(words))
 
 
-def _shaped(address: str) -> str:
-    return check_base_url(address, allow_insecure=True)
+def _shaped(address: str, name: str = "base_url") -> str:
+    return check_base_url(address, allow_insecure=True, name=name)

@@ -23,6 +23,7 @@ from ..errors import (
     StateMismatchError,
 )
 from .discovery import AuthorizationServer, same_issuer
+from .expected import AS_TEXT, expect_text
 from .grants import authorize_url, base64url, pkce
 from .secret import Secret
 from .token import scope_set
@@ -150,6 +151,7 @@ def begin(
 
 def check_redirect_uri(uri: str) -> str:
     """The URI. Raises `ValueError` unless it is https, http to this machine, or of an app's own scheme (RFC 8252 section 7)."""
+    expect_text(type(uri), "redirect_uri", AS_TEXT)
     try:
         parts = urlsplit(uri)
         host, _ = parts.hostname or "", parts.port

@@ -71,8 +71,11 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _SPACED = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _GAP = re.compile(r"[\s,]*")
-# A value without quotes may be anything up to a comma or a space: servers write addresses so.
-_PARAM = re.compile(rf"""({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]+))""", re.DOTALL)
+# A value without quotes, or in single ones, may be anything up to a comma or a space: servers write addresses so. The last
+# value's closing quote may be missing.
+_PARAM = re.compile(
+    rf"""({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*+)(?:"|$)|'([^\s,"']+)'(?=[\s,]|$)|([^\s,"]+))""", re.DOTALL
+)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _COMMA = re.compile(r"\s*,")
 _SCHEME = re.compile(rf"({_TOKEN})(?:[ ]+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$)))?(?=[\s,]|$)")
@@ -100,8 +103,9 @@ def _challenges(header: str) -> list[Challenge]:
         if position == len(header):
             break
         if found and (param := _PARAM.match(header, position)):
-            name, quoted, plain = param.groups()
-            params.setdefault(name.lower(), plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
+            name, quoted, *plain = param.groups()
+            told = next(filter(None, plain), "") if quoted is None else _ESCAPED.sub(r"\1", quoted)
+            params.setdefault(name.lower(), told)
             position = param.end()
         elif after_comma and (scheme := _SCHEME.match(header, position)):  # without a comma it is a word of a value
             found.append((scheme[1].lower(), {}))

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, cast, final
 import attrs
 from multidict import CIMultiDict
 
-from ..messages import Request, RequestInfo, Timeout
+from ..messages import Request, RequestInfo, Timeout, check_number
 from .scrub import secrets_beside
 from .secret import Secret
 from .urls import QueryValue, join, query
@@ -195,6 +195,17 @@ def _encoded(call: Call, defaults: Defaults, extras: Extras) -> _Encoded | None:
         return None
 
 
+def check_query(parameters: Secret[QueryValues]) -> None:
+    """Raise `ValueError` or `TypeError`, quoting no value, for query parameters that could not be sent."""
+    try:
+        query(parameters)
+    except UnicodeEncodeError:  # it holds the text, which may be a secret
+        pass
+    else:
+        return
+    raise ValueError("A query parameter holds half a character (a lone surrogate), which cannot be sent.")
+
+
 def secrets_of(call: Call, extras: Extras, request: Request) -> set[str]:
     """What must not be seen again of a call and of the request that it became."""
     return set(_secrets(call, extras, request)) - {""}
@@ -241,20 +252,13 @@ def as_timeout(timeout: float | Timeout | None, parameter: str = "timeout") -> T
     if timeout is None:
         return Timeout(None, None)
     if not isinstance(timeout, Timeout):
-        timeout = Timeout(timeout, min(_seconds(timeout, parameter), 5.0))
+        check_number(timeout, parameter, also=", a telnyx_oauth.Timeout", optional=True)
+        timeout = Timeout(timeout, min(timeout, 5.0))
     for seconds in (timeout.total, timeout.connect):
         # The transport takes 0 for no limit, and cannot count to infinity.
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"`{parameter}` must be a positive number of seconds, or None for no limit")
     return timeout
-
-
-def _seconds(timeout: object, parameter: str) -> float:
-    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
-        return timeout
-    hint = ", such as delta.total_seconds()" if hasattr(timeout, "total_seconds") else ""
-    kind = type(timeout).__name__
-    raise TypeError(f"`{parameter}` must be a number of seconds{hint}, a telnyx_oauth.Timeout or None, and no {kind}")
 
 
 def as_retries(max_retries: object) -> int:
@@ -264,9 +268,10 @@ def as_retries(max_retries: object) -> int:
     return max_retries
 
 
-# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of its own.
+# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of
+# its own, and of the other control characters a tab alone may stand there.
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BREAKS: Final = re.compile(r"[\r\n\x00\ud800-\udfff]")
+_BREAKS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _SECRET: Final = frozenset(
     {
         "client_secret",
@@ -309,7 +314,7 @@ def _fault(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError |
         if not isinstance(value, str):
             return TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
         if _BREAKS.search(value):
-            return ValueError(f"The value of the header {name!r} must hold no line break, NUL or half character")
+            return ValueError(f"The value of the header {name!r} must hold no line break, control or half character")
     return None
 
 

@@ -13,7 +13,7 @@ from ..errors import (
     MissingTokenError,
     TokenValidationError,
 )
-from .expected import expect_a, expect_texts
+from .expected import expect_text, expect_texts
 
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _SCOPE_TOKEN: Final = re.compile(r"[!#-\[\]-~]+")
@@ -83,7 +83,7 @@ def check_quotable(value: str, name: str) -> str:
     """The value, fit for a quoted string. Raises `TypeError` or `ValueError`, naming the parameter, for all but printable
     ASCII.
     """
-    expect_a(value, name, "a str", str)
+    expect_text(type(value), name)
     if not _PRINTABLE.fullmatch(value):
         raise ValueError(f"{name} must be printable ASCII: it goes into a header.")
     return value
@@ -93,7 +93,7 @@ def check_scopes(scopes: Iterable[str], name: str) -> frozenset[str]:
     """The scopes as a set. Raises `TypeError` for what is no text, and `ValueError` for what RFC 6749 section 3.3 does not
     know as a scope.
     """
-    given = expect_texts(scopes, name, "scopes: a str, or several")
+    given = expect_texts(scopes, name)
     found = frozenset(scopes.split() if isinstance(scopes, str) else given)
     if not all(_SCOPE_TOKEN.fullmatch(scope) for scope in found):
         raise ValueError(f"{name} must be scopes: printable ASCII without space, quote or backslash.")

@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 from ..errors import APIConnectionError, APIResponseValidationError
 from ..messages import Request, Response
 from ..types import OAuthRetrieveAuthorizeResponse
+from .charsets import as_utf8
 from .failures import broken
 from .hooks import RefusedError, hook_for, is_readable
 from .secret import Secret
@@ -51,6 +52,10 @@ def decode(response: Response, kind: type[_T], *, asked: Request | None = None) 
 def _parsed(response: Response) -> object:
     try:
         return loads(response.content.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return loads(as_utf8(response).removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         return _NO_JSON
 

@@ -17,8 +17,9 @@ from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import parse_challenges
 from .challenges import metadata_path
 from .endpoints import check_endpoint, check_token_endpoint
+from .expected import AS_TEXT, expect_text
 from .failures import broken
-from .grants import AuthMethod
+from .grants import AuthMethod, any_integer
 from .secret import Secret
 from .token import said_scopes, scope_set
 from .urls import check_base_url, has_only_url_characters, is_loopback, origin, root_of
@@ -39,7 +40,7 @@ class AuthorizationServer:
 
     `issuer_in_response`: it names itself in each answer, so a code without its name is not its (RFC 9207).
     `token_endpoint_auth_methods_supported` is empty where the server does not say, and an endpoint is `None`; so is
-    `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
+    `registration_endpoint`, `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
     """
 
     issuer: str
@@ -148,7 +149,7 @@ def server_from(response: Response, issuer: str) -> AuthorizationServer:
         issuer,
         _endpoint(document, "authorization_endpoint", issuer),
         _endpoint(document, "token_endpoint", issuer),
-        _endpoint(document, "registration_endpoint", issuer) if document.get("registration_endpoint") else None,
+        _optional(document, "registration_endpoint", issuer),
         issuer_in_response=names_itself(response, issuer),
         scopes_supported=_words(document, "scopes_supported"),
         token_endpoint_auth_methods_supported=_words(document, "token_endpoint_auth_methods_supported"),
@@ -205,6 +206,7 @@ def resource_urls(url: str, www_authenticate: Iterable[str] = ()) -> tuple[str, 
 
     Raises `ValueError` for an address that is neither https nor http to this machine.
     """
+    expect_text(type(url), "The resource", AS_TEXT)
     for challenge in parse_challenges(www_authenticate):
         told = challenge.params.get("resource_metadata")
         if told:
@@ -259,7 +261,7 @@ def _object(response: Response) -> dict[str, object]:
         what = response.fault if response.status_code == 200 else f"status {response.status_code}"
         raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
     try:
-        body = response.json()
+        body = response.json(parse_int=any_integer)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -289,6 +291,7 @@ def _optional(document: dict[str, object], name: str, issuer: str) -> str | None
 
 def _check(url: str, name: str, *, like: str) -> str:
     """The address. http is taken only for this machine, and only from what is itself http on this machine."""
+    expect_text(type(url), name, AS_TEXT)
     try:
         start = urlsplit(like)
         local = start.scheme == "http" and is_loopback(start.hostname or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from .expected import AS_TEXT, expect_text
 from .urls import BAD_HOST, INSECURE, has_only_url_characters, is_host, is_insecure, is_loopback
 
 
@@ -11,7 +12,9 @@ def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str
     """The address. Raises `ValueError`, naming the parameter, unless it is https with a host and has no user or fragment.
 
     `http` is taken for this machine alone, and only when allowed: elsewhere anyone on the way could change the answer.
+    Raises `TypeError` for what is no text.
     """
+    expect_text(type(url), name, AS_TEXT)
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -29,8 +32,9 @@ def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str
 
 def check_token_endpoint(url: str, name: str, *, allow_insecure: bool) -> str:
     """The address that secrets are sent to, or a person is. Raises `ValueError`, naming the parameter, for one that is not
-    http(s) with a host, and for plain http to another machine without `allow_insecure`.
+    http(s) with a host, and for plain http to another machine without `allow_insecure`; `TypeError` for what is no text.
     """
+    expect_text(type(url), name, AS_TEXT)
     parts = None
     try:
         parts = urlsplit(url)

@@ -133,7 +133,7 @@ def _unread(response: Response) -> tuple[Response, object]:
 
 
 def _scrubbed_detail(error: ErrorDetail, scrubber: Scrubber) -> ErrorDetail:
-    return ErrorDetail(*(text and scrubber.text(text) for text in attrs.astuple(error)))
+    return ErrorDetail(*(text and _printable(scrubber.text(text)) for text in attrs.astuple(error)))
 
 
 def _printable(text: str) -> str:

@@ -19,9 +19,11 @@ from ..errors import APIError, APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .bearer import basic_credentials
 from .dates import http_date
+from .expected import expect_mapping
 from .failures import broken, error_from
 from .secret import Secret
 from .token import said_scopes
+from .urls import QueryValue, query
 
 AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "none"]
 Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
@@ -223,7 +225,8 @@ def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -
     if cut is not None:
         raise cut
     fields = Secret(_fields(response))
-    if isinstance((fields.plain or {}).get("error"), str):
+    error = (fields.plain or {}).get("error")
+    if error and isinstance(error, str):
         told = Secret((*secrets.plain, *_issued(fields.plain or {})))
         raise error_from(response, token_endpoint=True, secrets=told.plain, now=now)
     problems = tuple(_problems(fields.plain))
@@ -249,9 +252,17 @@ def _grant(fields: Mapping[str, object], server_time: float | None) -> TokenGran
     )
 
 
+def any_integer(digits: str) -> int | float:
+    """An integer, infinite where Python reads no number of so many digits: one member that is odd must not cost the others."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
 def _fields(response: Response) -> dict[str, object] | None:
     try:
-        body = response.json()
+        body = response.json(parse_int=any_integer)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", body) if isinstance(body, dict) else None
@@ -340,8 +351,10 @@ def authorize_url(
 ) -> str:
     """Where to send the person (RFC 6749 section 4.1.1). A query that the endpoint already has is kept.
 
-    Raises `ValueError` when `extra` names a parameter that is set here or the endpoint has a fragment.
+    `extra` are further parameters; one that is `None` is left out. Raises `ValueError` when it names a parameter that is set
+    here, the endpoint has a fragment, or a text cannot be sent, and `TypeError` for an `extra` that is no mapping of texts.
     """
+    expect_mapping(dict if extra is None else type(extra), "extra")
     pairs = Secret(
         {
             "response_type": "code",
@@ -359,4 +372,14 @@ def authorize_url(
     if "#" in authorization_endpoint:
         raise ValueError("An authorization endpoint has no fragment (RFC 6749 section 3.1).")
     mark = "&" if urlsplit(authorization_endpoint).query else "?"
-    return f"{authorization_endpoint.rstrip('?&')}{mark}{urlencode({**pairs.plain, **(extra or {})})}"
+    written = _written(pairs, extra or {})
+    if written is None:
+        raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+    return f"{authorization_endpoint.rstrip('?&')}{mark}{written.plain}"
+
+
+def _written(pairs: Secret[dict[str, str]], extra: Mapping[str, QueryValue]) -> Secret[str] | None:
+    try:
+        return Secret("&".join(filter(None, (urlencode(pairs.plain), query(Secret(extra))))))
+    except UnicodeEncodeError:  # it holds the text
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from math import inf
 from types import NoneType, UnionType
 from typing import Any, Final, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,7 @@ from ..model import BaseModel
 
 Hook: TypeAlias = Callable[[Any, Any], Any]
 _ABSENT: Final = object()
+_64_BITS: Final = 2.0**63
 _join: Final = "".join
 
 
@@ -82,6 +84,7 @@ def _model_hook(kind: Any) -> Hook:
         "new": kind.__new__,
         "problems": _problems_of_members,
         "set_attribute": object.__setattr__,
+        "without_empties": _without_empties,
     }
     passages: list[str] = []
     for number, member in enumerate(members):
@@ -103,7 +106,10 @@ def structure(value, _):
     try:
         ...
     except Refused:
-        raise Refused(*problems(value, members)) from None
+        told = without_empties(value, members)
+        if told is None:
+            raise Refused(*problems(value, members)) from None
+        return structure(told, _)
     fields["model_extra"] = {} if len(fields) == len(blank) else {
         name: fields.pop(name) for name in value if name not in blank
     }
@@ -142,6 +148,20 @@ def _problems_of_members(value: dict[str, object], members: list[_Member]) -> li
             except RefusedError as refused:
                 problems.extend(f".{member.name}{problem}" for problem in refused.problems)
     return problems
+
+
+def _without_empties(value: dict[str, object], members: list[_Member]) -> dict[str, object] | None:
+    """The value with null for each member that may be null and is an empty value of another kind, as some serialisers write
+    what is not there. None where there is no such member.
+    """
+    told = dict(value)
+    for member in members:
+        if NoneType in member.kept and value.get(member.name) in ("", [], {}):
+            try:
+                member.read(value[member.name])
+            except RefusedError:
+                told[member.name] = None
+    return None if told == value else told
 
 
 def _kept(kind: Any) -> frozenset[type]:
@@ -226,6 +246,9 @@ def _int(value: Any, _: Any) -> int:
     if type(value) is int:
         return value
     if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    # Some parsers make a float of an integer that has more than 64 bits, such as the end of a token that never ends.
+    if type(value) is float and _64_BITS <= abs(value) < inf:
         return int(value)
     raise RefusedError(f": expected an integer, found {_named(value)}")
 

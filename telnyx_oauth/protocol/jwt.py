@@ -13,7 +13,8 @@ from typing import Self, cast
 import attrs
 
 from ..errors import ExpiredTokenError, InvalidTokenError, Reason
-from .expected import expect_a, expect_numbers, expect_texts
+from ..messages import check_number
+from .expected import AS_TEXT, expect_numbers, expect_text, expect_texts
 from .jose import parse_object, split_compact
 from .kinds import check_kind, is_for_something_else, names_kind
 from .secret import Secret
@@ -35,12 +36,16 @@ _EXTENSIONS = frozenset({"crit", "b64", "zip", "enc"})
 _SCOPE = re.compile(r"[ !#-\[\]-~]*")
 
 
-def _names(value: str | Iterable[str]) -> frozenset[str]:
-    return frozenset(expect_texts(value, "audience, algorithms, typ and required", "a str each, or several"))
+def _audiences(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(expect_texts(value, "audience"))
+
+
+def _algorithms(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(expect_texts(value, "algorithms"))
 
 
 def _types(value: str | Iterable[str]) -> frozenset[str]:
-    return frozenset(map(_media_type, _names(value)))
+    return frozenset(map(_media_type, expect_texts(value, "typ")))
 
 
 def _media_type(typ: str) -> str:
@@ -48,7 +53,7 @@ def _media_type(typ: str) -> str:
 
 
 def _required(value: str | Iterable[str]) -> frozenset[str]:
-    return _names(value) | _ALWAYS_REQUIRED
+    return _ALWAYS_REQUIRED.union(expect_texts(value, "required"))
 
 
 @attrs.frozen(kw_only=True)
@@ -66,9 +71,9 @@ class TokenPolicy:
     """
 
     issuer: str
-    audience: frozenset[str] = attrs.field(converter=_names)
+    audience: frozenset[str] = attrs.field(converter=_audiences)
     algorithms: frozenset[str] = attrs.field(
-        converter=_names, default=frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"})
+        converter=_algorithms, default=frozenset({"RS256", "PS256", "ES256", "EdDSA", "Ed25519"})
     )
     typ: frozenset[str] = attrs.field(converter=_types, default=frozenset({"at+jwt"}))
     required: frozenset[str] = attrs.field(
@@ -81,12 +86,11 @@ class TokenPolicy:
     lifetime_without_exp: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        expect_a(self.issuer, "issuer", "a str, the `iss` of the tokens", str)
+        expect_text(type(self.issuer), "issuer", AS_TEXT)
         expect_numbers(leeway=self.leeway, max_token_bytes=self.max_token_bytes)
         optional = {"max_lifetime": self.max_lifetime, "max_age": self.max_age}
         expect_numbers(**{name: value for name, value in optional.items() if value is not None})
-        if self.lifetime_without_exp is not None:
-            expect_a(self.lifetime_without_exp, "lifetime_without_exp", "a number of seconds, or None", int, float)
+        check_number(self.lifetime_without_exp, "lifetime_without_exp", optional=True)
         if not self.issuer:
             raise ValueError("issuer must name who issues the tokens.")
         if not self.audience or "" in self.audience:

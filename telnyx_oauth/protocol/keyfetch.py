@@ -14,6 +14,7 @@ import attrs
 
 from ..errors import Reason
 from ..messages import Response
+from .charsets import as_utf8
 from .jwk import VerificationKey
 from .jwks import KeySet, read_jwks
 
@@ -200,7 +201,7 @@ def read_answer(policy: FetchPolicy, state: FetchState, response: Response) -> A
         return f"status {response.status_code}"
     if response.fault:
         return response.fault
-    keys = read_jwks(response.content, max_keys=policy.max_keys)
+    keys = read_jwks(as_utf8(response), max_keys=policy.max_keys)
     if keys is None:
         return f"no JWKS, or one with more than {policy.max_keys} keys"
     if not keys.keys:

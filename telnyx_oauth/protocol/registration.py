@@ -13,8 +13,9 @@ import attrs
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
 from .discovery import AUTH_METHODS, choose_auth_method
+from .expected import expect_mapping
 from .failures import broken, error_from
-from .grants import LARGEST_ANSWER, AuthMethod
+from .grants import LARGEST_ANSWER, AuthMethod, any_integer
 from .secret import Secret
 from .token import scope_set
 
@@ -46,8 +47,10 @@ def registration_request(
 ) -> Request:
     """The request that registers a program in which people sign in, with further `metadata` (RFC 7591 section 2).
 
-    Raises `ValueError` for `metadata` that names what is given apart from it, or that JSON cannot say.
+    Raises `ValueError` for `metadata` that names what is given apart from it, or that JSON cannot say, and `TypeError` for
+    what is no mapping.
     """
+    expect_mapping(dict if metadata is None else type(metadata), "metadata")
     twice = (metadata or {}).keys() & set(_OWN)
     if twice:
         raise ValueError(f"`metadata` repeats {', '.join(sorted(twice))}, which register() takes by itself.")
@@ -104,7 +107,7 @@ def registered_client(
 
 def _fields(response: Response) -> dict[str, object]:
     try:
-        body = response.json()
+        body = response.json(parse_int=any_integer)
     except (ValueError, RecursionError):
         return {}
     found = cast("dict[str, object]", body) if isinstance(body, dict) else {}

@@ -12,6 +12,7 @@ import attrs
 
 from ..hints import refused
 from .bearer import bearer
+from .expected import expect_texts
 from .secret import Secret
 
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
@@ -19,8 +20,7 @@ _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
 
 def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
     """Scopes as a set; a `str` is split at its spaces, as on the wire (RFC 6749 section 3.3)."""
-    parts = scopes.split() if isinstance(scopes, str) else [word for scope in scopes for word in scope.split()]
-    return frozenset(parts)
+    return frozenset(word for scope in expect_texts(scopes, "scopes") for word in scope.split())
 
 
 def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:

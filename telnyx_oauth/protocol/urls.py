@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 from urllib.parse import quote, urlencode, urlsplit
 
+from .expected import AS_TEXT, expect_text
 from .secret import Secret
 
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
@@ -18,6 +19,7 @@ _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
 _BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]+")  # section 2.3
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_NUMERIC: Final = re.compile(r"[0-9.]*[0-9][0-9.]*")
 _LOCALHOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*localhost\.?", re.IGNORECASE)
 
 
@@ -30,10 +32,10 @@ def check_base_url(
     machine than this is refused without `allow_insecure`. `name` is what the caller calls the address, and `word` what
     they can say to allow it.
     """
-    if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # by whom its type is ignored
-        raise TypeError(f"`{name}` must be a str, such as str(url), and no {type(base_url).__name__}")
-    text = Secret(base_url.strip().rstrip("/"))
+    given = Secret(base_url)
     del base_url  # it may hold a password
+    expect_text(type(given.plain), name, AS_TEXT)
+    text = Secret(given.plain.strip().rstrip("/"))
     problem = _problem_of_base(text.plain)
     if problem:
         raise ValueError(f"{name} {problem}; it should look like https://api.telnyx.com/v2")
@@ -102,17 +104,18 @@ def has_only_url_characters(url: str) -> bool:
     return _BAD_IN_URL.search(url) is None
 
 
-BAD_HOST: Final = "must name a host whose labels have 1 to 63 characters, 253 in all"
+BAD_HOST: Final = "must name a host: an IP address, or labels of 1 to 63 characters, 253 in all"
 
 
 def is_host(host: str) -> bool:
     """Tell if a host can be asked for: an IP address, or a name of labels as long as DNS has them (RFC 1035 section 2.3.4).
 
-    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone.
+    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone. What is written in digits and
+    dots alone is an IPv4 address in its usual form or nothing: no name ends in a number.
     """
-    if ":" in host:
+    if ":" in host or _NUMERIC.fullmatch(host):
         try:
-            ipaddress.IPv6Address(host)
+            ipaddress.ip_address(host)
         except ValueError:
             return False
         return True

@@ -27,7 +27,7 @@ from .log import RequestLog
 from .memory import deliver
 from .seed_data import plant, plant_token
 from .server import Server
-from .state import AccessToken, Clock, Settings, State
+from .state import AccessToken, Clock, Rotation, Settings, State  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

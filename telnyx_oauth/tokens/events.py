@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
-from ..protocol.expected import expect
+from ..protocol.expected import expect_functions
 from ..protocol.token import TokenKey
 from ..transport import log
 
@@ -190,14 +190,7 @@ class FlightObserver(Protocol):
 
 def hooks_of(hooks: Iterable[TokenHook]) -> tuple[TokenHook, ...]:
     """The hooks. Raises `TypeError` for what is no list of functions."""
-    if callable(hooks) or not isinstance(hooks, Iterable) or isinstance(hooks, (str, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance]  # by whom its type is ignored
-        raise TypeError(
-            f"`hooks` must be a list of functions, such as [print]; what was given is {type(hooks).__name__}."
-        )
-    found = tuple(hooks)
-    for hook in found:
-        expect(hook, "hooks", "a list of functions or objects that are called with an event", "__call__")
-    return found
+    return expect_functions(hooks, "hooks")
 
 
 class Announcer:

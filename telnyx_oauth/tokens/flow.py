@@ -36,7 +36,7 @@ from ..protocol.discovery import (
     same_issuer,
     telnyx_server,
 )
-from ..protocol.expected import expect, expect_a
+from ..protocol.expected import AS_TEXT, TRANSPORT, expect, expect_a, expect_function, expect_text
 from ..protocol.freshness import DEFAULT_POLICY, POLICY, RefreshPolicy
 from ..protocol.grants import AuthMethod, TokenGrant
 from ..protocol.registration import RegisteredClient, registered_client, registration_request
@@ -101,6 +101,17 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
     ) -> None:
         self._secret, place = client_secret, Secret(base_url)
         del client_secret, base_url
+        if server is not None:
+            expect_a(
+                server,
+                "server",
+                "an AuthorizationServer, such as AuthorizationFlow.discover finds",
+                AuthorizationServer,
+            )
+        if send is not None:
+            expect_function(send, "send", TRANSPORT)
+        if client_id is not None:
+            expect_text(type(client_id), "client_id")
         self.client_id = client_id
         self.resource = resource
         self.server = server or telnyx_server(place.plain, issuer, allow_insecure=allow_insecure)
@@ -168,6 +179,7 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         """
         came_back = Secret(callback_url)
         del callback_url
+        expect_text(type(came_back.plain), "callback_url", AS_TEXT)
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
@@ -225,7 +237,9 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         `ValueError` for `metadata` that repeats another parameter or cannot be written as JSON.
         """
         if self.server.registration_endpoint is None:
-            raise DiscoveryError(f"{self.server.issuer} registers no clients by itself: ask there for a client id.")
+            raise DiscoveryError(
+                f"{self.server.issuer} registers no clients by itself, or at no safe address: ask there for a client id."
+            )
         supported = self.server.token_endpoint_auth_methods_supported
         method = auth_method or (
             "none" if "none" in supported else choose_auth_method(supported, has_secret=True) or "none"

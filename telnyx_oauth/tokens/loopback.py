@@ -14,7 +14,9 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from ..errors import InvalidCallbackError, LoopbackPortError, SignInTimeoutError, StateMismatchError, TelnyxError
+from ..messages import check_number
 from ..protocol.authorization import LONGEST_ANSWER, PendingAuthorization, check_state, read_callback
+from ..protocol.expected import expect, expect_function
 from ..protocol.secret import Secret
 from .flow import AuthorizationFlow
 from .manager import TokenManager
@@ -74,6 +76,9 @@ async def sign_in(
 
     Raises what `begin_authorization` and `complete_authorization` raise, `LoopbackPortError`, `SignInTimeoutError`.
     """
+    expect(flow, "flow", "an AuthorizationFlow, such as AsyncTelnyx(...).authorization", "begin_authorization")
+    expect_function(show, "show", "an async function of an address")
+    check_number(timeout, "timeout")
     async with LoopbackReceiver(port) as receiver:
         pending = await flow.begin_authorization(
             redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource, extra=extra

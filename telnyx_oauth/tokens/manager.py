@@ -11,7 +11,7 @@ from typing import Final, assert_never
 import attrs
 
 from ..errors import ReauthenticationRequiredError, TokenBackoffError, TokenRejectedError
-from ..messages import Response
+from ..messages import Response, check_number
 from ..protocol import freshness
 from ..protocol.expected import expect, expect_a
 from ..protocol.freshness import (
@@ -138,6 +138,8 @@ class TokenManager(Uncopied):
             state = self._default.snapshot
             if self._boot() < state.serve_until and state.token is not None:
                 return state.token
+        check_number(timeout, "timeout", optional=True)
+        check_number(min_ttl, "min_ttl")
         # What follows is apart because a closure here would turn the parameters into cells, at the fresh path's cost.
         key = self._key(scopes, resource)
         if asyncio.get_running_loop() is not self._home.loop:
@@ -188,6 +190,7 @@ class TokenManager(Uncopied):
         for ever: for an API key, for a token that was itself a replacement and only just issued, for a server that
         issues it again.
         """
+        check_number(timeout, "timeout", optional=True)
         if not self.renewable:
             raise TokenRejectedError("The server refuses the API key, which cannot be renewed.", response=response)
         if rejected.key.family_key != self._default.key.family_key:
@@ -226,6 +229,7 @@ class TokenManager(Uncopied):
         timeout: float | None = 30.0,
     ) -> None:
         """Have a token at hand now; with `keep`, also renew it in the background for as long as the manager is open."""
+        check_number(timeout, "timeout", optional=True)
         key = self._key(scopes, resource)
 
         async def heat() -> None:

@@ -16,6 +16,7 @@ from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenErr
 from ..messages import Send, Timeout
 from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_token_endpoint
+from ..protocol.expected import TRANSPORT, expect_function, expect_text
 from ..protocol.freshness import digest_of
 from ..protocol.grants import (
     TOKEN_TIMEOUT,
@@ -53,8 +54,11 @@ class ApiKey:
     """A key that never expires and cannot be renewed."""
 
     def __init__(self, api_key: str) -> None:
+        key = Secret(api_key)
+        del api_key
+        expect_text(type(key.plain), "api_key")
         self.key = TokenKey(grant="api_key")
-        self.grant = TokenGrant(api_key)
+        self.grant = TokenGrant(key.plain)
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
         """The key."""
@@ -81,6 +85,9 @@ class TokenEndpoint:
     ) -> None:
         self._secret = client_secret
         del client_secret
+        if send is not None:  # as where nothing is ever sent and only the key is wanted
+            expect_function(send, "send", TRANSPORT)
+        expect_text(type(client_id), "client_id")
         self.token_endpoint = check_token_endpoint(token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
         self.client_id = client_id
         self._send = send
@@ -195,6 +202,7 @@ class AuthorizationCode:
         secret, sent_once = Secret(client_secret), Secret(code)
         verifier = None if code_verifier is None else Secret(code_verifier)
         del client_secret, code, code_verifier
+        expect_text(type(sent_once.plain), "code")
         name = digest_of(sent_once.plain)
         self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, name)
         self._form: Form | None = authorization_code_form(
@@ -250,6 +258,8 @@ class RefreshToken:
     ) -> None:
         secret, self.seed = Secret(client_secret), refresh_token
         del client_secret, refresh_token
+        if self.seed is not None:
+            expect_text(type(self.seed), "refresh_token")
         # Two people's grants must never meet in one store, so without a name the grant's own beginning parts them.
         name = account if account is not None else digest_of(self.seed) if self.seed else ""
         self.key = TokenKey(token_endpoint, client_id, "refresh_token", scopes, resource, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import aiohttp
@@ -11,7 +11,7 @@ from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING
 from ..errors import APIConnectionError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response
 from ..protocol.secret import Secret
-from .coding import Decoder, coding_of, decoded, unreadable
+from .coding import Decoder, coding_of, decoded, unreadable, unreadable_transfer
 from .faults import RAISED, named
 
 _HTTP_11: Final = aiohttp.HttpVersion11
@@ -48,11 +48,17 @@ async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> 
         if not isinstance(fault, str):
             raise fault
     plain = answer.plain
-    if CONTENT_ENCODING in plain.headers and not fault:
-        content, fault = decoded(Secret(content), coding_of(plain.headers), most)
+    headers = plain.headers
+    if (CONTENT_ENCODING in headers or TRANSFER_ENCODING in headers) and not fault:
+        content, fault = _uncoded(Secret(content), headers, most)
     version = plain.version
     http = "HTTP/1.1" if version is _HTTP_11 else _version(version)
-    return Response(plain.status, plain.headers, content, request.info, http, None, fault)  # type: ignore[arg-type]  # an exception is never false
+    return Response(plain.status, headers, content, request.info, http, None, fault)  # type: ignore[arg-type]  # an exception is never false
+
+
+def _uncoded(content: Secret[bytes], headers: Mapping[str, str], most: int) -> tuple[bytes, str]:
+    fault = unreadable_transfer(headers) if content.plain else ""
+    return (b"", fault) if fault else decoded(content, coding_of(headers), most)
 
 
 async def _rest(answer: Secret[aiohttp.ClientResponse], begun: Secret[list[bytes]], most: int) -> tuple[bytes, str]:
@@ -66,12 +72,13 @@ async def _rest(answer: Secret[aiohttp.ClientResponse], begun: Secret[list[bytes
 
 def streamed(answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> Response:
     """The answer with its body left on the wire, unless that could not be read."""
-    fault = unreadable(coding_of(answer.plain.headers))
+    headers = answer.plain.headers
+    fault = unreadable_transfer(headers) or unreadable(coding_of(headers))
     if fault:
         answer.plain.close()
     body = None if fault else Body(answer, info)
     plain = answer.plain
-    return Response(plain.status, plain.headers, b"", info, _version(plain.version), body, fault)
+    return Response(plain.status, headers, b"", info, _version(plain.version), body, fault)
 
 
 class Body:

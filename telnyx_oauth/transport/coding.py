@@ -71,7 +71,11 @@ def _window(first: int) -> int:
 
 def coding_of(headers: Mapping[str, str]) -> str:
     """The body's coding in lower case; an empty string where it has none."""
-    values = [value for name, value in headers.items() if name.lower() == "content-encoding"]
+    return _listed(headers, "content-encoding")
+
+
+def _listed(headers: Mapping[str, str], header: str) -> str:
+    values = [value for name, value in headers.items() if name.lower() == header]
     codings = [each.strip().lower() for each in ",".join(values).split(",")]
     return ", ".join(each for each in codings if each not in ("", "identity"))
 
@@ -80,8 +84,21 @@ def unreadable(coding: str) -> str:
     """The fault of a body whose coding cannot be read here; an empty string where it can."""
     if coding in ("", "gzip", "x-gzip", "deflate"):
         return ""
-    name = coding if len(coding) <= 80 and _NAMED.fullmatch(coding) else "an unknown one"
-    return f"the body's Content-Encoding is {name}, and only gzip and deflate can be read"
+    return f"the body's Content-Encoding is {_named(coding)}, and only gzip and deflate can be read"
+
+
+def unreadable_transfer(headers: Mapping[str, str]) -> str:
+    """The fault of a body in a transfer coding that aiohttp does not take off (RFC 9112 section 7); an empty string for none."""
+    coding = _listed(headers, "transfer-encoding")
+    return (
+        ""
+        if coding in ("", "chunked")
+        else f"the body's Transfer-Encoding is {_named(coding)}, and only chunked can be read"
+    )
+
+
+def _named(coding: str) -> str:
+    return coding if len(coding) <= 80 and _NAMED.fullmatch(coding) else "an unknown one"
 
 
 def decoded(content: Secret[bytes], coding: str, most: int) -> tuple[bytes, str]:

@@ -9,6 +9,7 @@ import ssl
 from typing import Final
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from ..errors import APIConnectionError, APITimeoutError
 from ..messages import RequestInfo
@@ -16,7 +17,11 @@ from ..messages import RequestInfo
 # Beside its own errors aiohttp lets those of Python and of its helpers out, for addresses, headers and sessions it cannot use.
 RAISED: Final = (
     aiohttp.ClientError,
+    HttpProcessingError,
     OSError,
+    EOFError,
+    ArithmeticError,
+    BufferError,
     ValueError,
     TypeError,
     LookupError,

@@ -18,6 +18,7 @@ from yarl import URL
 
 from ..errors import APIConnectionError, ClientClosedError, TelnyxError
 from ..messages import Request, Response, Timeout
+from ..protocol.expected import expect
 from ..protocol.secret import Secret
 from ..protocol.uncopied import Uncopied
 from .body import received, streamed
@@ -67,9 +68,13 @@ class HttpTransport(Uncopied):
         limit: int = 100,
         middlewares: bool = True,
     ) -> None:
-        self._given = http_session
         way = None if proxy is None else Secret(proxy)
         del proxy
+        if http_session is not None:
+            expect(http_session, "http_session", "an aiohttp.ClientSession", "request", "close")
+        if ssl_context is not None:
+            expect(ssl_context, "ssl_context", "an ssl.SSLContext, such as ssl.create_default_context()", "wrap_bio")
+        self._given = http_session
         self._proxy = None if way is None else proxy_address(way, "proxy")
         self._trust_env = trust_env
         self._limit = limit

@@ -11,8 +11,9 @@ from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 from yarl import URL
 
+from ..protocol.expected import expect_text
 from ..protocol.secret import Secret
-from ..protocol.urls import is_host, is_loopback, origin
+from ..protocol.urls import has_only_url_characters, is_host, is_loopback, origin
 
 if TYPE_CHECKING:
     import aiohttp
@@ -101,13 +102,18 @@ def proxy_address(text: Secret[str], name: str) -> Secret[str]:
 
     aiohttp sends a user and password as Basic credentials in Latin-1, where a user has no colon (RFC 7617 section 2).
     """
-    if not issubclass(type(text.plain), str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
-        raise TypeError(f"`{name}` must be a str, not {type(text.plain).__name__}")
+    expect_text(type(text.plain), name)
     try:
         url = Secret(URL(text.plain if "://" in text.plain else f"http://{text.plain}"))
     except ValueError:
         url = Secret(URL())
-    if url.plain.scheme not in ("http", "https") or not is_host(url.plain.raw_host or ""):
+    host = url.plain.raw_host or ""
+    if (
+        url.plain.scheme not in ("http", "https")
+        or not url.plain.port
+        or not has_only_url_characters(host)
+        or not is_host(host)
+    ):
         raise ValueError(f"`{name}` must be an http:// or https:// address")
     if ":" in (url.plain.user or "") or not _is_latin_1(url):
         raise ValueError(f"`{name}`'s user and password must be Latin-1 text, and the user without a colon")

@@ -11,8 +11,9 @@ from typing import Final
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.calls import as_timeout
+from ..protocol.charsets import as_utf8
 from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import expect, expect_a, expect_flags, expect_function, expect_numbers
+from ..protocol.expected import TRANSPORT, expect, expect_flags, expect_function, expect_kind, expect_numbers
 from ..protocol.failures import broken
 from ..protocol.grants import ClientAuthentication, authenticated_request
 from ..protocol.jose import parse_document
@@ -72,17 +73,19 @@ class IntrospectionCache(Uncopied):
         allow_insecure_loopback: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        expect_a(endpoint, "endpoint", "the address of the introspection endpoint, a str", str)
-        expect_a(auth, "auth", "a ClientAuthentication, such as ClientAuthentication(id, secret)", ClientAuthentication)
+        given = Secret(auth)
+        del auth  # what is none may hold a secret in clear
+        wanted = "a ClientAuthentication, such as ClientAuthentication(id, secret)"
+        expect_kind(type(given.plain), "auth", wanted, ClientAuthentication)
         expect_flags(allow_insecure_loopback=allow_insecure_loopback)
         expect_numbers(ttl=ttl, negative_ttl=negative_ttl, stale=stale, max_wait=max_wait)
         expect_numbers(max_positive=max_positive, max_negative=max_negative, max_concurrency=max_concurrency)
         if send is not None:
-            expect_function(send, "send", "an async function of a request")
+            expect_function(send, "send", TRANSPORT)
         if clock is not None:
             expect(clock, "clock", CLOCK, *CLOCK_METHODS)
         self._endpoint = check_endpoint(endpoint, "endpoint", allow_insecure_loopback=allow_insecure_loopback)
-        self._auth = auth
+        self._auth = given.plain
         total = as_timeout(timeout).total
         self._timeout = Timeout(total, 2.0 if total is None else min(total, 2.0))
         self._own: HttpTransport | None = None
@@ -275,7 +278,7 @@ class IntrospectionCache(Uncopied):
             raise self._refused(response, sent_at)
         if broken(response):
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_UNAVAILABLE, retry_after=_SOON)
-        answer = Secret(parse_document(response.content) or {})  # a server may repeat the token
+        answer = Secret(parse_document(as_utf8(response)) or {})  # a server may repeat the token
         active = answer.plain.get("active")
         if not isinstance(active, bool):  # "true" is a text, and true for everyone who is careless
             raise IntrospectionUnavailableError(Reason.INTROSPECTION_ANSWER_INVALID, retry_after=_SOON)

@@ -13,7 +13,7 @@ from ..errors import APIError, InvalidTokenError, KeysUnavailableError
 from ..messages import Request, RequestInfo, Response, Send, Timeout
 from ..protocol.calls import as_timeout
 from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import expect, expect_a, expect_flags, expect_function, expect_numbers
+from ..protocol.expected import TRANSPORT, expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.jwk import VerificationKey
 from ..protocol.keyfetch import (
     NEVER,
@@ -95,13 +95,12 @@ class JWKSCache(Uncopied):
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        expect_a(uri, "uri", "the address of the keys, a str", str)
         expect_flags(allow_insecure_loopback=allow_insecure_loopback)
         expect_numbers(max_bytes=max_bytes)
         if policy is not None:
             expect_a(policy, "policy", "a FetchPolicy, such as FetchPolicy(ttl=...)", FetchPolicy)
         if send is not None:
-            expect_function(send, "send", "an async function of a request")
+            expect_function(send, "send", TRANSPORT)
         if on_event is not None:
             expect_function(on_event, "on_event", "a function of an event")
         if clock is not None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ..errors import InvalidTokenError, Reason
+from ..protocol.expected import expect_kind
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwks import KeySet, read_jwks
 from ..protocol.secret import Secret
@@ -95,6 +96,7 @@ class StaticKeys:
     def __init__(self, jwks: Mapping[str, object] | str | bytes) -> None:
         given = Secret(jwks)  # by mistake it may hold private keys
         del jwks
+        expect_kind(type(given.plain), "jwks", "a mapping, a str or bytes", Mapping, str, bytes)
         keys = _read(given)
         if keys is None:
             raise ValueError('jwks must be {"keys": [...]} with at most 64 keys (RFC 7517 section 5).')
@@ -122,4 +124,4 @@ class StaticKeys:
 def _read(jwks: Secret[Mapping[str, object] | str | bytes]) -> KeySet | None:
     given = jwks.plain
     text = given if isinstance(given, str | bytes) else json.dumps(given)
-    return read_jwks(text.encode() if isinstance(text, str) else text)
+    return read_jwks(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)

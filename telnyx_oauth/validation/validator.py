@@ -65,7 +65,7 @@ class TokenValidator(Uncopied):
         cache_ttl: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
-        expect_a(policy, "policy", "a TokenPolicy, such as TokenPolicy.telnyx(audience=...)", TokenPolicy)
+        expect_a(policy, "policy", "a TokenPolicy, as in TokenValidator(TokenPolicy(...), JWKSCache(uri))", TokenPolicy)
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(map(repr, get_args(Mode)))}.")
         expect_numbers(cache_size=cache_size, cache_ttl=cache_ttl)

@@ -136,13 +136,14 @@ def test_an_id_that_is_no_id_is_wrong_usage(run):
 
 
 def test_a_name_gives_a_terminal_no_orders(run, sandbox):
-    name = "\x1b]0;owned\x07\x9b31m\u202eevil"
+    orders = "\x1b\x07\x9b\u202e\u2066\u200e\u200f\u061c\u200b\u2028\u2060\ufeff\xad\U000e0041"
+    name = f"\x1b]0;owned\x0731m{orders}evil, \N{ARABIC LETTER MEEM}\u200c\N{ARABIC LETTER YEH}"
     listed = {"data": [json.loads(run("clients", "show", "client_id", "--json").stdout) | {"name": name}]}
     sandbox.faults.add("/oauth/clients", kind="latency", body=json.dumps(listed).encode(), times=None)
     shown = run("clients", "list")
     assert shown.exit_code == 0
-    assert "evil" in shown.stdout
-    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown.output)
+    assert "evil, \N{ARABIC LETTER MEEM}\u200c\N{ARABIC LETTER YEH}" in shown.stdout
+    assert not set(orders) & set(shown.output)
     assert names(run("clients", "list", "--json")) == [name]
 
 

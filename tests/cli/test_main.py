@@ -107,6 +107,16 @@ def test_plain_http_to_another_machine_is_wrong_usage_without_its_word(run, monk
     assert "TELNYX_ALLOW_INSECURE=1" in shown.stderr
 
 
+@pytest.mark.parametrize("where", ["https://api..telnyx.com/v2", "https://256.1.1.1/v2", "https://a b/v2", "ftp://a"])
+def test_an_address_that_is_none_is_told_by_the_name_of_who_gave_it(run, monkeypatch, where):
+    assert "base_url must" in run("metadata", "--base-url", where).stderr
+    monkeypatch.setenv("TELNYX_BASE_URL", where)
+    for command in (["metadata"], ["clients", "list"], ["doctor"], ["login", "--no-browser"]):
+        shown = run(*command)
+        assert shown.exit_code == 2
+        assert "TELNYX_BASE_URL must" in shown.stderr
+
+
 def test_plain_http_to_another_machine_may_be_allowed(run, monkeypatch):
     where = "http://telnyx.invalid/v2"
     for command in (["metadata"], ["clients", "list"]):

@@ -68,6 +68,19 @@ def test_an_answer_that_is_too_long_is_refused_for_that():
 # --- what is asked
 
 
+def test_a_further_parameter_that_is_none_is_left_out():
+    asked = dict(parse_qsl(urlsplit(begun(extra={"prompt": None, "max_age": 5, "login_hint": "é b"}).url).query))
+    assert (asked.get("prompt"), asked["max_age"], asked["login_hint"]) == (None, "5", "é b")
+
+
+@pytest.mark.parametrize("options", [{"extra": {"a": "\ud800"}}, {"client_id": "\ud800"}, {"resource": "\ud800"}])
+def test_half_a_character_is_refused_in_words_of_ours(options):
+    with pytest.raises(ValueError, match="half a character") as caught:
+        begun(**options)
+    assert not isinstance(caught.value, UnicodeError)
+    assert caught.value.__context__ is None
+
+
 def test_the_address_asks_for_a_code_with_an_s256_challenge_of_the_verifier_that_is_kept():
     pending = begun(scopes=["b", "a"], resource="https://api.example", extra={"prompt": "login"})
     asked = dict(parse_qsl(urlsplit(pending.url).query))

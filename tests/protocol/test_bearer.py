@@ -105,8 +105,8 @@ def test_credentials_of_any_form_are_secret(header, secrets):
             [("bearer", {"realm": "x"}), ("dpop", {"algs": "ES256 PS256"})],
         ),
         (["NTLM, Basic"], [("ntlm", {}), ("basic", {})]),
-        (['Bearer realm="unterminated'], [("bearer", {})]),
-        (['Bearer error="x", realm="unterminated'], [("bearer", {"error": "x"})]),
+        (['Bearer realm="unterminated'], [("bearer", {"realm": "unterminated"})]),
+        (['Bearer error="x", realm="unterminated'], [("bearer", {"error": "x", "realm": "unterminated"})]),
         (['Bearer a="1" b="2"'], [("bearer", {"a": "1", "b": "2"})]),
         (['realm="x", Bearer'], [("bearer", {})]),
         (

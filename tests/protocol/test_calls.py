@@ -134,11 +134,15 @@ def test_a_header_name_is_a_token(name):
         merged({}, Secret({name: "v"}))
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: y", "a\n", "\r", "a\x00b", SURROGATE])
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\n", "\r", "a\x00b", "\x1b[2J", "\x07", "\x7f", SURROGATE])
 def test_a_header_value_cannot_start_another(value, secrets):
     with pytest.raises(ValueError, match="The value of the header 'X-A' must hold no line break") as caught:
         merged({}, Secret({"X-A": secrets.api_key + value}))
     assert secrets.found_in(caught.value) == []
+
+
+def test_a_header_value_may_hold_tabs_and_other_scripts():
+    assert merged({}, Secret({"X-A": "a\tb é 日"})) == {"X-A": "a\tb é 日"}
 
 
 @pytest.mark.parametrize("value", [None, 1, b"a", ["a"]])

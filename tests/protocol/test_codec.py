@@ -29,6 +29,7 @@ from telnyx_oauth.types import (
     OAuthIntrospectResponse,
     OAuthOAuthPaginationMeta,
     OAuthRetrieveAuthorizeResponse,
+    OAuthRetrieveJwksResponse,
     OAuthTokenResponse,
 )
 
@@ -279,10 +280,62 @@ def test_nothing_but_true_makes_a_token_active(found, named):
     assert problems({"active": found}, OAuthIntrospectResponse) == (f"$.active: expected true or false, found {named}",)
 
 
-@pytest.mark.parametrize("found", [12.9, 12.0, "12.9", "x", "", "-1", "+1", "1_0", " 1", "٣", "1" * 20, True, [], {}])
+@pytest.mark.parametrize(
+    "found", [12.9, 12.0, "12.9", "x", "-1", "+1", "1_0", " 1", "٣", "1" * 20, True, [1], {"a": 1}]
+)
 def test_a_whole_number_is_whole(found):
     (problem,) = problems({"active": True, "exp": found}, OAuthIntrospectResponse)
     assert problem.startswith("$.exp: expected an integer, found ")
+
+
+@pytest.mark.parametrize("far", [2**63, 2**64, 10**25, -(10**25), 10**300])
+def test_a_whole_number_may_have_more_than_64_bits(far):
+    value = read({"active": True, "exp": far}, OAuthIntrospectResponse).exp
+    assert isinstance(value, int)
+    assert abs(value - far) <= abs(far) // 2**52
+
+
+@pytest.mark.parametrize("nothing", ["", [], {}])
+def test_an_optional_member_that_is_empty_is_absent(nothing):
+    told = read({"active": True, "exp": nothing, "nbf": nothing, "aud": {}, "sub": []}, OAuthIntrospectResponse)
+    assert (told.exp, told.nbf, told.aud, told.sub) == (None, None, None, None)
+    key = read({"keys": [{"kty": "RSA", "alg": [], "kid": {}}]}, OAuthRetrieveJwksResponse).keys[0]
+    assert (key.alg, key.kid) == (None, None)
+    page = read({"data": [], "meta": {"page_number": nothing}}, OAuthClientListResponse)
+    assert page.meta is not None
+    assert page.meta.page_number is None
+    assert read({"data": [], "meta": []}, OAuthClientListResponse).meta is None
+    assert problems({"active": nothing}, OAuthIntrospectResponse)
+
+
+def test_an_optional_text_or_list_that_is_empty_stays_as_it_was_sent():
+    assert read({"active": True, "scope": "", "aud": []}, OAuthIntrospectResponse).to_dict() == {
+        "active": True,
+        "scope": "",
+        "aud": [],
+    }
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "utf-16", "utf-16-le", "utf-8"])
+def test_an_answer_is_read_in_the_charset_that_it_declares(charset):
+    body = json.dumps({"active": True, "username": "José"}, ensure_ascii=False).encode(charset)
+    told = decode(answer(body, 200, ("Content-Type", f"application/json; charset={charset}")), OAuthIntrospectResponse)
+    assert told.username == "José"
+
+
+def test_an_answer_in_utf_8_is_that_whatever_it_declares():
+    body = json.dumps({"active": True, "username": "José"}, ensure_ascii=False).encode()
+    told = decode(answer(body, 200, ("Content-Type", "application/json; charset=iso-8859-1")), OAuthIntrospectResponse)
+    assert told.username == "José"
+
+
+def test_an_answer_that_is_not_in_its_charset_is_no_json():
+    for declared in ("utf-8", "ascii", "utf-16", "no-such-charset"):
+        told = answer(
+            b'{"active": true, "username": "\xe9"}', 200, ("Content-Type", f"application/json; charset={declared}")
+        )
+        with pytest.raises(APIResponseValidationError, match="expected JSON"):
+            decode(told, OAuthIntrospectResponse)
 
 
 @pytest.mark.parametrize("found, number", [(0, 0), (-5, -5), (2**63, 2**63), ("3600", 3600), ("007", 7)])
@@ -297,7 +350,7 @@ def test_an_audience_is_one_or_many(aud):
     assert read({"active": True, "aud": aud}, OAuthIntrospectResponse).aud == aud
 
 
-@pytest.mark.parametrize("aud", [1, True, {}, ["a", 1], [None], [["a"]]])
+@pytest.mark.parametrize("aud", [1, True, {"a": 1}, ["a", 1], [None], [["a"]]])
 def test_an_audience_is_of_text(aud):
     (problem,) = problems({"active": True, "aud": aud}, OAuthIntrospectResponse)
     assert problem.startswith("$.aud")

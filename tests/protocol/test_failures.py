@@ -201,6 +201,18 @@ def test_the_servers_words_are_one_line_of_bounded_length():
     assert len(told) < 600
 
 
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x07", "\r\n", "\x9b", "\u202e", "\u2066", "\u200f", "\u2028", "\ud800"])
+def test_each_part_of_an_error_is_one_line_that_no_terminal_obeys(odd):
+    said = f"a{odd}b"
+    listed = {"errors": [{"code": said, "title": said, "detail": said, "source": {"pointer": f"/{said}"}}]}
+    for body in (listed, {"invalid_fields": {said: [said]}}, {"error": said, "error_description": said}):
+        error = failed(json.dumps(body).encode())
+        assert str(error).isprintable()
+        assert (error.code or "").isprintable()
+        for detail in error.errors:
+            assert all(part is None or part.isprintable() for part in attrs.astuple(detail))
+
+
 def test_a_date_to_wait_for_is_seconds_from_now():
     fields = ("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")
     assert failed(b"", 503, fields, now=1_445_412_400.0).retry_after == 80

@@ -28,6 +28,7 @@ from telnyx_oauth.protocol.grants import (
     lifetime,
     parse_token_response,
     pkce,
+    read_token_response,
     refresh_token_form,
     token_request,
 )
@@ -191,7 +192,9 @@ def test_what_is_no_scope_is_not_among_the_granted_ones(odd):
 
 
 @pytest.mark.parametrize("nothing", [None, "", [], {}])
-@pytest.mark.parametrize("name", ["expires_in", "scope", "refresh_token", "id_token", "x"])
+@pytest.mark.parametrize(
+    "name", ["expires_in", "scope", "refresh_token", "id_token", "error", "error_description", "x"]
+)
 def test_an_optional_member_that_is_null_or_empty_is_absent(name, nothing):
     assert parse_token_response(answer({"access_token": "at", name: nothing})) == TokenGrant("at")
 
@@ -234,6 +237,22 @@ def test_any_2xx_grants(status):
 )
 def test_lifetimes_are_read_with_tolerance_and_without_faith(expires_in, expected):
     assert lifetime(expires_in) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (b"9" * 5_000, LONGEST_LIFETIME),
+        (b"-" + b"9" * 5_000, 0.0),
+        (b"1" + b"0" * 4_300, LONGEST_LIFETIME),
+        (b'"' + b"9" * 5_000 + b'"', LONGEST_LIFETIME),
+    ],
+    ids=["nines", "below zero", "one digit too many", "in quotes"],
+)
+def test_a_lifetime_of_more_digits_than_python_reads_costs_no_grant(written, expected):
+    grant = read_token_response(answer(b'{"access_token": "a", "refresh_token": "r", "expires_in": %s}' % written))
+    assert (grant.access_token, grant.refresh_token, grant.expires_in) == ("a", "r", expected)
+    assert grant.refused is None
 
 
 @pytest.mark.parametrize(

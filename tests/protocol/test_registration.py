@@ -174,3 +174,9 @@ def test_a_refusal_says_which_field_was_wrong():
 
 def test_a_registered_client_does_not_show_its_secret(secrets):
     assert secrets.found_in(RegisteredClient("abc", secrets.client_secret)) == []
+
+
+def test_an_end_of_more_digits_than_python_reads_costs_no_client():
+    content = b'{"client_id": "abc", "client_secret": "s", "client_secret_expires_at": %s}' % (b"9" * 5_000)
+    client = registered_client(answer(content=content), asked="client_secret_basic")
+    assert (client.client_id, client.client_secret, client.secret_expires_at) == ("abc", "s", None)

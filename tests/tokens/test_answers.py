@@ -117,6 +117,21 @@ def test_tokens_are_read_whatever_charset_surrounds_them(world, charset, declare
     world.run(main())
 
 
+@pytest.mark.parametrize("charset", ["shift_jis", "euc-jp", "gbk", "big5", "cp037"])
+def test_tokens_are_read_in_the_charset_that_is_declared(world, charset):
+    async def main():
+        text = json.dumps({**TOKEN, "name": "é" if charset == "cp037" else "表示", "bio": ""}, ensure_ascii=False)
+        source, sent = answered(
+            world, text.encode(charset), named=headers(("Content-Type", f"application/json;charset={charset}"))
+        )
+        manager = world.manager(source)
+        assert (await manager.get()).access_token == "at"
+        assert len(sent) == 1
+        await manager.aclose()
+
+    world.run(main())
+
+
 @pytest.mark.parametrize("said", ["Ungültiger Token", "J\xff"])
 def test_an_oauth_error_is_found_in_any_charset(world, said):
     async def main():

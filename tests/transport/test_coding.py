@@ -122,6 +122,22 @@ async def test_a_coding_that_cannot_be_read_is_named_and_asked_for_once(coding, 
     assert "\x1b" not in str(caught.value)
 
 
+@pytest.mark.parametrize("coding", ["gzip, chunked", "deflate,chunked", "x-odd, chunked"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_transfer_coding_that_cannot_be_read_is_named_and_asked_for_once(coding, stream):
+    packed = gzip.compress(BODY)
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed)
+    answer = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n".encode() + body
+    async with (
+        RawServer.of(answer) as server,
+        AsyncTelnyx(api_key="KEY", base_url=server.base_url) as client,
+    ):
+        with pytest.raises(APIResponseValidationError) as caught:
+            await (keys_streamed(client) if stream else client.oauth.retrieve_jwks())
+        assert len(server.requests) == 1
+    assert f"Transfer-Encoding is {coding.replace(',c', ', c')}, and only chunked can be read" in str(caught.value)
+
+
 async def test_a_coded_body_never_grows_beyond_its_limit():
     bomb = gzip.compress(b"\0" * 50_000_000)
     async with RawServer.of(http("200 OK", bomb, "Content-Encoding: gzip")) as server:

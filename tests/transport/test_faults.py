@@ -10,6 +10,7 @@ import warnings
 
 import aiohttp
 import pytest
+from aiohttp.http import HttpProcessingError
 
 from telnyx_oauth import AsyncTelnyx
 from telnyx_oauth.errors import APIConnectionError, TokenError
@@ -75,7 +76,27 @@ async def test_a_given_sessions_own_settings_that_cannot_be_used_are_an_error_of
             await failure(request("http://api.example/"), http_session=session)
 
 
-@pytest.mark.parametrize("kind", [ValueError, UnicodeError, KeyError, RuntimeError, AssertionError, TypeError])
+class UnreadableError(HttpProcessingError):
+    def __init__(self, words):
+        super().__init__(message=words)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ValueError,
+        UnicodeError,
+        KeyError,
+        RuntimeError,
+        AssertionError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        BufferError,
+        EOFError,
+        UnreadableError,
+    ],
+)
 async def test_what_comes_out_of_a_sessions_parts_is_an_error_of_ours(kind):
     async def middleware(req, handler):
         raise kind(PLANTED)

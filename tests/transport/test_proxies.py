@@ -160,7 +160,7 @@ def test_a_proxy_that_there_is_no_way_through_is_refused_where_it_is_given(proxy
 
 
 def test_a_proxy_is_text():
-    with pytest.raises(TypeError, match="`proxy` must be a str, not URL"):
+    with pytest.raises(TypeError, match="`proxy` must be a str; what was given is of type URL"):
         AsyncTelnyx(api_key="KEY", proxy=URL("http://u:planted@proxy.example"))
 
 

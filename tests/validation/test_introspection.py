@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from urllib.parse import parse_qs
 
 import attrs
@@ -324,6 +325,15 @@ async def test_what_the_answer_leaves_empty_the_token_has_said(name, nothing):
     with pytest.raises(InvalidTokenError) as caught:
         await judge(Wire(answer(body))).validate("opaque")
     assert caught.value.reason == "claim_missing"
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "utf-16"])
+async def test_an_answer_is_read_in_the_charset_that_it_declares(charset):
+    body = json.dumps(WHOLE | {"username": "José"}, ensure_ascii=False).encode(charset)
+    told = answer(body, Content_Type=f"application/json;charset={charset}")
+    assert (await judge(Wire(told)).validate("opaque")).claims["username"] == "José"
+    with pytest.raises(IntrospectionUnavailableError):
+        await judge(Wire(answer(body))).validate("opaque")
 
 
 async def test_an_empty_scope_is_no_scope_and_any_confirmation_is_one():

@@ -551,3 +551,13 @@ async def test_ten_tokens_that_come_with_a_rotation_share_one_fetch_over_the_wir
     arrived.set()
     assert [access.key_id for access in await asyncio.gather(*callers)] == ["second"] * 10
     assert issuer["hits"] == 3
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "utf-16", "shift_jis"])
+async def test_a_key_set_is_read_in_the_charset_that_it_declares(charset):
+    note = "表" if charset == "shift_jis" else "é"
+    body = json.dumps({"keys": [public(rsa(), note=note)], "note": note}, ensure_ascii=False).encode(charset)
+    wire = Wire(answer(body, Content_Type=f"application/jwk-set+json; charset={charset}"))
+    known = JWKSCache("https://issuer.example/jwks", send=wire)
+    assert (await known.select(alg="RS256", kid="rsa")).kid == "rsa"
+    await known.aclose()

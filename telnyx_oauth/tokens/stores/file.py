@@ -19,6 +19,7 @@ from typing import Final
 import filelock
 
 from ...errors import StoreConflictError, TokenPersistenceError
+from ...protocol.expected import expect_a
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ...transport.threads import Threads
@@ -44,6 +45,7 @@ class FileStore(Uncopied):
     shared = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
+        expect_a(folder, "folder", "a path, as a str or a pathlib.Path", str, os.PathLike)
         self._folder = Path(folder)
         self._threads = Threads()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import StoreConflictError
+from ...protocol.expected import expect_text
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ...transport.threads import Threads
@@ -32,8 +33,9 @@ class KeyringStore(Uncopied):
     shared = True
 
     def __init__(self, service: str = "telnyx-oauth", *, folder: str | os.PathLike[str] | None = None) -> None:
+        expect_text(type(service), "service")
         self._entries = Entries(service)
-        self._files = FileStore(folder or Path.home() / ".cache" / "telnyx-oauth" / "locks")
+        self._files = FileStore(folder if folder is not None else Path.home() / ".cache" / "telnyx-oauth" / "locks")
         self._threads = Threads()
 
     async def load(self, key: str) -> StoredGrant | None:

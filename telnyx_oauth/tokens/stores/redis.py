@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ...errors import StoreConflictError, TokenPersistenceError
-from ...protocol.expected import expect
+from ...protocol.expected import expect, expect_numbers, expect_text
 from ...protocol.secret import Secret
 from ...protocol.uncopied import Uncopied
 from ...transport.clock import SystemClock
@@ -35,6 +35,7 @@ else:
         Redis = RedisCluster = object
         MovedError = ()
 
+_SERVER: Final = "a redis:// URL, or a redis.asyncio.Redis"
 _FIRST_POLL: Final = 0.05
 _LAST_POLL: Final = 0.25
 _KEPT_AFTER_EXPIRY: Final = 3600
@@ -92,11 +93,15 @@ class RedisStore(Uncopied):
         lock_ttl: float = 2.0,
         timeout: float = 5.0,
     ) -> None:
-        if not isinstance(server, str):
-            expect(server, "server", "a redis:// URL, or a redis.asyncio.Redis", "get", "eval")
-            if not iscoroutinefunction(getattr(server, "execute_command", None)):
-                raise TypeError("`server` must be a redis:// URL, or a redis.asyncio.Redis: this client blocks.")
-        self._server = server
+        given = Secret(server)
+        del server  # a URL may hold a password
+        if not issubclass(type(given.plain), str):
+            expect(given.plain, "server", _SERVER, "get", "eval")
+            if not iscoroutinefunction(getattr(given.plain, "execute_command", None)):
+                raise TypeError(f"`server` must be {_SERVER}: this client blocks.")
+        expect_text(type(prefix), "prefix")
+        expect_numbers(lock_ttl=lock_ttl, timeout=timeout)
+        self._server = given
         self._prefix = prefix
         self._lock_ttl = lock_ttl
         self._open: dict[asyncio.AbstractEventLoop, _Open] = {}
@@ -105,6 +110,10 @@ class RedisStore(Uncopied):
         known = signature(package.Redis.__init__).parameters
         silent = ("driver_info",) if "driver_info" in known else ("lib_name", "lib_version")
         self._options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **dict.fromkeys(silent)}
+        if isinstance(given.plain, str) and not self._is_taken(package.RedisError):
+            raise ValueError(
+                "`server` must be a URL that redis-py takes, such as redis://host:6379/0, rediss:// (TLS) or unix:///path."
+            )
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version. One that cannot be read is renamed, with a warning."""
@@ -171,15 +180,15 @@ class RedisStore(Uncopied):
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Redis | RedisCluster]:
-        if not isinstance(self._server, str):
-            yield self._server
+        if not isinstance(self._server.plain, str):
+            yield self._server.plain
             return
         here = asyncio.get_running_loop()
         shared = self._open.get(here)
         if shared is None:
             for loop in [loop for loop in list(self._open) if loop.is_closed()]:
                 self._open.pop(loop, None)
-            shared = self._open[here] = _Open(self._new_client(self._server))
+            shared = self._open[here] = _Open(self._new_client(self._server.plain))
         shared.users += 1
         try:
             yield shared.client
@@ -188,6 +197,14 @@ class RedisStore(Uncopied):
             if not shared.users:
                 del self._open[here]  # before waiting, so that nobody begins with what is being closed
                 await shared.client.aclose()
+
+    def _is_taken(self, refusal: type[Exception]) -> bool:
+        """Tell if redis-py takes the URL. It makes a connection of it, and opens none."""
+        try:
+            self._new_client(str(self._server.plain)).connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (ValueError, TypeError, refusal):  # some quote the URL
+            return False
+        return True
 
     def _new_client(self, url: str) -> Redis:
         package = _package()
