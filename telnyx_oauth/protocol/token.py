@@ -6,21 +6,30 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..hints import refused
 from .bearer import bearer
+from .expected import expect_a, expect_texts
 from .secret import Secret
 
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
+_SCOPES: Final = 'a text or several, such as "a b" or ["a", "b"]'
 
 
 def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
     """Scopes as a set; a `str` is split at its spaces, as on the wire (RFC 6749 section 3.3)."""
-    parts = scopes.split() if isinstance(scopes, str) else [word for scope in scopes for word in scope.split()]
-    return frozenset(parts)
+    return frozenset(word for scope in expect_texts(scopes, "scopes", _SCOPES) for word in scope.split())
+
+
+def lasting_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The same scopes as a value that can be read again, and does not change."""
+    # Of the usual kinds `scope_set` looks at what is in them.
+    return (
+        tuple(scopes) if isinstance(scopes, (list, tuple, set, frozenset)) else expect_texts(scopes, "scopes", _SCOPES)
+    )
 
 
 def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
@@ -28,7 +37,7 @@ def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
     return frozenset(scope for scope in scope_set(scopes) if _SCOPE_TOKEN.fullmatch(scope))
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TokenKey:
     """Which token is meant: what is asked of the token endpoint, and by whom.
 
@@ -45,6 +54,8 @@ class TokenKey:
 
     def narrowed(self, scopes: Iterable[str] | str | None, resource: str | None) -> TokenKey:
         """This key with other scopes or another resource; `None` keeps what there is."""
+        if resource is not None:
+            expect_a(resource, "resource", "a text, such as https://api.example.com", str)
         return TokenKey(
             self.token_endpoint,
             self.client_id,
