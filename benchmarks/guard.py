@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -20,6 +21,9 @@ import telnyx_oauth
 from telnyx_oauth import AsyncTelnyx, Telnyx
 from telnyx_oauth.messages import Response
 from telnyx_oauth.protocol.codec import decode
+from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.token import TokenKey
+from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.types import OAuthClientListResponse, OAuthClientRetrieveResponse
 
 from .measure import Server
@@ -102,6 +106,29 @@ async def asynchronous(server: Server) -> dict[str, dict[str, int]]:
         }
 
 
+async def scoped() -> dict[str, dict[str, int]]:
+    """Reading a fresh token of other scopes."""
+    manager = TokenManager(issued)
+    ask = partial(manager.get, scopes=["a", "b"], resource="https://api.example.com")
+    return {"await tokens.get(scopes=..., resource=...)": await awaited(ask)}
+
+
+def blocking_tokens() -> dict[str, dict[str, int]]:
+    """Reading a fresh token, as a caller who blocks."""
+    with Telnyx(tokens=TokenManager(issued)) as client:
+        return {
+            "blocking tokens.get()": counted(client.tokens.get),
+            "blocking tokens.get(scopes=..., resource=...)": counted(
+                partial(client.tokens.get, scopes=["a", "b"], resource="https://api.example.com")
+            ),
+        }
+
+
+async def issued(_: TokenKey) -> TokenGrant:
+    """A token that lives for an hour."""
+    return TokenGrant("token", expires_in=3600.0)
+
+
 def blocking(server: Server) -> dict[str, int]:
     """A blocking call, on both of its threads: the private loop's begins while the trace is on."""
     with Counter() as counter, Telnyx(api_key="key", base_url=server.base_url) as client:
@@ -122,6 +149,8 @@ def counts() -> dict[str, dict[str, int]]:
             "decode, one object": counted(lambda: decode(one, OAuthClientRetrieveResponse)),
             "decode, list of 20": counted(lambda: decode(twenty, OAuthClientListResponse)),
             **asyncio.run(asynchronous(server)),
+            **asyncio.run(scoped()),
+            **blocking_tokens(),
             "blocking call, one object": blocking(server),
         }
 

@@ -12,7 +12,7 @@ import attrs
 
 from ..hints import refused
 from .bearer import bearer
-from .expected import expect_texts
+from .expected import expect_a, expect_texts
 from .secret import Secret
 
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")
@@ -23,12 +23,18 @@ def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
     return frozenset(word for scope in expect_texts(scopes, "scopes") for word in scope.split())
 
 
+def lasting_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The same scopes as a value that can be read again, and does not change."""
+    # Of the usual kinds `scope_set` looks at what is in them.
+    return tuple(scopes) if isinstance(scopes, (list, tuple, set, frozenset)) else expect_texts(scopes, "scopes")
+
+
 def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
     """The scopes among a server's words: what RFC 6749 section 3.3 knows as one, and no terminal obeys."""
     return frozenset(scope for scope in scope_set(scopes) if _SCOPE_TOKEN.fullmatch(scope))
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TokenKey:
     """Which token is meant: what is asked of the token endpoint, and by whom.
 
@@ -45,6 +51,8 @@ class TokenKey:
 
     def narrowed(self, scopes: Iterable[str] | str | None, resource: str | None) -> TokenKey:
         """This key with other scopes or another resource; `None` keeps what there is."""
+        if resource is not None:
+            expect_a(resource, "resource", "a text, such as https://api.example.com", str)
         return TokenKey(
             self.token_endpoint,
             self.client_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -232,6 +232,10 @@ class Telnyx(NamesChecked, Hinted, Twin):
     @member
     def tokens(self) -> _twins.Tokens:
         """The manager of this client's tokens. Raises `MissingCredentialsError` when it has no credentials."""
+        return self._tokens
+
+    @cached_property
+    def _tokens(self) -> _twins.Tokens:
         from .tokens import Tokens
 
         return Tokens(self._client.tokens, self._lease)

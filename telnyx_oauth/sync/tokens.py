@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..blocking.rows import Twin, blocking, takes
 from ..hints import misnamed
-from ..protocol.token import Token
+from ..protocol.token import Token, lasting_scopes
 from ..tokens.manager import TokenManager
 from ..tokens.status import TokenStatus
 
@@ -20,14 +22,24 @@ class Tokens(Twin):
     accept = blocking(TokenManager.accept)
 
     @takes(TokenManager.get)
-    def get(self, **options: Any) -> Token:
-        manager = self.manager
-        if not options and (token := self.peek()) is not None:
-            return token
-        problem = misnamed("tokens.get", TokenManager.get, 0, options)
-        if problem:
+    def get(
+        self,
+        *,
+        scopes: Iterable[str] | str | None = None,
+        resource: str | None = None,
+        min_ttl: float = 0.0,
+        **others: Any,
+    ) -> Token:
+        if others and (problem := misnamed("tokens.get", TokenManager.get, 0, others)):
             raise TypeError(problem)
-        return self._lease.run(lambda: manager.get(**options))
+        manager: TokenManager = self._core
+        if scopes is not None and hasattr(scopes, "__next__"):  # an iterator gives them once
+            scopes = lasting_scopes(scopes)
+        if not min_ttl and not self._lease.is_closed:
+            token = manager.peek(scopes=scopes, resource=resource)
+            if token is not None:
+                return token
+        return self._lease.run(partial(manager.get, scopes=scopes, resource=resource, min_ttl=min_ttl, **others))
 
     @takes(TokenManager.peek)
     def peek(self, **key: Any) -> Token | None:

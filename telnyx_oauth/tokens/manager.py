@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from math import inf
 from typing import Final, assert_never
 
@@ -27,7 +28,7 @@ from ..protocol.freshness import (
     UseAndRenew,
 )
 from ..protocol.grants import TokenGrant
-from ..protocol.token import Token, TokenKey
+from ..protocol.token import Token, TokenKey, lasting_scopes
 from ..protocol.uncopied import Uncopied
 from ..transport.clock import Clock, SystemClock
 from .events import Announcer, TokenHook, TokenRejected
@@ -60,6 +61,7 @@ class TokenManager(Uncopied):
         "_default",
         "_home",
         "_jitter",
+        "_narrowed",
         "_policy",
         "_renewal",
         "_tower",
@@ -93,6 +95,8 @@ class TokenManager(Uncopied):
         self._renewal = Renewal(source, store, policy, clock, self._announce, proof)
         self._tower = Tower(self._renewal, policy, clock, self._announce, jitter, base)
         self._default = self._tower.default
+        # Most callers ask with the same few arguments again and again: for these the key is at hand.
+        self._narrowed = lru_cache(policy.max_keys)(self._default.key.narrowed)
         self._home = Home(self._tower.drop_flights, self._tower.enter_child)
         self.renewable = not isinstance(source, ApiKey)
         """Whether a rejected token can be replaced; an API key cannot."""
@@ -109,15 +113,10 @@ class TokenManager(Uncopied):
 
         From any thread; no I/O, no lock, no hop. Once a renewal is due, `None` until one is under way.
         """
-        if scopes is None and resource is None:
-            state = self._default.snapshot
-        else:
-            entry = self._tower.entries.get(self._key(scopes, resource))
-            if entry is None:
-                return None
-            entry.used = self._boot()
-            state = entry.snapshot
-        return state.token if self._boot() < state.serve_until else None
+        entry = self._default if scopes is None and resource is None else self._entry(scopes, resource)
+        entry.used = now = self._boot()
+        state = entry.snapshot
+        return state.token if now < state.serve_until else None
 
     async def get(
         self,
@@ -134,14 +133,15 @@ class TokenManager(Uncopied):
         `TokenBackoffError` while the next attempt is further off than `timeout`, `TokenWaitTimeoutError`,
         `ReauthenticationRequiredError`.
         """
-        if scopes is None and resource is None and not min_ttl:
-            state = self._default.snapshot
-            if self._boot() < state.serve_until and state.token is not None:
-                return state.token
+        entry = self._default if scopes is None and resource is None else self._entry(scopes, resource)
+        entry.used = now = self._boot()
+        state = entry.snapshot
+        if now < state.serve_until and not min_ttl and state.token is not None:
+            return state.token
         check_number(timeout, "timeout", optional=True)
         check_number(min_ttl, "min_ttl")
         # What follows is apart because a closure here would turn the parameters into cells, at the fresh path's cost.
-        key = self._key(scopes, resource)
+        key = entry.key
         if asyncio.get_running_loop() is not self._home.loop:
             return await self._get_from_afar(key, min_ttl, timeout)
         found = self._seek(key, min_ttl, timeout)
@@ -149,8 +149,8 @@ class TokenManager(Uncopied):
 
     def status(self, *, scopes: Iterable[str] | str | None = None, resource: str | None = None) -> TokenStatus:
         """What is served and why, from any thread. Holds no secret."""
-        key = self._key(scopes, resource)
-        entry = self._tower.entries.get(key) or Entry(key)
+        entry = self._entry(scopes, resource)
+        key = entry.key
         state, flight, boot, wall = entry.snapshot, entry.flight, self._boot(), self._wall()
         remaining = state.remaining(boot, wall)
         retry = state.retry_boot if remaining > 0 else state.urgent_boot
@@ -211,7 +211,7 @@ class TokenManager(Uncopied):
         Other processes that share the store go on with the access token they have until it ends. They do not store the
         grant again: that it was forgotten stays in the store for 30 days, without a token, or until the next sign-in.
         """
-        key = self._key(scopes, resource)
+        key = self._entry(scopes, resource).key
 
         async def drop() -> None:
             entry = self._tower.entry(key)
@@ -230,7 +230,7 @@ class TokenManager(Uncopied):
     ) -> None:
         """Have a token at hand now; with `keep`, also renew it in the background for as long as the manager is open."""
         check_number(timeout, "timeout", optional=True)
-        key = self._key(scopes, resource)
+        key = self._entry(scopes, resource).key
 
         async def heat() -> None:
             self._tower.entry(key).keep = keep
@@ -250,7 +250,7 @@ class TokenManager(Uncopied):
         """Take over a grant that was obtained elsewhere (a person has signed in) `age` seconds ago: stored, then
         served. Tokens of the grant before it are dropped. Waits for the store's lock, 10 s at most by default.
         """
-        key = self._key(scopes, resource)
+        key = self._entry(scopes, resource).key
 
         async def take() -> Token:
             entry = self._tower.entry(key)
@@ -273,12 +273,23 @@ class TokenManager(Uncopied):
         self._tower.closed = True
         await self._home.run(lambda: self._tower.close(drain))
 
-    # -- on the home loop
+    # -- what is meant, and what is known of it
 
-    def _key(self, scopes: Iterable[str] | str | None, resource: str | None) -> TokenKey:
+    def _entry(self, scopes: Iterable[str] | str | None, resource: str | None) -> Entry:
+        """What is known of a key, from any thread: nothing so far of one that has not been asked for."""
         if not self.renewable or (scopes is None and resource is None):
-            return self._default.key
-        return self._default.key.narrowed(scopes, resource)
+            return self._default
+        if scopes is not None and not isinstance(scopes, str):
+            scopes = lasting_scopes(scopes)
+        try:
+            key = self._narrowed(scopes, resource)
+        except TypeError:
+            key = None
+        if key is None:  # what has no hash is no scope either: it is refused here, in words
+            key = self._default.key.narrowed(scopes, resource)
+        return self._tower.entries.get(key) or Entry(key)
+
+    # -- on the home loop
 
     async def _get_from_afar(self, key: TokenKey, min_ttl: float, timeout: float | None) -> Token:
         entry = self._tower.entries.get(key)

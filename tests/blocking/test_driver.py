@@ -417,9 +417,12 @@ def test_an_interrupt_cancels_the_leaders_call_and_the_next_one_works(lease):
 def test_an_interrupt_in_the_leader_leaves_its_followers_their_calls(lease):
     forever, begun = Forever(), threading.Event()
 
+    interrupted = threading.Event()
+
     async def slow():
         begun.set()
-        await asyncio.sleep(0.2)
+        while not interrupted.is_set():
+            await asyncio.sleep(0.01)
         return threading.current_thread().name
 
     followers = []
@@ -434,6 +437,7 @@ def test_an_interrupt_in_the_leader_leaves_its_followers_their_calls(lease):
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         lease.run(forever)
+    interrupted.set()
     thread.join(10)
     for each, _ in followers:
         each.join(10)

@@ -300,7 +300,7 @@ class Machine(RuleBasedStateMachine):
             finally:
                 caller.ended = self.clock.boot()
                 tower = process.manager._tower
-                entry = tower.entries.get(process.manager._key(scope, None))
+                entry = tower.entries.get(process.manager.status(scopes=scope).key)
                 # What was published this very moment came too late for those sent away at the same one.
                 late = caller.ended - process.published < 1e-3
                 caller.had_token = entry is not None and tower.valid(entry) is not None and not late
