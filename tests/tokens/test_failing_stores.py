@@ -19,6 +19,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.redis import RedisStore
+from tests.ports import free_port
 
 from .virtual import ENDPOINT, ModelServer
 
@@ -46,7 +47,7 @@ class Valkey:
 
     def __init__(self, folder):
         self.folder = folder
-        self.port = None
+        self.port = free_port()
         self.start()
 
     def start(self):
@@ -54,7 +55,6 @@ class Valkey:
             port=self.port, data_dir=self.folder, persist=True, appendonly="yes", appendfsync="always"
         )
         self.server.start()
-        self.port = self.server.port
         self.process = self.server._process
 
     @property
