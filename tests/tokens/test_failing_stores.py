@@ -289,7 +289,7 @@ async def test_a_restart_amid_refreshes_of_several_processes_costs_no_grant(mode
             await asyncio.sleep(0.01)
 
     users = [asyncio.ensure_future(use(each)) for each in fleet]
-    await asyncio.wait_for(renewals(12), 30)
+    await asyncio.wait_for(renewals(6), 30)
     valkey.kill()
     await asyncio.sleep(1.2)
     valkey.start()
