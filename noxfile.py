@@ -19,6 +19,8 @@ nox.options.sessions = ["tests", "lint", "typing"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = "[cli,keyring,redis,otel,speedups]"
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+"""A worker for each core. Not in pyproject.toml, so that `pytest` alone runs one process, as a debugger needs."""
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -41,7 +43,7 @@ def only_with(session: nox.Session, path: str) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, on the Python that runs nox. Arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 for version in ("3.11", "3.12", "3.13"):
@@ -85,7 +87,7 @@ def lowest(session: nox.Session) -> None:
     allowed = chain(project["dependencies"], *project["optional-dependencies"].values(), sdk)
     install(session, "test")
     session.install("-q", *(requirement.replace(">=", "==") for requirement in allowed))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(default=False)
@@ -93,7 +95,7 @@ def coverage(session: nox.Session) -> None:
     """Branch coverage, subprocesses included: all of `protocol/`, and of the whole what pyproject.toml demands."""
     install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--include", "*/protocol/*", "--fail-under", "100")
@@ -126,7 +128,7 @@ def build(session: nox.Session) -> None:
     tree = built / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(tree / "telnyx_oauth")
     session.chdir(tree)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(default=False)
