@@ -21,6 +21,13 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = "[cli,keyring,redis,otel,speedups]"
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 """A worker for each core. Not in pyproject.toml, so that `pytest` alone runs one process, as a debugger needs."""
+ENDS = (
+    "tests/blocking",
+    "tests/hostile/test_exit.py",
+    "tests/hostile/test_interrupts.py",
+    "tests/tokens/test_endings.py",
+)
+"""The tests of exits, interrupts, forks, servers, greenlets and the driver, which a race may pass or fail by chance."""
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -155,6 +162,15 @@ def properties(session: nox.Session) -> None:
     session.env["HYPOTHESIS_PROFILE"] = "long"
     long = ("-m", "hypothesis or long", "-o", "faulthandler_timeout=3600")
     session.run("pytest", *long, *session.posargs, success_codes=[0, 5])
+
+
+@nox.session(default=False)
+def stress(session: nox.Session) -> None:
+    """The tests of exits, interrupts, forks, servers and greenlets 20 times in a row, until one fails."""
+    install(session, "test")
+    for count in range(1, 21):
+        session.log(f"Round {count} of 20")
+        session.run("pytest", "-x", *PARALLEL, *ENDS, *session.posargs)
 
 
 @nox.session(default=False)
