@@ -19,6 +19,15 @@ nox.options.sessions = ["tests", "lint", "typing"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = "[cli,keyring,redis,otel,speedups]"
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+"""A worker for each core. Not in pyproject.toml, so that `pytest` alone runs one process, as a debugger needs."""
+ENDS = (
+    "tests/blocking",
+    "tests/hostile/test_exit.py",
+    "tests/hostile/test_interrupts.py",
+    "tests/tokens/test_endings.py",
+)
+"""The tests of exits, interrupts, forks, servers, greenlets and the driver, which a race may pass or fail by chance."""
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -41,7 +50,7 @@ def only_with(session: nox.Session, path: str) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, on the Python that runs nox. Arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 for version in ("3.11", "3.12", "3.13"):
@@ -85,7 +94,7 @@ def lowest(session: nox.Session) -> None:
     allowed = chain(project["dependencies"], *project["optional-dependencies"].values(), sdk)
     install(session, "test")
     session.install("-q", *(requirement.replace(">=", "==") for requirement in allowed))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(default=False)
@@ -93,7 +102,7 @@ def coverage(session: nox.Session) -> None:
     """Branch coverage, subprocesses included: all of `protocol/`, and of the whole what pyproject.toml demands."""
     install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--include", "*/protocol/*", "--fail-under", "100")
@@ -126,7 +135,7 @@ def build(session: nox.Session) -> None:
     tree = built / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(tree / "telnyx_oauth")
     session.chdir(tree)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(default=False)
@@ -153,6 +162,15 @@ def properties(session: nox.Session) -> None:
     session.env["HYPOTHESIS_PROFILE"] = "long"
     long = ("-m", "hypothesis or long", "-o", "faulthandler_timeout=3600")
     session.run("pytest", *long, *session.posargs, success_codes=[0, 5])
+
+
+@nox.session(default=False)
+def stress(session: nox.Session) -> None:
+    """The tests of exits, interrupts, forks, servers and greenlets 20 times in a row, until one fails."""
+    install(session, "test")
+    for count in range(1, 21):
+        session.log(f"Round {count} of 20")
+        session.run("pytest", "-x", *PARALLEL, *ENDS, *session.posargs)
 
 
 @nox.session(default=False)

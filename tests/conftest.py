@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import inspect
 import os
 import pickle
@@ -56,6 +57,14 @@ def pytest_configure() -> None:
             del os.environ[name]
     for name in ("NETRC", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS"):
         os.environ.pop(name, None)
+    # Hundreds of tests start a Python; each would compile the whole package again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests themselves out of each garbage collection, those that a test asks for among them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

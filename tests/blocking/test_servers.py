@@ -15,6 +15,7 @@ import pytest
 
 from telnyx_oauth.sandbox import Sandbox
 from tests.blocking.programs import environment, printed
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these servers fork")
 
@@ -41,7 +42,10 @@ from telnyx_oauth import Telnyx
 here = pathlib.Path(os.environ["HERE"])
 app = Celery("tasks", broker="filesystem://")
 app.conf.update(
-    broker_transport_options={name: str(here / "queue") for name in ("data_folder_in", "data_folder_out", "control_folder")},
+    broker_transport_options={
+        "polling_interval": 0.02,  # a second by default, for each message
+        **{name: str(here / "queue") for name in ("data_folder_in", "data_folder_out", "control_folder")},
+    },
     worker_hijack_root_logger=False, worker_enable_remote_control=False, task_ignore_result=True,
     broker_connection_retry_on_startup=False,
 )
@@ -65,11 +69,6 @@ def limited(number):
 def telnyx():
     with Sandbox() as telnyx:
         yield telnyx
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def until(what, process: subprocess.Popen[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from telnyx_oauth.cli.app import cli
+from telnyx_oauth.transport.clock import SystemClock
 
 
 def every_command(group, path=()):
@@ -118,6 +120,10 @@ def test_an_address_that_is_none_is_told_by_the_name_of_who_gave_it(run, monkeyp
 
 
 def test_plain_http_to_another_machine_may_be_allowed(run, monkeypatch):
+    async def at_once(self, seconds):
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(SystemClock, "sleep", at_once)  # the pauses between attempts are not the point
     where = "http://telnyx.invalid/v2"
     for command in (["metadata"], ["clients", "list"]):
         shown = run(*command, "--base-url", where, "--allow-insecure")

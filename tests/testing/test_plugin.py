@@ -202,7 +202,7 @@ async def test_is_closed_when_its_test_is_over_and_a_new_one_is_there(async_teln
 async def test_time_and_faults(async_telnyx, telnyx_clock, telnyx_sandbox, telnyx_tokens):
     first = await async_telnyx.tokens.get()
     telnyx_sandbox.faults.add("/oauth/clients", kind="reset")
-    telnyx_clock.advance(1700)
+    telnyx_clock.advance(1800)
     assert (await async_telnyx.oauth_clients.list()).data
     assert len(telnyx_clock.slept) == 1
     assert (await async_telnyx.tokens.get()).generation > first.generation

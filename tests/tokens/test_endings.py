@@ -19,6 +19,7 @@ from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.redis import RedisStore
 
+from .forward import ForwardClock
 from .test_failing_stores import RealClock
 from .virtual import ModelServer
 
@@ -34,19 +35,20 @@ class Server:
 @asynccontextmanager
 async def serving():
     """A token endpoint that answers its second request half a second after the program was told that it came."""
-    model = ModelServer(RealClock(), rotation="strict", latency=0.0, lifetime=1)
+    model = ModelServer(RealClock(), rotation="strict", latency=0.0)
     model.grant_refresh("r0")
 
     async def token(request):
         info = RequestInfo("POST", "/token")
         if len(model.seen) == 1:
             model.latency = 0.5
-            model.lifetime = 100
         answer = await model.send(Request("POST", "/token", info, dict(request.headers), await request.read()))
         return web.Response(status=answer.status_code, body=answer.content)
 
     async def waiting(request):
-        return web.Response(text=str(model.in_flight["r1"]))
+        while not model.in_flight["r1"]:
+            await asyncio.sleep(0.002)
+        return web.Response()
 
     app = web.Application()
     app.router.add_post("/token", token)
@@ -87,12 +89,12 @@ def record_name(server):
     return RefreshToken(None, f"{server.url}/token", "client", refresh_token="r0").key.family_key
 
 
-def manager(server, store):
+def manager(server, store, clock):
     async def send(request):
         return await server.model.send(request)
 
     source = RefreshToken(send, f"{server.url}/token", "client", refresh_token="r0")
-    return TokenManager(source, store=store)
+    return TokenManager(source, store=store, clock=clock)
 
 
 ENDINGS = {
@@ -127,7 +129,7 @@ async def test_a_program_that_ends_amid_a_refresh_loses_no_grant(request, server
     assert [seen.form["refresh_token"] for seen in server.model.seen] == ["r0", "r1"], said
     left = await store.load(record_name(server))
     assert (left.refresh_token, left.access_token, left.intent) == ("r2", "t2", None), said
-    after = manager(server, store)
+    after = manager(server, store, ForwardClock(60.0))
     assert (await after.get()).access_token == "t2"
     await after.aclose()
 
@@ -137,10 +139,11 @@ async def test_where_nothing_can_be_awaited_the_intent_resolves_it(server, tmp_p
     code, said = await run(server, "_exit", str(tmp_path / "tokens"))
     assert code == 9, said
     store = FileStore(tmp_path / "tokens")
-    after = manager(server, store)
+    clock = ForwardClock(60.0)
+    after = manager(server, store, clock)
     server.model.latency = 0.0
     while (await after.get()).access_token == "t1":
-        await asyncio.sleep(0.02)
+        clock.forward += 5.0
     assert [seen.form["refresh_token"] for seen in server.model.seen] == ["r0", "r1", "r1"]
     assert server.model.dead_families == set()
     await after.aclose()

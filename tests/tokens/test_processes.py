@@ -186,7 +186,7 @@ async def test_a_stopped_process_loses_nothing_however_long_it_stands_still(serv
     stopped = await start(stop_at=step, rounds=2, pause=0.1)
     await stopped.until(f"step {step}")
     policy = {"lock_timeout": 0.2, "flight_timeout": 0.5, "backoff_first": 0.1, "backoff_cap_expired": 0.3}
-    other = await start(policy=policy, rounds=6, pause=0.2)
+    other = await start(policy=policy, rounds=3, pause=0.2)
     await other.end()
     if step == "before-load":  # it has no lock yet
         assert other.said("token")

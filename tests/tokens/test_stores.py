@@ -35,6 +35,7 @@ from telnyx_oauth.tokens.stores.memory import MemoryStore
 from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.redis import RedisStore
 from telnyx_oauth.transport.threads import Threads
+from tests.ports import free_port
 
 from .keyrings import MemoryKeyring
 
@@ -508,7 +509,7 @@ def cluster():
                     return
                 await asyncio.sleep(0.05)
 
-    with ValkeyServer(config={"cluster-enabled": "yes"}) as server:
+    with ValkeyServer(port=free_port(), config={"cluster-enabled": "yes"}) as server:
         asyncio.run(form(server.port))
         yield server.port
 
