@@ -606,8 +606,13 @@ def _give_up(call: _Call[Any], loop: _Loop) -> None:
 
 
 def _cancel_all(loop: _Loop) -> None:
-    for task in asyncio.all_tasks(loop) - loop.ending:
-        loop.call_soon(task.cancel)  # after its first step, as in `_Call.cancel`
+    for task in asyncio.all_tasks(loop):
+        loop.call_soon(_cancel, loop, task)  # after its first step, as in `_Call.cancel`
+
+
+def _cancel(loop: _Loop, task: asyncio.Task[Any]) -> None:
+    if task not in loop.ending:
+        task.cancel()
 
 
 async def _others_cancelled() -> None:
@@ -616,6 +621,7 @@ async def _others_cancelled() -> None:
     assert isinstance(loop, _Loop)
     loop.ending.update(filter(None, [asyncio.current_task()]))
     _cancel_all(loop)
+    await asyncio.sleep(0)  # another that ends the loop may have come in this very turn
     if left := (asyncio.all_tasks() | loop.tasks) - loop.ending:
         await asyncio.wait(left)
 

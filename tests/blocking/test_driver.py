@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from telnyx_oauth.blocking.driver import Lease
+from telnyx_oauth.blocking.driver import Driver, Lease
 from telnyx_oauth.errors import BlockingCallError, ClientClosedError
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -348,6 +348,25 @@ def test_a_call_that_is_cancelled_before_its_first_step_is_answered():
         thread.join(10)
         assert not thread.is_alive()
         assert [type(each) for each in outcome] == [ClientClosedError]
+
+
+def test_two_threads_may_end_the_loop_at_once():
+    """A client that was dropped ends in a thread, and the program ends: neither cancels the other."""
+    for _ in range(100):
+        lease, driver = Lease(), Driver()
+        assert driver.lease()
+        lease._driver = driver
+        lease.run(value)
+        gate = threading.Barrier(2)
+
+        def end(what, gate=gate):
+            gate.wait()
+            what()
+
+        threads = [in_thread(lambda what=what: end(what)) for what in (lease.close, driver.finish)]
+        for thread, outcome in threads:
+            thread.join(10)
+            assert outcome == [None]
 
 
 def test_closing_one_client_leaves_calls_of_a_new_one_alone():
