@@ -309,16 +309,18 @@ async def test_a_refresh_token_that_one_process_could_not_store_is_not_sent_by_a
     model.grant_refresh("r0")
     model.latency = 0.3
     if kind == "file":
-        folder, away = tmp_path / "tokens", tmp_path / "away"
-        one, two = manager(model, FileStore(folder)), manager(model, FileStore(folder))
+        place, disk, no_disk = tmp_path / "place", tmp_path / "disk", tmp_path / "no-disk"
+        disk.mkdir()
+        no_disk.write_text("")
 
-        async def break_it():
-            folder.rename(away)
-            folder.write_text("")
+        async def lead_to(target):  # in one step, so that no store makes the folder anew in between
+            link = tmp_path / "link"
+            link.symlink_to(target)
+            link.replace(place)
 
-        async def mend_it():
-            folder.unlink()
-            away.rename(folder)
+        await lead_to(disk)
+        one, two = (manager(model, FileStore(place / "tokens")) for _ in range(2))
+        break_it, mend_it = (lambda: lead_to(no_disk)), (lambda: lead_to(disk))
     else:
         server = request.getfixturevalue("valkey")
         one, two = (manager(model, RedisStore(server.url, lock_ttl=0.6)) for _ in range(2))
