@@ -350,6 +350,7 @@ def test_a_call_that_is_cancelled_before_its_first_step_is_answered():
         assert [type(each) for each in outcome] == [ClientClosedError]
 
 
+@pytest.mark.blocks_loop
 def test_two_threads_may_end_the_loop_at_once():
     """A client that was dropped ends in a thread, and the program ends: neither cancels the other."""
     lease, driver = Lease(), Driver()
