@@ -67,7 +67,7 @@ def new_client(state: State, *, confidential: bool, **fields: Any) -> Client:
     """Register a client with the given fields."""
     now = state.clock.now()
     client = Client(
-        client_id=secrets.token_hex(16),  # one that begins with a dash would be an option of a command
+        client_id=secrets.token_hex(11),  # one that begins with a dash would be an option of a command
         client_type="confidential" if confidential else "public",
         secret=secrets.token_urlsafe(32) if confidential else None,
         created_at=now,

@@ -65,9 +65,9 @@ class Sandbox(Settings, Uncopied):
     (see `Settings` for the further ones), and an attribute that may be changed at any time.
     """
 
-    api_key: str = attrs.field(factory=lambda: f"KEY{secrets.token_hex(16)}", repr=False)
+    api_key: str = attrs.field(factory=lambda: f"KEY{secrets.token_hex(11)}", repr=False)
     """What bearer operations take, besides access tokens."""
-    client_id: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    client_id: str = attrs.field(factory=lambda: secrets.token_hex(11))
     """The confidential OAuth client that is there from the start and may do everything."""
     client_secret: str = attrs.field(factory=lambda: secrets.token_urlsafe(32), repr=False)
     port: int = 0
