@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from telnyx_oauth import AsyncTelnyx
-from telnyx_oauth.protocol import codec
+from telnyx_oauth.protocol import converter
 
 from . import peers
 from .measure import Server, awaited, in_turns_async, microseconds, ratio
@@ -38,18 +38,18 @@ async def sides(stack: AsyncExitStack, server: Server) -> dict[str, tuple[Call, 
 
     def with_parser(loads: Callable[[bytes], object]) -> tuple[Call, Call]:
         async def retrieved() -> object:
-            codec.loads = loads
+            converter.loads = loads
             return await ours.oauth_clients.retrieve("1")
 
         async def listed() -> object:
-            codec.loads = loads
+            converter.loads = loads
             return await ours.oauth_clients.list()
 
         return retrieved, listed
 
     return {
         BARE: (lambda: bare(one), lambda: bare(many)),
-        OURS: with_parser(codec.plain_loads),
+        OURS: with_parser(converter.plain_loads),
         FAST: with_parser(orjson.loads),
         **await peers.async_calls(stack, server.base_url),
     }

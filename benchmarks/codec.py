@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from telnyx_oauth.messages import Response
-from telnyx_oauth.protocol import codec
+from telnyx_oauth.protocol import converter
 from telnyx_oauth.types import OAuthClientListResponse, OAuthClientRetrieveResponse
 
 from . import peers
@@ -29,8 +29,8 @@ def measured(what: str, content: bytes, kind: type[Any], per: int) -> Table:
     sides: dict[str, Callable[[], object]] = {
         BARE: lambda: json.loads(content),
         "`orjson.loads`, dictionaries only": lambda: orjson.loads(content),
-        OURS: _with_parser(codec.plain_loads, lambda: codec.decode(response, kind)),
-        FAST: _with_parser(orjson.loads, lambda: codec.decode(response, kind)),
+        OURS: _with_parser(converter.plain_loads, lambda: converter.decode(response, kind)),
+        FAST: _with_parser(orjson.loads, lambda: converter.decode(response, kind)),
         **_cattrs(content, kind),
         **_telnyx(content),
     }
@@ -42,7 +42,7 @@ def measured(what: str, content: bytes, kind: type[Any], per: int) -> Table:
 
 def _with_parser(loads: Callable[[bytes], object], call: Callable[[], object]) -> Callable[[], object]:
     def parsed() -> object:
-        codec.loads = loads
+        converter.loads = loads
         return call()
 
     return parsed

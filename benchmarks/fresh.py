@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from telnyx_oauth import Telnyx
-from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import TokenKey
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 
 from . import peers

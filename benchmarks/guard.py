@@ -20,9 +20,9 @@ from typing import Any, Self
 import telnyx_oauth
 from telnyx_oauth import AsyncTelnyx, Telnyx
 from telnyx_oauth.messages import Response
-from telnyx_oauth.protocol.codec import decode
-from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.converter import decode
 from telnyx_oauth.protocol.token import TokenKey
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.types import OAuthClientListResponse, OAuthClientRetrieveResponse
 

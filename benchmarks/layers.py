@@ -15,7 +15,7 @@ from yarl import URL
 
 from telnyx_oauth import AsyncTelnyx, HttpTransport
 from telnyx_oauth.messages import Request, RequestInfo, Response
-from telnyx_oauth.protocol.codec import decode
+from telnyx_oauth.protocol.converter import decode
 from telnyx_oauth.types import OAuthClientRetrieveResponse
 
 from .measure import Server, awaited, in_turns_async, microseconds, ratio

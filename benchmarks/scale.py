@@ -8,8 +8,8 @@ import tracemalloc
 
 from telnyx_oauth import AsyncTelnyx
 from telnyx_oauth.protocol.freshness import RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import TokenKey
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 
 from .measure import Server, cpu

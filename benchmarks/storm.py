@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import TokenKey
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 
 from . import peers

@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.jwt import decode as joserfc_decode
 
-from telnyx_oauth.protocol.jose import decode_segment
+from telnyx_oauth.protocol.jws import decode_segment
 from telnyx_oauth.protocol.jwt import TokenPolicy
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import TokenValidator

@@ -83,70 +83,68 @@ if TYPE_CHECKING:
         Response,
         Timeout,
     )
-    from .protocol.authorization import PendingAuthorization
-    from .protocol.calls import (
-        Omit,
-        omit,
-    )
-    from .protocol.challenges import (
+    from .protocol.auth_headers import (
         bearer_token,
         challenge,
     )
-    from .protocol.discovery import (
+    from .protocol.authorization_code import PendingAuthorization
+    from .protocol.freshness import RefreshPolicy
+    from .protocol.jwt import TokenPolicy
+    from .protocol.metadata import (
         AuthorizationServer,
         ProtectedResource,
     )
-    from .protocol.freshness import RefreshPolicy
-    from .protocol.grants import (
-        ClientAuthentication,
-        TokenGrant,
-    )
-    from .protocol.jwt import TokenPolicy
     from .protocol.registration import RegisteredClient
+    from .protocol.requests import (
+        Omit,
+        omit,
+    )
     from .protocol.token import (
         Token,
         TokenKey,
     )
-    from .resources.undocumented import RequestOptions
+    from .protocol.token_endpoint import (
+        ClientAuthentication,
+        TokenGrant,
+    )
+    from .resources.verbs import RequestOptions
     from .sync.client import Telnyx
-    from .tokens.discovery import (
+    from .tokens.authorization_code import (
+        AuthorizationFlow,
         discover,
         discover_resource,
     )
-    from .tokens.flow import AuthorizationFlow
     from .tokens.loopback import sign_in
-    from .tokens.manager import TokenManager
+    from .tokens.manager import TokenManager, TokenStatus
     from .tokens.sources import (
         ApiKey,
         AuthorizationCode,
         ClientCredentials,
         RefreshToken,
     )
-    from .tokens.status import TokenStatus
+    from .tokens.stores.base import (
+        StoredGrant,
+        TokenStore,
+    )
     from .tokens.stores.encrypted import EncryptedStore
     from .tokens.stores.file import FileStore
     from .tokens.stores.keyring import KeyringStore
     from .tokens.stores.memory import MemoryStore
-    from .tokens.stores.record import (
-        StoredGrant,
-        TokenStore,
-    )
     from .tokens.stores.redis import RedisStore
     from .transport.clock import (
         Clock,
         SystemClock,
     )
     from .transport.http import HttpTransport
-    from .transport.pager import (
+    from .transport.pagination import (
         AsyncPage,
         AsyncPaginator,
     )
-    from .transport.raw import AsyncAPIResponse
-    from .validation.access import AccessToken
+    from .transport.responses import AsyncAPIResponse
     from .validation.introspection import IntrospectionCache
     from .validation.jwks import JWKSCache
     from .validation.keys import StaticKeys
-    from .validation.validator import TokenValidator
+    from .validation.validator import AccessToken, TokenValidator
 
 __all__ = [
     "APIConnectionError",
@@ -273,44 +271,41 @@ _PLACES: Final = {
         "InvalidTokenError IssuerMismatchError KeysUnavailableError LoopbackPortError "
         "MalformedCredentialsError MissingCredentialsError MissingTokenError NotFoundError "
         "PermissionDeniedError RateLimitError Reason ReauthenticationRequiredError SignInTimeoutError "
-        "StateMismatchError StoreConflictError TelnyxError TokenBackoffError TokenEndpointError TokenError "
-        "TokenPersistenceError TokenRejectedError TokenValidationError TokenVerificationError "
+        "StateMismatchError StoreConflictError TelnyxError TokenBackoffError TokenEndpointError "
+        "TokenError TokenPersistenceError TokenRejectedError TokenValidationError TokenVerificationError "
         "TokenWaitTimeoutError UnauthorizedClientError UnprocessableEntityError UnsupportedGrantTypeError "
         "ValidationUnavailableError"
     ),
     "messages": "Request RequestInfo Response Timeout",
-    "protocol.authorization": "PendingAuthorization",
-    "protocol.calls": "Omit omit",
-    "protocol.challenges": "bearer_token challenge",
-    "protocol.discovery": "AuthorizationServer ProtectedResource",
+    "protocol.auth_headers": "bearer_token challenge",
+    "protocol.authorization_code": "PendingAuthorization",
     "protocol.freshness": "RefreshPolicy",
-    "protocol.grants": "ClientAuthentication TokenGrant",
     "protocol.jwt": "TokenPolicy",
+    "protocol.metadata": "AuthorizationServer ProtectedResource",
     "protocol.registration": "RegisteredClient",
+    "protocol.requests": "Omit omit",
     "protocol.token": "Token TokenKey",
-    "resources.undocumented": "RequestOptions",
+    "protocol.token_endpoint": "ClientAuthentication TokenGrant",
+    "resources.verbs": "RequestOptions",
     "sync.client": "Telnyx",
-    "tokens.discovery": "discover discover_resource",
-    "tokens.flow": "AuthorizationFlow",
+    "tokens.authorization_code": "AuthorizationFlow discover discover_resource",
     "tokens.loopback": "sign_in",
-    "tokens.manager": "TokenManager",
+    "tokens.manager": "TokenManager TokenStatus",
     "tokens.sources": "ApiKey AuthorizationCode ClientCredentials RefreshToken",
-    "tokens.status": "TokenStatus",
+    "tokens.stores.base": "StoredGrant TokenStore",
     "tokens.stores.encrypted": "EncryptedStore",
     "tokens.stores.file": "FileStore",
     "tokens.stores.keyring": "KeyringStore",
     "tokens.stores.memory": "MemoryStore",
-    "tokens.stores.record": "StoredGrant TokenStore",
     "tokens.stores.redis": "RedisStore",
     "transport.clock": "Clock SystemClock",
     "transport.http": "HttpTransport",
-    "transport.pager": "AsyncPage AsyncPaginator",
-    "transport.raw": "AsyncAPIResponse",
-    "validation.access": "AccessToken",
+    "transport.pagination": "AsyncPage AsyncPaginator",
+    "transport.responses": "AsyncAPIResponse",
     "validation.introspection": "IntrospectionCache",
     "validation.jwks": "JWKSCache",
     "validation.keys": "StaticKeys",
-    "validation.validator": "TokenValidator",
+    "validation.validator": "AccessToken TokenValidator",
 }
 
 

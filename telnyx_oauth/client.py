@@ -31,15 +31,15 @@ from .options import (
     defaults,
     identity,
 )
-from .protocol.calls import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
-from .protocol.expected import AS_TEXT, expect, expect_functions, expect_text, expect_texts
+from .protocol.arguments import AS_TEXT, expect, expect_functions, expect_text, expect_texts
+from .protocol.requests import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
 from .protocol.secret import Secret
 from .protocol.urls import is_insecure
-from .resources.members import member, part
 from .resources.oauth import AsyncOAuth
 from .resources.oauth_clients import AsyncOAuthClients
 from .resources.oauth_grants import AsyncOAuthGrants
-from .resources.undocumented import AsyncUndocumented
+from .resources.resource import member, part
+from .resources.verbs import AsyncUndocumented
 from .resources.well_known import AsyncWellKnown
 from .transport.connections import Connections
 from .transport.engine import Engine, Identity, Shared
@@ -189,14 +189,14 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         # Keys that came by plain http from another machine would prove nothing.
         if verify is False or (verify == "auto" and is_insecure(self.base_url)):
             return None
-        from .validation.issued import IssuedTokenVerifier
+        from .validation.jwks import IssuedTokenVerifier
 
         return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
 
     @part
     def authorization(self) -> _tokens.AuthorizationFlow:
         """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
-        from .tokens.flow import AuthorizationFlow
+        from .tokens.authorization_code import AuthorizationFlow
 
         options = self._options
         return AuthorizationFlow(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .messages import Send
 from .options import Options
 from .tokens.manager import TokenManager
-from .tokens.proof import IssuedVerifier
+from .tokens.refresh import IssuedVerifier
 from .tokens.sources import ApiKey, ClientCredentials
 
 

@@ -13,9 +13,9 @@ import attrs
 from . import tokens as _tokens  # its classes are loaded when they are looked up
 from ._version import __version__
 from .messages import Timeout
-from .protocol.bearer import bearer
-from .protocol.calls import Defaults, HeaderValues, QueryValues, check_query, merged
-from .protocol.expected import expect_mapping, expect_text
+from .protocol.arguments import expect_mapping, expect_text
+from .protocol.auth_headers import bearer
+from .protocol.requests import Defaults, HeaderValues, QueryValues, check_query, merged
 from .protocol.secret import Secret
 from .protocol.urls import QueryValue, check_base_url, origin
 

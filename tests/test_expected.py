@@ -47,7 +47,7 @@ from telnyx_oauth import (
     sign_in,
 )
 from telnyx_oauth.aiohttp import BearerAuth, BearerTokenMiddleware
-from telnyx_oauth.protocol.keyfetch import FetchPolicy
+from telnyx_oauth.protocol.jwks_refresh import FetchPolicy
 from telnyx_oauth.transport.clock import SystemClock
 
 BLOCKING = Telnyx(api_key="k", audience="a")

@@ -75,5 +75,5 @@ def test_signing_in_to_a_keyring_without_its_extra_says_so_before_a_browser_open
 
 
 def test_without_speedups_all_is_read_as_before():
-    code = "from telnyx_oauth.protocol.codec import loads; print(loads(b'[1]'))"
+    code = "from telnyx_oauth.protocol.converter import loads; print(loads(b'[1]'))"
     assert without(("orjson",), code).stdout == "[1]\n"

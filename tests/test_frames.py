@@ -53,7 +53,7 @@ from telnyx_oauth import (
 from telnyx_oauth.aiohttp import BearerAuth, BearerTokenMiddleware
 from telnyx_oauth.protocol.freshness import RefreshPolicy
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.validation.issued import IssuedTokenVerifier
+from telnyx_oauth.validation.jwks import IssuedTokenVerifier
 from tests.conftest import PLACE, Secrets, found_among
 from tests.forge import NOW, MovedClock, jwks, key, policy, token
 from tests.operations import CLIENT, META, OPERATIONS, Operation

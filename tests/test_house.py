@@ -17,12 +17,6 @@ import pytest
 import telnyx_oauth
 from telnyx_oauth import errors
 
-LONGEST = 450
-LONGER = {
-    "errors.py": "the whole hierarchy in one place is how a reader finds the class to catch",
-    "blocking/driver.py": "who runs the loop, when, and for how long can only be followed in one place",
-}
-
 
 def modules(repository: Path) -> list[Path]:
     return sorted((repository / "telnyx_oauth").rglob("*.py"))
@@ -108,15 +102,6 @@ def test_the_version_is_the_installed_one():
 
 def test_each_module_says_first_what_it_owns(repository):
     assert [name for name, tree in trees(repository) if tree.body and not (ast.get_docstring(tree) or "").strip()] == []
-
-
-def test_no_file_holds_two_ideas(repository):
-    lengths = {
-        str(path.relative_to(repository / "telnyx_oauth")): len(path.read_text(encoding="utf-8").splitlines())
-        for path in modules(repository)
-    }
-    assert {name: length for name, length in lengths.items() if length > LONGEST and name not in LONGER} == {}
-    assert [name for name in LONGER if lengths[name] <= LONGEST] == [], "these need no exception any more"
 
 
 def test_no_module_imports_the_package_by_name(repository):

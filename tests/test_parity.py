@@ -14,10 +14,10 @@ from telnyx_oauth.sync import client as sync
 from telnyx_oauth.sync.authorization import Authorization
 from telnyx_oauth.sync.tokens import Tokens
 from telnyx_oauth.sync.validator import Validator
-from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.tokens.authorization_code import AuthorizationFlow
 from telnyx_oauth.tokens.manager import TokenManager
-from telnyx_oauth.transport.pager import AsyncPage
-from telnyx_oauth.transport.raw import AsyncAPIResponse, AsyncStreamed
+from telnyx_oauth.transport.pagination import AsyncPage
+from telnyx_oauth.transport.responses import AsyncAPIResponse, AsyncStreamed
 from telnyx_oauth.validation.validator import TokenValidator
 from tests.operations import OPERATIONS
 

@@ -15,12 +15,12 @@ import attrs
 
 from telnyx_oauth.errors import APIConnectionError
 from telnyx_oauth.messages import Request, Response, Timeout, headers
-from telnyx_oauth.protocol.calls import Defaults
+from telnyx_oauth.protocol.requests import Defaults
 from telnyx_oauth.protocol.token import Token
 from telnyx_oauth.resources.oauth import AsyncOAuth
 from telnyx_oauth.resources.oauth_clients import AsyncOAuthClients
 from telnyx_oauth.resources.oauth_grants import AsyncOAuthGrants
-from telnyx_oauth.resources.undocumented import AsyncUndocumented
+from telnyx_oauth.resources.verbs import AsyncUndocumented
 from telnyx_oauth.resources.well_known import AsyncWellKnown
 from telnyx_oauth.transport.engine import Engine, Identity, Shared
 

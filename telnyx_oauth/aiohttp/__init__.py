@@ -4,9 +4,16 @@ from typing import TYPE_CHECKING
 
 from ..hints import no_such_name
 from .client import BearerTokenMiddleware
-from .metadata import protected_resource, resource_metadata_url
-from .routes import TOKEN, current_token, public, require_scopes
-from .server import VALIDATOR, BearerAuth
+from .server import (
+    TOKEN,
+    VALIDATOR,
+    BearerAuth,
+    current_token,
+    protected_resource,
+    public,
+    require_scopes,
+    resource_metadata_url,
+)
 
 __all__ = [
     "TOKEN",

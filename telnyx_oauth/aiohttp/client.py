@@ -10,12 +10,11 @@ from yarl import URL
 
 from ..errors import APIConnectionError
 from ..hints import NamesChecked
-from ..protocol.bearer import another_token_helps
-from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import expect, expect_a, expect_flags
-from ..protocol.secret import Secret
+from ..protocol.arguments import expect, expect_a, expect_flags
+from ..protocol.auth_headers import another_token_helps
+from ..protocol.secret import Secret, Uncopied
 from ..protocol.token import Token
-from ..protocol.uncopied import Uncopied
+from ..protocol.urls import check_endpoint
 
 _Origin: TypeAlias = tuple[bool, str | None, int | None]
 

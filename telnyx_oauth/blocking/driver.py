@@ -26,7 +26,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Generic, Literal, TypeVar, TypeVarTuple, Unpack
 
 from ..errors import BlockingCallError, ClientClosedError
-from ..protocol.uncopied import Uncopied
+from ..protocol.secret import Uncopied
 from ..transport.threads import Threads
 
 _T = TypeVar("_T")

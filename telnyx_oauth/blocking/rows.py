@@ -26,13 +26,11 @@ from typing import (
 )
 
 from ..hints import Hinted, misnamed, refused
-from ..protocol.secret import Secret
-from ..protocol.uncopied import Uncopied
-from ..resources.members import filled, put, returning, rows_in, said_to_return
-from ..resources.resource import Form, Resource
+from ..protocol.secret import Secret, Uncopied
+from ..resources.resource import Form, Resource, filled, put, returning, rows_in, said_to_return
 from ..transport.engine import Engine
-from ..transport.pager import AsyncPage, AsyncPaginator, PageData, ahead
-from ..transport.raw import AsyncAPIResponse, AsyncStreamed, ResponseFacts
+from ..transport.pagination import AsyncPage, AsyncPaginator, PageData, ahead
+from ..transport.responses import AsyncAPIResponse, AsyncStreamed, ResponseFacts
 from .driver import Lease
 
 _P = ParamSpec("_P")

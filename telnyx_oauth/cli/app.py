@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from .._version import __version__
-from .clients import clients
+from .api import clients, grants, jwks, metadata, register
 from .demo import demo
-from .discovery import jwks, metadata
 from .doctor import doctor
 from .extra import click
-from .grants import grants
-from .register import register
+from .login import login, logout
 from .sandbox import sandbox
-from .signin import login, logout
 from .tokens import introspect, status, token, verify
 
 # Not in the docstring of `cli`: a docstring with a backslash has to be raw, and click wants the character.

@@ -9,9 +9,8 @@ from typing import Any, Final
 from ..errors import TelnyxError
 from .extra import click
 from .failures import Failure, WrongUsage, failure_of
-from .output import Output
+from .output import Output, is_typed
 from .session import Session
-from .streams import is_typed
 
 PAGE_SIZE: Final = 100
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..errors import AuthenticationError, TelnyxError, TokenValidationError
-from ..protocol.jose import looks_like_jwt
+from ..protocol.jws import looks_like_jwt
 from .command import command
 from .failures import Failure
 from .output import Output

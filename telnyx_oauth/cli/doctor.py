@@ -15,8 +15,8 @@ import attrs
 
 from .._version import __version__
 from ..errors import Reason, TelnyxError, TokenValidationError
-from ..protocol.dates import http_date
-from ..protocol.jose import looks_like_jwt
+from ..protocol.jws import looks_like_jwt
+from ..protocol.retry import http_date
 from ..protocol.secret import Secret
 from ..protocol.urls import is_loopback, origin
 from ..transport.proxies import environment_proxy

@@ -10,8 +10,7 @@ from typing import Final
 from ..protocol.secret import Secret
 from .extra import click
 from .failures import WrongUsage
-from .output import Output
-from .streams import is_typed, piped
+from .output import Output, is_typed, piped
 
 STDIN: Final = "-"
 

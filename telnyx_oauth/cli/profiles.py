@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 import attrs
 from attrs.validators import deep_iterable, in_, instance_of, optional
 
-from ..protocol.grants import AuthMethod
+from ..protocol.token_endpoint import AuthMethod
 from ..protocol.urls import INSECURE, check_base_url, is_insecure
 from ..tokens.folders import create_private, make_private
 from .failures import Failure, WrongUsage

@@ -96,7 +96,7 @@ class Session:
 
         tokens = None
         if self.profile is not None and not public:
-            from .signin import manager_of
+            from .login import manager_of
 
             tokens = manager_of(self.profile)
         return Telnyx(
@@ -120,7 +120,7 @@ class Session:
     def token(self, **wanted: Any) -> Token:
         """The token of whoever is calling. Takes what `TokenManager.get` takes."""
         if self.profile is not None:
-            from .signin import token_of
+            from .login import token_of
 
             return token_of(self.profile, **wanted)
         with self.client() as client:

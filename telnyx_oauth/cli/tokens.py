@@ -58,7 +58,7 @@ def status(session: Session) -> None:
 
 
 def _signed_in(profile: Profile) -> dict[str, object]:
-    from .signin import grant_of
+    from .login import grant_of
 
     grant = grant_of(profile)
     if grant is None:

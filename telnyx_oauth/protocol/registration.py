@@ -12,12 +12,12 @@ import attrs
 
 from ..errors import APIResponseValidationError
 from ..messages import Request, RequestInfo, Response, Timeout
-from .discovery import AUTH_METHODS, choose_auth_method
-from .expected import expect_mapping
-from .failures import broken, error_from
-from .grants import LARGEST_ANSWER, AuthMethod, any_integer
+from .arguments import expect_mapping
+from .error_responses import broken, error_from
+from .metadata import AUTH_METHODS, choose_auth_method
 from .secret import Secret
 from .token import scope_set
+from .token_endpoint import LARGEST_ANSWER, AuthMethod, any_integer
 
 _TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 # RFC 6749 appendix A.1 has client ids of printable ASCII; of a secret it is enough that it can be sent.

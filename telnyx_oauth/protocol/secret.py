@@ -1,8 +1,8 @@
-"""A secret on its way to the wire: a value that prints nothing of itself."""
+"""Values whose `repr` hides them, and values that refuse to be copied."""
 
 from __future__ import annotations
 
-from typing import Final, Generic, NoReturn, TypeVar, cast
+from typing import ClassVar, Final, Generic, NoReturn, TypeVar, cast
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -47,3 +47,15 @@ class Secret(Generic[T_co]):
 
     def __deepcopy__(self, memo: dict[int, object]) -> Secret[T_co]:
         return self
+
+
+class Uncopied:
+    """Refuses `copy` and `pickle` in words. A base class."""
+
+    __slots__ = ()
+    _instead: ClassVar[str] = "Make another one where it is needed."
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled: it holds connections, locks or secrets. {self._instead}"
+        )

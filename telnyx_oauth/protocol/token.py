@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..hints import refused
-from .bearer import bearer
-from .expected import expect_a, expect_texts
+from .arguments import expect_a, expect_texts
+from .auth_headers import bearer
 from .secret import Secret
 
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ..messages import Timeout
-from ..protocol.calls import Auth, Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried, text, texts
+from ..protocol.requests import Auth, Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried, text, texts
 from ..protocol.secret import Secret
 from ..protocol.urls import segment
 from ..types import (
@@ -21,8 +21,7 @@ from ..types import (
     OAuthTokenResponse,
     TokenEndpointAuthMethod,
 )
-from .members import member
-from .resource import RawView, Resource, StreamedView, viewed
+from .resource import RawView, Resource, StreamedView, member, viewed
 
 
 class AsyncOAuth(Resource):

@@ -7,9 +7,9 @@ from types import NoneType
 from typing import Final
 
 from ..messages import Timeout
-from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried
+from ..protocol.requests import Call, Extras, HeaderValues, Omit, QueryValues, given, omit, queried
 from ..protocol.urls import segment
-from ..transport.pager import AsyncPaginator
+from ..transport.pagination import AsyncPaginator
 from ..types import (
     ClientType,
     GrantType,
@@ -19,8 +19,7 @@ from ..types import (
     OAuthClientRetrieveResponse,
     OAuthClientUpdateResponse,
 )
-from .members import member
-from .resource import RawView, Resource, StreamedView, viewed, viewed_list
+from .resource import RawView, Resource, StreamedView, member, viewed, viewed_list
 
 _PATH: Final = "/oauth/clients"
 

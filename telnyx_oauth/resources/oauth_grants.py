@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..messages import Timeout
-from ..protocol.calls import Call, Extras, HeaderValues, Omit, QueryValues, omit, queried
+from ..protocol.requests import Call, Extras, HeaderValues, Omit, QueryValues, omit, queried
 from ..protocol.urls import segment
-from ..transport.pager import AsyncPaginator
+from ..transport.pagination import AsyncPaginator
 from ..types import (
     OAuthGrant,
     OAuthGrantDeleteResponse,
     OAuthGrantListResponse,
     OAuthGrantRetrieveResponse,
 )
-from .members import member
-from .resource import RawView, Resource, StreamedView, viewed, viewed_list
+from .resource import RawView, Resource, StreamedView, member, viewed, viewed_list
 
 _PATH: Final = "/oauth/grants"
 

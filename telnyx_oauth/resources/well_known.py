@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..messages import Timeout
-from ..protocol.calls import Auth, Call, Extras, HeaderValues, Omit, QueryValues, omit
+from ..protocol.requests import Auth, Call, Extras, HeaderValues, Omit, QueryValues, omit
 from ..types import (
     WellKnownRetrieveAuthorizationServerMetadataResponse,
     WellKnownRetrieveProtectedResourceMetadataResponse,
 )
-from .members import member
-from .resource import RawView, Resource, StreamedView, viewed
+from .resource import RawView, Resource, StreamedView, member, viewed
 
 
 class AsyncWellKnown(Resource):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..hints import no_such_name
 from .faults import Fault
-from .log import LoggedRequest
+from .requests import LoggedRequest
 from .sandbox import Sandbox
 from .state import LIVE_SCOPES, Settings
 

@@ -7,8 +7,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
-from .answers import fault, oauth_refused, refused
-from .calls import Call
+from .requests import Call, fault, oauth_refused, refused
 from .state import Client, State
 
 READ_SCOPES = ("admin", "account_management.read", "authentication_and_access.read")

@@ -9,9 +9,7 @@ from typing import Literal, TypeAlias, assert_never, cast
 import attrs
 
 from ..messages import Response, headers
-from .answers import answer
-from .calls import Call
-from .log import matches
+from .requests import Call, answer, matches
 
 Kind: TypeAlias = Literal[
     "latency", "status", "reset", "hang", "truncate", "malformed", "html", "wrong_types", "oversized"

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from ..blocking.driver import Lease
 from ..blocking.rows import Twin, blocking, takes
 from ..hints import Hinted
-from ..tokens.flow import AuthorizationFlow
+from ..tokens.authorization_code import AuthorizationFlow
 from ..tokens.manager import TokenManager
 from .tokens import Tokens
 

@@ -13,12 +13,12 @@ from ..blocking.rows import RawTwin, StreamedTwin, Twin, blocking, paging, takes
 from ..client import AsyncTelnyx
 from ..hints import Hinted, NamesChecked, misnamed, refused
 from ..messages import Timeout
-from ..protocol.calls import HeaderValues, QueryValues
+from ..protocol.requests import HeaderValues, QueryValues
 from ..protocol.secret import Secret
-from ..resources.members import member, part
 from ..resources.oauth import AsyncOAuth
 from ..resources.oauth_clients import AsyncOAuthClients
 from ..resources.oauth_grants import AsyncOAuthGrants
+from ..resources.resource import member, part
 from ..resources.well_known import AsyncWellKnown
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from ..blocking.rows import Twin, blocking, takes
 from ..hints import misnamed
 from ..protocol.token import Token, lasting_scopes
-from ..tokens.manager import TokenManager
-from ..tokens.status import TokenStatus
+from ..tokens.manager import TokenManager, TokenStatus
 
 
 class Tokens(Twin):

@@ -6,8 +6,7 @@ from typing import Any
 
 from ..blocking.rows import Twin, blocking, takes
 from ..protocol.secret import Secret
-from ..validation.access import AccessToken
-from ..validation.validator import TokenValidator
+from ..validation.validator import AccessToken, TokenValidator
 
 
 class Validator(Twin):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .authorization_code import AuthorizationFlow as AuthorizationFlow
     from .events import TokenHook as TokenHook
-    from .flow import AuthorizationFlow as AuthorizationFlow
     from .manager import TokenManager as TokenManager
-    from .proof import IssuedVerifier as IssuedVerifier
-    from .stores.record import TokenStore as TokenStore
+    from .refresh import IssuedVerifier as IssuedVerifier
+    from .stores.base import TokenStore as TokenStore
 
 
 def __getattr__(name: str) -> object:
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> object:
 
             return TokenHook
         case "AuthorizationFlow":
-            from .flow import AuthorizationFlow
+            from .authorization_code import AuthorizationFlow
 
             return AuthorizationFlow
         case "TokenManager":
@@ -28,11 +28,11 @@ def __getattr__(name: str) -> object:
 
             return TokenManager
         case "IssuedVerifier":
-            from .proof import IssuedVerifier
+            from .refresh import IssuedVerifier
 
             return IssuedVerifier
         case "TokenStore":
-            from .stores.record import TokenStore
+            from .stores.base import TokenStore
 
             return TokenStore
         case _:

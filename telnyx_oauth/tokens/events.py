@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
-from ..protocol.expected import expect_functions
+from ..protocol.arguments import expect_functions
 from ..protocol.token import TokenKey
 from ..transport import log
 

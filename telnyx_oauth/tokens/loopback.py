@@ -15,10 +15,10 @@ from aiohttp import web
 
 from ..errors import InvalidCallbackError, LoopbackPortError, SignInTimeoutError, StateMismatchError, TelnyxError
 from ..messages import check_number
-from ..protocol.authorization import LONGEST_ANSWER, PendingAuthorization, check_state, read_callback
-from ..protocol.expected import expect, expect_function
+from ..protocol.arguments import expect, expect_function
+from ..protocol.authorization_code import LONGEST_ANSWER, PendingAuthorization, check_state, read_callback
 from ..protocol.secret import Secret
-from .flow import AuthorizationFlow
+from .authorization_code import AuthorizationFlow
 from .manager import TokenManager
 
 _PATH: Final = "/callback"

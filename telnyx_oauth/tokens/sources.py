@@ -14,11 +14,12 @@ import attrs
 
 from ..errors import InvalidClientError, ReauthenticationRequiredError, TokenError
 from ..messages import Send, Timeout
-from ..protocol.calls import as_timeout
-from ..protocol.endpoints import check_token_endpoint
-from ..protocol.expected import TRANSPORT, expect_function, expect_text
+from ..protocol.arguments import TRANSPORT, expect_function, expect_text
 from ..protocol.freshness import digest_of
-from ..protocol.grants import (
+from ..protocol.requests import as_timeout
+from ..protocol.secret import Secret
+from ..protocol.token import TokenKey
+from ..protocol.token_endpoint import (
     TOKEN_TIMEOUT,
     AuthMethod,
     ClientAuthentication,
@@ -30,8 +31,7 @@ from ..protocol.grants import (
     refresh_token_form,
     token_request,
 )
-from ..protocol.secret import Secret
-from ..protocol.token import TokenKey
+from ..protocol.urls import check_token_endpoint
 from ..transport.clock import Clock, SystemClock
 from .drain import run_to_end
 

@@ -9,7 +9,7 @@ import aiohttp
 
 from ..protocol.secret import Secret
 from .http import HttpTransport
-from .likeness import Likeness, is_plain
+from .mirror import Likeness, is_plain
 
 _CALLS: Final = 100
 _TOKENS: Final = 10

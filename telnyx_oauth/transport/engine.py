@@ -1,10 +1,11 @@
-"""Sending a call: who it comes from, how often it is tried, and what the outcome means."""
+"""One call from end to end: credentials, sending, replacing a refused token, retries."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never, cast
 
 import attrs
@@ -14,20 +15,101 @@ from ..errors import (
     APIStatusError,
     ClientClosedError,
     MissingCredentialsError,
+    TokenBackoffError,
     TokenWaitTimeoutError,
 )
-from ..messages import Request, Response, Send, Timeout
-from ..protocol.bearer import another_token_helps, basic_credentials, bearer
-from ..protocol.calls import Auth, Call, Defaults, Extras, names, prepare, secrets_of
-from ..protocol.failures import broken, error_from
+from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..protocol.auth_headers import another_token_helps, basic_credentials, bearer
+from ..protocol.error_responses import broken, error_from
+from ..protocol.requests import Auth, Call, Defaults, Extras, names, prepare, secrets_of
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
 from ..protocol.secret import Secret
 from .clock import Clock, SystemClock
 from .log import logger
-from .patience import Ask, patiently
 
 if TYPE_CHECKING:
     from ..protocol.token import Token
+
+
+_SYSTEM: Final = SystemClock()
+
+
+async def asked_again(
+    send: Send, request: Request, *, clock: Clock = _SYSTEM, jitter: Callable[[], float] = random.random
+) -> Response:
+    """The answer to a request that changes nothing, sent once more where the first answer broke off.
+
+    It pauses as any other call does, and both attempts together have the time of one. An answer that broke off again is
+    given as it is.
+    """
+    began = clock.boot()
+    first = await send(request)
+    if broken(first) is None:
+        return first
+    wait = decide(Outcome(0, first.headers), attempt=0, max_retries=1, once=False, jitter=jitter(), now=clock.wall())
+    if isinstance(wait, GiveUp):
+        return first
+    if request.timeout.total is not None:
+        left = request.timeout.total - (clock.boot() - began) - wait.seconds
+        if left <= 0:
+            return first
+        request = attrs.evolve(request, timeout=attrs.evolve(request.timeout, total=left))
+    await clock.sleep(wait.seconds)
+    return await send(request)
+
+
+PATIENCE: Final = 30.0
+"""Seconds, over all attempts, for a call that may take longer."""
+
+
+class Ask(Protocol):
+    """Asks for a token, and waits no longer than told."""
+
+    def __call__(self, *, timeout: float | None) -> Awaitable[Token]:
+        """Ask."""
+        ...
+
+
+async def patiently(
+    ask: Ask, total: float | None, *, max_retries: int, clock: Clock, request: RequestInfo, sent: bool
+) -> Token:
+    """The token, asked for again where a connection error or a 5xx was in the way.
+
+    `total` is what the call's `timeout` allows, in seconds. Of that 30 s are waited at most over all attempts; `None` is no
+    limit. A wait that ends without a token is not begun anew, since it would be for the same renewal: it raises
+    `TokenWaitTimeoutError`, which says of the `request` whether it had been `sent` before.
+
+    Nobody sleeps here. The manager's back-off spaces the attempts, for all who wait as one; where it is longer than the
+    seconds left, they are told what failed.
+    """
+    left = limit = None if total is None else min(total, PATIENCE)
+    began = clock.boot()
+    failure: APIConnectionError | APIStatusError | None = None
+    attempt = 0
+    while True:
+        try:
+            return await ask(timeout=left)
+        except TokenBackoffError:
+            if failure is None:
+                raise
+            break
+        except TokenWaitTimeoutError as exc:
+            raise TokenWaitTimeoutError(limit or exc.timeout, request=request, sent=sent) from failure
+        except (APIConnectionError, APIStatusError) as exc:
+            failure = exc
+        if isinstance(failure, APIConnectionError):
+            outcome = Outcome.of(failure)
+        else:
+            outcome = Outcome(failure.status_code, failure.response.headers)
+        verdict = decide(outcome, attempt=attempt, max_retries=max_retries, once=False, jitter=0.0, now=clock.wall())
+        if isinstance(verdict, GiveUp):
+            break
+        attempt += 1
+        if limit is not None:
+            # Whole tenths of a second, because those who wait equally long share a timer.
+            left = ceil(max(0.0, began + limit - clock.boot()) * 10) / 10
+    raise failure
+
 
 _T = TypeVar("_T")
 

@@ -4,30 +4,171 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
-from aiohttp.hdrs import ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT
+import attrs
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
+from aiohttp.hdrs import ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT
+from multidict import CIMultiDict
 from yarl import URL
 
 from ..errors import APIConnectionError, ClientClosedError, TelnyxError
 from ..messages import Request, Response, Timeout
-from ..protocol.expected import expect
-from ..protocol.secret import Secret
-from ..protocol.uncopied import Uncopied
-from .body import received, streamed
-from .coding import ACCEPTED
-from .faults import RAISED, named
-from .lent import lent
-from .names import LocalNames
-from .outgoing import Outgoing, Tracker, may_have_left, outgoing
+from ..protocol.arguments import expect
+from ..protocol.secret import Secret, Uncopied
+from ..protocol.urls import is_loopback
+from .connection_errors import RAISED, named
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
+from .response_body import ACCEPTED, received, streamed
+
+_NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+_HERE: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+
+
+class LocalNames(AbstractResolver):
+    """aiohttp's resolver, but for `localhost` and `*.localhost`: they are this machine (RFC 6761 section 6.3).
+
+    Plain http is allowed to these names, so a name server must not be able to lead it elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._others = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a name."""
+        if not is_loopback(host):
+            return await self._others.resolve(host, port, family)
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=_NUMERIC)
+            for kind, address in _HERE
+            if family in (kind, socket.AF_UNSPEC)
+        ]
+
+    async def close(self) -> None:
+        """Release aiohttp's resolver."""
+        await self._others.close()
+
+
+class Outgoing(aiohttp.BytesPayload):
+    """A request's body. aiohttp keeps the headers back until it writes the body, so nothing leaves before `begun`.
+
+    `check` is called at that moment. What it raises is kept in `stopped`, and then nothing is sent.
+    """
+
+    def __init__(self, content: bytes, check: Callable[[], None] | None) -> None:
+        super().__init__(content)
+        self.begun = False
+        self.stopped: Exception | None = None
+        self._check = check
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the body, and the headers before it."""
+        if self._check is not None:
+            try:
+                self._check()
+            except Exception as exc:  # noqa: BLE001 - raised again where the request was made
+                self.stopped = exc
+        if self.stopped is not None:
+            raise _StoppedError  # apart from the check's own, which aiohttp would make part of one of its errors
+        self.begun = True
+        await super().write_with_length(writer, content_length)
+
+
+class Tracker(aiohttp.UploadTracker):
+    """aiohttp's record of how far a request came, which may be copied with what else a mock keeps of a call."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: a copy would follow nothing."""
+        return self
+
+
+# aiohttp writes this much at once with the headers, without a turn of the loop between.
+_AT_ONCE: Final = 32 * 1024
+
+
+def outgoing(request: Request) -> Outgoing | None:
+    """A request's body, where that has to be more than its bytes."""
+    if request.check is None and len(request.content) <= _AT_ONCE:
+        return None
+    return Outgoing(request.content, request.check)
+
+
+class _StoppedError(Exception):
+    """The check's exception, for aiohttp."""
+
+
+# Where something else than aiohttp's own session sends, such as a mock, its exception alone says how far it came.
+_BEFORE: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+
+
+def may_have_left(exc: BaseException, tracker: Tracker, body: Outgoing | None) -> bool:
+    """Tell if a byte of a request that failed may have left this machine."""
+    if tracker.attempts == 0:
+        return not isinstance(exc, _BEFORE)
+    if tracker.attempts > 1:  # a session that tries again by itself
+        return True
+    if body is not None:
+        return body.begun
+    # Headers and a body as small as this leave at once: they are written, or they are not.
+    ended = tracker.upload_complete
+    return not ended.done() or ended.exception() is None
+
+
+def lent(
+    session: aiohttp.ClientSession, request: Request, always: dict[str, Any], *, direct: bool
+) -> tuple[Request, dict[str, Any]]:
+    """The request and its options, so that nothing but the request decides what stands in `Authorization`.
+
+    With `direct` it goes through no proxy of the environment's, which aiohttp reads in a way of its own.
+
+    A session may have credentials of its own: in its headers, as `auth`, of a middleware or of `.netrc`. aiohttp refuses to
+    send two, and cannot be told to leave them out: so the header is put in, or taken out, after it has added its own.
+    """
+    given: Sequence[aiohttp.ClientMiddlewareType] | None = always["middlewares"]
+    theirs = tuple(getattr(session, "_middlewares", ())) if given is None else tuple(given)
+    named = AUTHORIZATION in session.headers
+    # What the session would take beside these is not read here.
+    headers = Secret(CIMultiDict({ACCEPT_ENCODING: ACCEPTED}))
+    headers.plain.update(request.headers)
+    request = attrs.evolve(request, headers=headers.plain)
+    if not (theirs or named or session.trust_env or session.auth is not None):
+        return request, always
+    decided = _LastWord(request, direct=direct and session.trust_env and not has_own_proxy(session))
+    headers.plain.popall(AUTHORIZATION, None)
+    # First, for the session's own middlewares to see what is sent, and last, after what they make of it.
+    middlewares = (decided, *theirs, decided) if theirs else (decided,)
+    return request, {**always, "middlewares": middlewares}
+
+
+class _LastWord:
+    """A middleware that has the last word on `Authorization` and proxies. Its repr shows nothing."""
+
+    def __init__(self, request: Request, *, direct: bool) -> None:
+        self._direct = direct
+        self._values = Secret([value for name, value in request.headers.items() if name.lower() == "authorization"])
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.headers.popall(AUTHORIZATION, None)
+        request.headers.extend((AUTHORIZATION, value) for value in self._values.plain)
+        if self._direct:
+            request.update_proxy(None, None, None)
+        return await handler(request)
 
 
 def _named_authorities() -> tuple[str | None, str | None]:

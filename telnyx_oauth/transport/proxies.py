@@ -11,7 +11,7 @@ from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 from yarl import URL
 
-from ..protocol.expected import expect_text
+from ..protocol.arguments import expect_text
 from ..protocol.secret import Secret
 from ..protocol.urls import has_only_url_characters, is_host, is_loopback, origin
 

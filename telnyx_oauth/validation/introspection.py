@@ -10,22 +10,21 @@ from typing import Final
 
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
-from ..protocol.calls import as_timeout
+from ..protocol.arguments import TRANSPORT, expect, expect_flags, expect_function, expect_kind, expect_numbers
 from ..protocol.charsets import as_utf8
-from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import TRANSPORT, expect, expect_flags, expect_function, expect_kind, expect_numbers
-from ..protocol.failures import broken
-from ..protocol.grants import ClientAuthentication, authenticated_request
-from ..protocol.jose import parse_document
+from ..protocol.error_responses import broken
+from ..protocol.jws import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
+from ..protocol.requests import as_timeout
 from ..protocol.retry import retry_after
-from ..protocol.secret import Secret
-from ..protocol.uncopied import Uncopied
+from ..protocol.secret import Secret, Uncopied
+from ..protocol.token_endpoint import ClientAuthentication, authenticated_request
+from ..protocol.urls import check_endpoint
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
-from ..transport.flight import Flights
 from ..transport.http import HttpTransport
 from ..transport.log import logger
-from .verdicts import IntrospectionResult, Verdicts
+from ..transport.single_flight import Flights
+from .validator import IntrospectionResult, Verdicts
 
 _LARGEST_ANSWER: Final = 65536
 _LONGEST_HOLD: Final = 60.0

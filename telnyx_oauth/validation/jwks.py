@@ -1,21 +1,27 @@
-"""The issuer's keys, fetched and kept: the shell around the decisions of `protocol.keyfetch`."""
+"""The cache of a remote key set, and the check of issued tokens against it."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final, Literal, assert_never
 
 import attrs
 
-from ..errors import APIError, InvalidTokenError, KeysUnavailableError
+from ..errors import (
+    APIError,
+    InvalidTokenError,
+    KeysUnavailableError,
+    TokenVerificationError,
+    ValidationUnavailableError,
+)
 from ..messages import Request, RequestInfo, Response, Send, Timeout
-from ..protocol.calls import as_timeout
-from ..protocol.endpoints import check_endpoint
-from ..protocol.expected import TRANSPORT, expect, expect_a, expect_flags, expect_function, expect_numbers
+from ..protocol.arguments import TRANSPORT, expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.jwk import VerificationKey
-from ..protocol.keyfetch import (
+from ..protocol.jwks_refresh import (
     NEVER,
     Answer,
     Fetch,
@@ -32,13 +38,19 @@ from ..protocol.keyfetch import (
     replaced,
     succeeded,
 )
+from ..protocol.jws import parse_object, split_compact
+from ..protocol.jwt import numeric_date
+from ..protocol.metadata import same_issuer
+from ..protocol.requests import as_timeout
 from ..protocol.retry import retry_after
-from ..protocol.uncopied import Uncopied
-from ..transport.again import asked_again
+from ..protocol.secret import Secret, Uncopied
+from ..protocol.urls import check_endpoint
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
-from ..transport.flight import Flights
+from ..transport.engine import asked_again
 from ..transport.http import HttpTransport
 from ..transport.log import logger
+from ..transport.single_flight import Flights
+from .keys import KeySource, SigningKeys
 
 _FLIGHT: Final = "keys"
 
@@ -265,3 +277,92 @@ def _state_name(state: FetchState, now: float) -> Literal["fresh", "stale", "fai
     if state.failures:
         return "failing"
     return "fresh" if now < state.expires_at else "stale"
+
+
+_LEEWAY = 60.0
+
+
+class IssuedTokenVerifier:
+    """Checks issued JWTs against the server's keys. `issuer`, where given, must be the token's."""
+
+    def __init__(self, keys: KeySource, *, issuer: str | None = None, clock: Clock | None = None) -> None:
+        self._keys = keys
+        self._signing = SigningKeys(keys, issued=True)
+        self._issuer = issuer
+        self._wall = (clock or SystemClock()).wall
+        self._warned = False
+
+    async def prepare(self) -> None:
+        """Fetch the keys, beside the token request. A failure shows when a token is checked."""
+        with suppress(ValidationUnavailableError, ImportError):
+            await self._keys.warm()
+
+    async def __call__(self, access_token: str, /) -> str | None:
+        """`None` for a proven token, else why it cannot be checked. Raises `TokenVerificationError` for one that is wrong."""
+        judging = self.verify_at(access_token, server_time=None)
+        del access_token
+        return await judging
+
+    async def verify_at(self, access_token: str, /, *, server_time: float | None) -> str | None:
+        """The same, for a token from an answer that was sent at `server_time`: Unix seconds, None when it did not say.
+
+        The token's times are by the server's clock. By this machine's alone, a clock that is wrong here would be taken for a
+        token that has expired.
+        """
+        parts = Secret(split_compact(access_token) or (None, None, None, b""))
+        del access_token
+        header, payload, signature = parts.plain[:3]
+        head = None if header is None else parse_object(header)
+        claims = None if payload is None else parse_object(payload)
+        if head is None or claims is None or signature is None:
+            return "it is opaque"
+        signing_input = Secret(parts.plain[3])
+        algorithm, kid = head.get("alg"), head.get("kid")
+        if not isinstance(algorithm, str) or not isinstance(kid, str | None):
+            return "its header is unusual"
+        try:
+            key = await self._signing.find(algorithm, kid, signing_input, signature)
+        except InvalidTokenError as error:
+            return f"its key is not among the published ones ({error.reason})"
+        except ValidationUnavailableError:
+            return f"the keys could not be fetched{self._why()}"
+        except ImportError as error:  # a subinterpreter loads no `cryptography`
+            return f"what checks signatures cannot be loaded in this interpreter ({error})"
+        if key is None:
+            raise TokenVerificationError("The issued token's signature is not by the key that it names.")
+        if self._issuer is not None and not same_issuer(claims.get("iss"), self._issuer):
+            raise TokenVerificationError("The issued token names another issuer than the one configured.")
+        return self._check_expiry(_expiry(claims), server_time)
+
+    def _why(self) -> str:
+        said = self._keys.health.last_error if isinstance(self._keys, JWKSCache) else None
+        return f" ({said.rstrip('.')})" if said else ""
+
+    def _check_expiry(self, expiry: float, server_time: float | None) -> str | None:
+        """Why the times cannot be judged, where the clocks disagree. Raises `TokenVerificationError` for an expired token."""
+        end, here = expiry + _LEEWAY, self._wall()
+        if server_time is None and end < here:
+            raise TokenVerificationError(
+                "The issued token has expired already by this machine's clock, and the server does not say what time it is: "
+                "check this machine's clock."
+            )
+        if server_time is not None and end < server_time:
+            raise TokenVerificationError("The issued token has expired already, by the server's own clock.")
+        if server_time is None or here <= end:
+            return None
+        wrong = f"this machine's clock is {here - server_time:.0f} s ahead of the server's"
+        if not self._warned:
+            self._warned = True
+            logger.warning("%s: set it, or good tokens will look expired.", wrong[0].upper() + wrong[1:])
+        return wrong
+
+
+def _expiry(claims: Mapping[str, object]) -> float:
+    """The token's `exp`, infinite where it has none. Raises `TokenVerificationError` for one that is no date."""
+    try:
+        expiry = numeric_date(claims, "exp")
+    except InvalidTokenError:
+        pass
+    else:
+        return math.inf if expiry is None else expiry
+    raise TokenVerificationError("The issued token's `exp` is no date, so it counts as expired.")

@@ -8,9 +8,8 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ..errors import InvalidTokenError, Reason
-from ..protocol.expected import expect_kind
-from ..protocol.jwk import VerificationKey
-from ..protocol.jwks import KeySet, read_jwks
+from ..protocol.arguments import expect_kind
+from ..protocol.jwk import KeySet, VerificationKey, read_jwks
 from ..protocol.secret import Secret
 
 

@@ -1,20 +1,21 @@
-"""The validator: is this access token good, here and now? One answer for every framework."""
+"""The validator of access tokens, the verdicts it remembers, and the value it gives."""
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Final, Literal, TypeAlias, get_args
+from math import inf
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import attrs
 
-from .. import validation as _validation  # its classes are loaded when they are looked up
+from .. import validation as _validation
 from ..errors import ExpiredTokenError, InsufficientScopeError, InvalidTokenError, Reason
-from ..protocol.expected import expect, expect_a, expect_numbers
-from ..protocol.jose import looks_like_jwt
+from ..protocol.arguments import expect, expect_a, expect_numbers
 from ..protocol.jwk import VerificationKey
+from ..protocol.jws import looks_like_jwt
 from ..protocol.jwt import (
     TokenPolicy,
     check_answer,
@@ -23,15 +24,164 @@ from ..protocol.jwt import (
     check_expiry,
     dated,
     expiry,
+    numeric_date,
     read_token,
     says_it_has_expired,
 )
-from ..protocol.secret import Secret
-from ..protocol.uncopied import Uncopied
+from ..protocol.secret import Secret, Uncopied
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
-from .access import AccessToken
 from .keys import KeySource, SigningKeys, StaticKeys
-from .verdicts import IntrospectionResult
+
+_CLOCK = SystemClock()
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class AccessToken:
+    """A verified access token. It cannot be changed, `claims` included, so one value serves many requests.
+
+    Times are Unix seconds. `expires_at` is the earliest end that the token, an introspection answer or the policy names,
+    infinite for a token that never ends.
+    `claims` is all that the token says, or the introspection answer for one that is judged by that alone; arrays are
+    tuples. The repr shows who, what for and until when.
+    """
+
+    subject: str | None
+    client_id: str | None
+    issuer: str
+    audience: tuple[str, ...]
+    scopes: frozenset[str]
+    expires_at: float
+    issued_at: float | None
+    token_id: str | None
+    key_id: str | None
+    algorithm: str | None
+    source: Literal["jwt", "introspection"]
+    claims: Mapping[str, object]
+
+    @classmethod
+    def from_claims(
+        cls,
+        claims: Mapping[str, object],
+        *,
+        issuer: str,
+        source: Literal["jwt", "introspection"],
+        key_id: str | None = None,
+        algorithm: str | None = None,
+        expires_at: float | None = None,
+    ) -> Self:
+        """The token with these claims, whose types must have been checked.
+
+        `issuer` and `expires_at` are for claims that name none; without either the token has no end.
+        """
+        said: Mapping[str, Any] = claims
+        audience, named = said.get("aud", ()), numeric_date(claims, "exp")
+        return cls(
+            subject=said.get("sub"),
+            client_id=said.get("client_id"),
+            issuer=said.get("iss", issuer),
+            audience=(audience,) if isinstance(audience, str) else audience,
+            scopes=frozenset(said.get("scope", "").split()),
+            expires_at=next((end for end in (named, expires_at) if end is not None), inf),
+            issued_at=numeric_date(claims, "iat"),
+            token_id=said.get("jti"),
+            key_id=key_id,
+            algorithm=algorithm,
+            source=source,
+            claims=claims,
+        )
+
+    def has(self, *scopes: str) -> bool:
+        """Whether the token carries every one of these scopes."""
+        return self.scopes.issuperset(scopes)
+
+    def remaining(self, now: float | None = None) -> float:
+        """Seconds until it expires, negative afterwards: for websockets and streams that outlive a request."""
+        return self.expires_at - (_CLOCK.wall() if now is None else now)
+
+    def __repr__(self) -> str:
+        return (
+            f"AccessToken(subject={self.subject!r}, client_id={self.client_id!r}, "
+            f"scopes={sorted(self.scopes)!r}, expires_at={self.expires_at!r})"
+        )
+
+
+@attrs.frozen(eq=False)
+class IntrospectionResult:
+    """What the server said of a token, at `answered_at` (Unix seconds).
+
+    `claims` is its whole answer but for what it left null or empty (an empty `scope` is kept); empty when inactive.
+    """
+
+    active: bool
+    claims: Mapping[str, object] = attrs.field(repr=False, factory=dict[str, object])
+    answered_at: float = 0.0
+
+
+@attrs.define
+class _Kept:
+    result: IntrospectionResult
+    since: float
+    used: float
+
+
+class Verdicts:
+    """Results, the least recently used going first. One is fresh for `ttl` seconds and stale for `stale` more."""
+
+    def __init__(self, ttl: float, most: int, stale: float = 0.0) -> None:
+        self._ttl = ttl
+        self._longest = ttl + stale
+        self._most = most
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+
+    def get(self, digest: bytes, boot: float, wall: float, *, stale: bool = False) -> IntrospectionResult | None:
+        """The result, if it is fresh, or with `stale` may still be used, and its token has not expired."""
+        kept = self._kept.get(digest)
+        if kept is None or boot >= kept.since + (self._longest if stale else self._ttl):
+            return None
+        expires_at = kept.result.claims.get("exp")
+        if isinstance(expires_at, int | float) and wall >= expires_at:
+            self._kept.pop(digest, None)
+            return None
+        if stale:
+            kept.used = boot
+        try:
+            self._kept.move_to_end(digest)
+        except KeyError:  # another thread has dropped it meanwhile
+            return None
+        return kept.result
+
+    def ends_within(self, seconds: float, digest: bytes, boot: float) -> bool:
+        """Tell if a result that may still be used now may not be any more after so many seconds."""
+        kept = self._kept.get(digest)
+        return kept is not None and self._ends(kept, boot, seconds)
+
+    def wanted(self, seconds: float, boot: float) -> int:
+        """How many results end within so many seconds, and were used when stale as lately."""
+        every = list(self._kept.values())
+        return sum(kept.used > boot - seconds and self._ends(kept, boot, seconds) for kept in every)
+
+    def _ends(self, kept: _Kept, boot: float, seconds: float) -> bool:
+        return boot < kept.since + self._longest <= boot + seconds
+
+    def put(self, digest: bytes, result: IntrospectionResult, boot: float) -> None:
+        """Keep the result, from now on."""
+        self._kept[digest] = _Kept(result, boot, boot)
+        self._kept.move_to_end(digest)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def pop(self, digest: bytes) -> None:
+        """Forget it."""
+        self._kept.pop(digest, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+    def __contains__(self, digest: bytes) -> bool:
+        """Tell if there is a result, however old."""
+        return digest in self._kept
+
 
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
 _ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")

@@ -11,7 +11,7 @@ from aiohttp import web
 from playwright.async_api import async_playwright
 
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.tokens.authorization_code import AuthorizationFlow
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "images"
 FLAGS = [

@@ -8,8 +8,8 @@ import time
 import keyring
 import pytest
 
-from telnyx_oauth.cli import signin
-from tests.cli.test_signin import person  # noqa: F401 - a fixture
+from telnyx_oauth.cli import login as signin
+from tests.cli.test_login import person  # noqa: F401 - a fixture
 from tests.tokens.keyrings import ERRORS, CuttingKeyring, FailingKeyring, HangingKeyring, SmallKeyring
 
 pytestmark = pytest.mark.blocks_loop  # the loop is the command's own

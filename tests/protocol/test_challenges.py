@@ -11,8 +11,8 @@ from telnyx_oauth.errors import (
     MissingTokenError,
     Reason,
 )
-from telnyx_oauth.protocol.challenges import bearer_token, challenge, check_quotable, check_scopes, metadata_path
-from telnyx_oauth.protocol.endpoints import check_endpoint
+from telnyx_oauth.protocol.auth_headers import bearer_token, challenge, check_quotable, check_scopes, metadata_path
+from telnyx_oauth.protocol.urls import check_endpoint
 
 INVALID = InvalidTokenError(Reason.SIGNATURE_INVALID)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_oauth.protocol.dates import http_date
+from telnyx_oauth.protocol.retry import http_date
 
 WHEN = 784_111_777.0  # the example of RFC 9110 section 5.6.7
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_oauth.protocol.scrub import Scrubber
+from telnyx_oauth.protocol.error_responses import Scrubber
 
 SECRET = "p/w+\"é\\&<=> %'x"
 

@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telnyx_oauth import AsyncTelnyx, Telnyx
-from telnyx_oauth.protocol.endpoints import check_endpoint, check_token_endpoint
 from telnyx_oauth.protocol.secret import Secret
-from telnyx_oauth.protocol.urls import check_base_url, is_loopback, join, origin, query, root_of, segment
+from telnyx_oauth.protocol.urls import (
+    check_base_url,
+    check_endpoint,
+    check_token_endpoint,
+    is_loopback,
+    join,
+    origin,
+    query,
+    root_of,
+    segment,
+)
 
 BASE = "https://api.telnyx.com/v2"
 characters = st.characters(exclude_categories=["Cs"])

@@ -8,7 +8,7 @@ import pytest
 from telnyx_oauth import omit
 from telnyx_oauth.errors import APIResponseValidationError, MissingCredentialsError
 from telnyx_oauth.messages import Timeout
-from telnyx_oauth.protocol.calls import Defaults, merged
+from telnyx_oauth.protocol.requests import Defaults, merged
 from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.transport.engine import Identity
 from tests.operations import BY_NAME, META, OPERATIONS, Operation

@@ -14,7 +14,7 @@ from telnyx_oauth.errors import (
     TokenEndpointError,
 )
 from telnyx_oauth.messages import Response, headers
-from telnyx_oauth.protocol.grants import parse_token_response
+from telnyx_oauth.protocol.token_endpoint import parse_token_response
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 
 LATIN = headers(("Content-Type", "application/json;charset=ISO-8859-1"))

@@ -15,8 +15,8 @@ import pytest
 from telnyx_oauth import Telnyx
 from telnyx_oauth.errors import BlockingCallError, ClientClosedError
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import TokenKey
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from telnyx_oauth.errors import ReauthenticationRequiredError
-from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 
 

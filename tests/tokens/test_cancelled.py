@@ -10,8 +10,8 @@ import pytest
 
 from telnyx_oauth.errors import TelnyxError
 from telnyx_oauth.messages import Response
-from telnyx_oauth.protocol.grants import TokenGrant
-from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
+from telnyx_oauth.tokens.authorization_code import AuthorizationFlow
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import AuthorizationCode, RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore

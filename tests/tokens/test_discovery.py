@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from telnyx_oauth.errors import DiscoveryError
-from telnyx_oauth.tokens.discovery import discover, discover_resource
+from telnyx_oauth.tokens.authorization_code import discover, discover_resource
 from telnyx_oauth.transport.http import HttpTransport
 
 RFC8414 = "/.well-known/oauth-authorization-server"

@@ -17,9 +17,9 @@ from telnyx_oauth.errors import (
     LoopbackPortError,
     SignInTimeoutError,
 )
-from telnyx_oauth.protocol.authorization import PendingAuthorization
+from telnyx_oauth.protocol.authorization_code import PendingAuthorization
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.tokens.authorization_code import AuthorizationFlow
 from telnyx_oauth.tokens.loopback import LoopbackReceiver, sign_in
 
 

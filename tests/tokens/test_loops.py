@@ -14,7 +14,7 @@ import pytest
 
 from telnyx_oauth.errors import ClientClosedError, ForkedGrantError, TokenError, TokenWaitTimeoutError
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens import home as home_module
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken

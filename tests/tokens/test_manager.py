@@ -21,8 +21,8 @@ from telnyx_oauth.errors import (
 )
 from telnyx_oauth.messages import Response, headers
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.token import Token, TokenKey
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.events import BackoffStarted, ServedStale, TokenRefreshed, TokenRejected
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ApiKey

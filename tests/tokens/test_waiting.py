@@ -11,8 +11,8 @@ import pytest
 from telnyx_oauth import Timeout
 from telnyx_oauth.aiohttp import BearerTokenMiddleware
 from telnyx_oauth.errors import APITimeoutError, InternalServerError, TokenWaitTimeoutError
-from telnyx_oauth.protocol.calls import omit
-from telnyx_oauth.protocol.grants import ClientAuthentication
+from telnyx_oauth.protocol.requests import omit
+from telnyx_oauth.protocol.token_endpoint import ClientAuthentication
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.sources import ClientCredentials
 from telnyx_oauth.transport.engine import Identity

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from telnyx_oauth.errors import APIConnectionError, TelnyxError
 from telnyx_oauth.messages import Request, Response
 from telnyx_oauth.protocol.freshness import RefreshPolicy
-from telnyx_oauth.protocol.grants import TokenGrant
+from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore

@@ -24,14 +24,13 @@ from telnyx_oauth.errors import (
     Reason,
 )
 from telnyx_oauth.messages import ENDED_EARLY, Request, RequestInfo, Response, Timeout, headers
-from telnyx_oauth.protocol.discovery import server_from
-from telnyx_oauth.protocol.grants import ClientAuthentication, parse_token_response
+from telnyx_oauth.protocol.metadata import server_from
 from telnyx_oauth.protocol.registration import registered_client
-from telnyx_oauth.tokens.discovery import discover
-from telnyx_oauth.tokens.flow import AuthorizationFlow
+from telnyx_oauth.protocol.token_endpoint import ClientAuthentication, parse_token_response
+from telnyx_oauth.tokens.authorization_code import AuthorizationFlow, discover
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import AuthorizationCode, ClientCredentials, RefreshToken
-from telnyx_oauth.transport.again import asked_again
+from telnyx_oauth.transport.engine import asked_again
 from telnyx_oauth.transport.http import HttpTransport
 from telnyx_oauth.validation.introspection import IntrospectionCache
 from telnyx_oauth.validation.jwks import JWKSCache

@@ -10,7 +10,7 @@ import pytest
 from telnyx_oauth import errors
 from telnyx_oauth.messages import ENDED_EARLY, Response
 from telnyx_oauth.messages import headers as response_headers
-from telnyx_oauth.protocol.calls import omit
+from telnyx_oauth.protocol.requests import omit
 from telnyx_oauth.transport.engine import Identity, Shared
 from tests.operations import BY_NAME, OPERATIONS
 from tests.refusals import ANOTHER_TOKEN_HELPS

@@ -7,8 +7,7 @@ import pytest
 
 from telnyx_oauth.errors import APIConnectionError
 from telnyx_oauth.messages import Request, RequestInfo
-from telnyx_oauth.transport.http import HttpTransport
-from telnyx_oauth.transport.names import LocalNames
+from telnyx_oauth.transport.http import HttpTransport, LocalNames
 from tests.wire import RawServer, http
 
 

@@ -17,7 +17,7 @@ import attrs
 
 from telnyx_oauth.errors import InvalidTokenError, ValidationUnavailableError
 from telnyx_oauth.messages import Request, Response
-from telnyx_oauth.protocol.grants import ClientAuthentication
+from telnyx_oauth.protocol.token_endpoint import ClientAuthentication
 from telnyx_oauth.validation.introspection import IntrospectionCache
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import Mode, TokenValidator

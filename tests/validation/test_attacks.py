@@ -7,7 +7,7 @@ import time
 import pytest
 
 from telnyx_oauth.errors import InvalidTokenError, TokenValidationError
-from telnyx_oauth.protocol.jose import parse_object
+from telnyx_oauth.protocol.jws import parse_object
 from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import TokenValidator

@@ -14,8 +14,8 @@ from telnyx_oauth.errors import (
     IntrospectionUnavailableError,
     InvalidTokenError,
 )
-from telnyx_oauth.protocol.grants import ClientAuthentication
 from telnyx_oauth.protocol.jwt import TokenPolicy
+from telnyx_oauth.protocol.token_endpoint import ClientAuthentication
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.validation.introspection import IntrospectionCache
 from telnyx_oauth.validation.jwks import JWKSCache

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from telnyx_oauth.errors import APIConnectionError, ClientClosedError, InvalidTokenError, KeysUnavailableError
-from telnyx_oauth.protocol.keyfetch import FetchPolicy
+from telnyx_oauth.protocol.jwks_refresh import FetchPolicy
 from telnyx_oauth.validation.jwks import JWKSCache, JWKSHealth
 from telnyx_oauth.validation.validator import TokenValidator
 from tests.forge import MovedClock, Wire, answer, ec, jwks, key, policy, public, rsa, token

@@ -216,7 +216,7 @@ def test_static_keys_may_be_text_bytes_or_a_mapping():
 
 def test_a_program_that_never_validates_loads_no_cryptography_and_offline_keys_load_no_network():
     code = (
-        "import sys, telnyx_oauth.validation.validator, telnyx_oauth.protocol.jwks;"
+        "import sys, telnyx_oauth.validation.validator, telnyx_oauth.protocol.jwk;"
         "print([name for name in sys.modules if name.partition('.')[0] in ('joserfc', 'cryptography', 'aiohttp')])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

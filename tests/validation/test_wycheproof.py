@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from telnyx_oauth.protocol.jose import decode_segment, looks_like_jwt, parse_object
-from telnyx_oauth.protocol.jwk import VerificationKey
-from telnyx_oauth.protocol.jwks import read_jwks
+from telnyx_oauth.protocol.jwk import VerificationKey, read_jwks
+from telnyx_oauth.protocol.jws import decode_segment, looks_like_jwt, parse_object
 
 VECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "vectors"
 FILES = ("json_web_signature_test.json", "json_web_key_test.json", "json_web_crypto_test.json")

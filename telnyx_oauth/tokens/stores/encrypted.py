@@ -9,9 +9,9 @@ import attrs
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from ...errors import TokenPersistenceError
-from ...protocol.expected import expect
+from ...protocol.arguments import expect
 from ...protocol.secret import Secret
-from .record import STORE, STORE_METHODS, Lease, StoredGrant, TokenStore, Version, is_shared
+from .base import STORE, STORE_METHODS, Lease, StoredGrant, TokenStore, Version, is_shared
 
 
 class EncryptedStore:

@@ -19,13 +19,12 @@ from typing import Final
 import filelock
 
 from ...errors import StoreConflictError, TokenPersistenceError
-from ...protocol.expected import expect_a
-from ...protocol.secret import Secret
-from ...protocol.uncopied import Uncopied
+from ...protocol.arguments import expect_a
+from ...protocol.secret import Secret, Uncopied
 from ...transport.threads import Threads
 from ..events import logger
 from ..folders import create_private, make_private
-from .record import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, ROOM, StoredGrant, Version, version_of
+from .base import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, ROOM, StoredGrant, Version, version_of
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024

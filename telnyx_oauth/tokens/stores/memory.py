@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import attrs
 
 from ...errors import StoreConflictError
-from .record import StoredGrant, Version
+from .base import StoredGrant, Version
 
 _POLL = 0.01
 

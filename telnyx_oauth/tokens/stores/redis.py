@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ...errors import StoreConflictError, TokenPersistenceError
-from ...protocol.expected import expect, expect_numbers, expect_text
-from ...protocol.secret import Secret
-from ...protocol.uncopied import Uncopied
+from ...protocol.arguments import expect, expect_numbers, expect_text
+from ...protocol.secret import Secret, Uncopied
 from ...transport.clock import SystemClock
 from ..drain import start_unlisted
 from ..events import logger
-from .record import ASIDE, ASIDE_KEPT, Lease, StoredGrant, Version, version_of
+from .base import ASIDE, ASIDE_KEPT, Lease, StoredGrant, Version, version_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -1,0 +1,225 @@
+"""The `Authorization` and `WWW-Authenticate` headers, read and written (RFC 6750, RFC 9110 section 11)."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+from urllib.parse import quote, unquote_plus, urlsplit
+
+import attrs
+
+from ..errors import InsufficientScopeError, MalformedCredentialsError, MissingTokenError, TokenValidationError
+from .arguments import expect_text, expect_texts
+from .secret import Secret
+
+
+def bearer(token: Secret[str], *, spaced: bool = False) -> Secret[str]:
+    """The `Authorization` value for a bearer token (RFC 6750 section 2.1). With `spaced` it may hold spaces, as an API key may.
+
+    Raises `ValueError` when the token cannot be part of a header; the message does not quote it.
+    """
+    # Line breaks would start a header of their own; the rest of RFC 6750's b64token is the server's to judge.
+    if not (_SPACED if spaced else _VISIBLE).fullmatch(token.plain):
+        raise ValueError("A bearer token must be one or more visible ASCII characters.")
+    return Secret(f"Bearer {token.plain}")
+
+
+def basic_credentials(client_id: str, client_secret: Secret[str]) -> Secret[str]:
+    """The `Authorization` value for a client's id and secret, form-urlencoded first (RFC 6749 section 2.3.1).
+
+    Only what must be encoded is: at least one real server does not decode, so `-._~` stay as they are.
+    Raises `ValueError`, quoting nothing, for a lone surrogate.
+    """
+    encoded = _encoded_pair(client_id, client_secret)
+    if encoded is None:
+        raise ValueError("A client's id and secret must not hold half a character (a lone surrogate).")
+    return Secret("Basic " + base64.b64encode(encoded.plain).decode("ascii"))
+
+
+def _encoded_pair(client_id: str, client_secret: Secret[str]) -> Secret[bytes] | None:
+    try:
+        return Secret(f"{quote(client_id, safe='')}:{quote(client_secret.plain, safe='')}".encode("ascii"))
+    except UnicodeEncodeError:  # Python's own error holds the secret.
+        return None
+
+
+def secrets_in(authorization: str) -> tuple[str, ...]:
+    """What must not come back from the server in an error: the credentials, and the secret inside Basic's. Never raises."""
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return (credentials or scheme,)
+    try:
+        secret = base64.b64decode(credentials).decode().partition(":")[2]
+    except ValueError:
+        return (credentials,)
+    return credentials, secret, unquote_plus(secret)
+
+
+@attrs.frozen
+class Challenge:
+    """One challenge of a `WWW-Authenticate` header: the scheme and the parameters' names are lower-case."""
+
+    scheme: str
+    params: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+    @property
+    def error(self) -> str | None:
+        """RFC 6750's error code: `invalid_request`, `invalid_token` or `insufficient_scope`."""
+        return self.params.get("error")
+
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_SPACED = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_GAP = re.compile(r"[\s,]*")
+# A value without quotes, or in single ones, may be anything up to a comma or a space: servers write addresses so. The last
+# value's closing quote may be missing.
+_PARAM = re.compile(
+    rf"""({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*+)(?:"|$)|'([^\s,"']+)'(?=[\s,]|$)|([^\s,"]+))""", re.DOTALL
+)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_COMMA = re.compile(r"\s*,")
+_SCHEME = re.compile(rf"({_TOKEN})(?:[ ]+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$)))?(?=[\s,]|$)")
+_ODD = re.compile(r"""(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[^\s,"])+""", re.DOTALL)
+
+
+def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
+    """The challenges of all `WWW-Authenticate` headers of one answer (RFC 9110 section 11.6.1).
+
+    Never raises: these are a stranger's words. What cannot be read costs nothing that stands beside it.
+    """
+    found: list[Challenge] = []
+    for value in values:
+        found += _challenges(value)
+    return tuple(found)
+
+
+def _challenges(header: str) -> list[Challenge]:
+    found: list[tuple[str, dict[str, str]]] = []
+    params: dict[str, str] = {}
+    position, after_comma = 0, True
+    while gap := _GAP.match(header, position):
+        after_comma = after_comma or "," in gap[0]
+        position = gap.end()
+        if position == len(header):
+            break
+        if found and (param := _PARAM.match(header, position)):
+            name, quoted, *plain = param.groups()
+            told = next(filter(None, plain), "") if quoted is None else _ESCAPED.sub(r"\1", quoted)
+            params.setdefault(name.lower(), told)
+            position = param.end()
+        elif after_comma and (scheme := _SCHEME.match(header, position)):  # without a comma it is a word of a value
+            found.append((scheme[1].lower(), {}))
+            position = scheme.end()
+            if len(found) == 1 or not _COMMA.match(header, position):  # what follows a comma is still the one's before
+                params = found[-1][1]
+        elif odd := _ODD.match(header, position):
+            position = odd.end()
+        after_comma = False
+    return [Challenge(scheme, given) for scheme, given in found]
+
+
+_NOT_THE_TOKEN = frozenset({"insufficient_scope", "invalid_request"})
+
+
+def another_token_helps(www_authenticate: Iterable[str]) -> bool:
+    """Tell if another token could mend a 401 with these `WWW-Authenticate` headers (RFC 6750 section 3).
+
+    It could where there is no challenge, or a Bearer one that blames the token or nothing. It could not where only another
+    scheme is asked for, or where a Bearer challenge misses a scope or blames the request.
+    """
+    challenges = parse_challenges(www_authenticate)
+    errors = [(each.error or "").lower() for each in challenges if each.scheme == "bearer"]
+    return not challenges or (bool(errors) and _NOT_THE_TOKEN.isdisjoint(errors))
+
+
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_SCOPE_TOKEN: Final = re.compile(r"[!#-\[\]-~]+")
+_PRINTABLE: Final = re.compile(r"[\x20-\x7e]*")
+
+
+def bearer_token(authorization: Sequence[str], *, token_in_query: bool = False) -> str:
+    """The token in a request's `Authorization` headers. All of them are given, since two would be read differently.
+
+    A token in the query is not taken (RFC 9700 section 4.3.2). Raises `MissingTokenError` without bearer credentials, and
+    `MalformedCredentialsError` for several, for a token in the query beside the header, and for what is no `b64token`.
+    """
+    found = _credentials(authorization, token_in_query=token_in_query)
+    del authorization
+    if not isinstance(found, str):
+        raise found
+    return found
+
+
+def _credentials(authorization: Sequence[str], *, token_in_query: bool) -> str | TokenValidationError:
+    if not authorization:
+        return MissingTokenError()
+    scheme, _, token = authorization[0].partition(" ")
+    if len(authorization) > 1:
+        return MalformedCredentialsError()
+    if scheme.lower() != "bearer":
+        return MissingTokenError()
+    # 1*SP stands between the two (RFC 6750 section 2.1).
+    token = token.lstrip(" ")
+    if token_in_query or not _B64TOKEN.fullmatch(token):
+        return MalformedCredentialsError()
+    return token
+
+
+def challenge(
+    error: TokenValidationError,
+    *,
+    realm: str | None = None,
+    resource_metadata: str | None = None,
+    scopes: Iterable[str] = (),
+) -> str | None:
+    """The `WWW-Authenticate` value that tells the client what it lacks, or None where there is nothing to tell.
+
+    `scopes` are those that the place demands; `resource_metadata` is RFC 9728's address, for 401 and 403. All values
+    must have passed `check_quotable` or `check_scopes`.
+    """
+    if error.status >= 500:
+        return None
+    params = {} if realm is None else {"realm": realm}
+    if error.error is not None:
+        params["error"] = error.error
+    if error.status == 401 and error.error is not None:
+        params["error_description"] = error.description
+    wanted = sorted(error.required) if isinstance(error, InsufficientScopeError) else sorted(scopes)
+    if wanted and (error.error is None or error.status == 403):
+        params["scope"] = " ".join(wanted)
+    if resource_metadata is not None and error.status != 400:
+        params["resource_metadata"] = resource_metadata
+    return " ".join(("Bearer", ", ".join(f"{name}={_quoted(value)}" for name, value in params.items()))).rstrip()
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def check_quotable(value: str, name: str) -> str:
+    """The value, fit for a quoted string. Raises `TypeError` or `ValueError`, naming the parameter, for all but printable
+    ASCII.
+    """
+    expect_text(type(value), name)
+    if not _PRINTABLE.fullmatch(value):
+        raise ValueError(f"{name} must be printable ASCII: it goes into a header.")
+    return value
+
+
+def check_scopes(scopes: Iterable[str], name: str) -> frozenset[str]:
+    """The scopes as a set. Raises `TypeError` for what is no text, and `ValueError` for what RFC 6749 section 3.3 does not
+    know as a scope.
+    """
+    given = expect_texts(scopes, name)
+    found = frozenset(scopes.split() if isinstance(scopes, str) else given)
+    if not all(_SCOPE_TOKEN.fullmatch(scope) for scope in found):
+        raise ValueError(f"{name} must be scopes: printable ASCII without space, quote or backslash.")
+    return found
+
+
+def metadata_path(resource: str) -> str:
+    """Where a resource's own metadata is: the well-known segment comes before its path (RFC 9728 section 3.1)."""
+    return "/.well-known/oauth-protected-resource" + urlsplit(resource).path.rstrip("/")

@@ -1,0 +1,313 @@
+"""Metadata of authorization servers and protected resources (RFC 8414, RFC 9728)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..errors import DiscoveryError
+from ..messages import Request, RequestInfo, Response, Timeout
+from .arguments import AS_TEXT, expect_text
+from .auth_headers import metadata_path, parse_challenges
+from .error_responses import broken
+from .secret import Secret
+from .token import said_scopes, scope_set
+from .token_endpoint import AuthMethod, any_integer
+from .urls import (
+    check_base_url,
+    check_endpoint,
+    check_token_endpoint,
+    has_only_url_characters,
+    is_loopback,
+    origin,
+    root_of,
+)
+
+_WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
+_OPENID: Final = "/.well-known/openid-configuration"
+_MAY_COME_YET: Final = frozenset({408, 425, 429})
+_ROOT_SLASH: Final = re.compile(r"(?<=[^:/])/$")
+_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
+_LARGEST: Final = 1024 * 1024
+AUTH_METHODS: Final[tuple[AuthMethod, ...]] = ("client_secret_basic", "client_secret_post", "none")
+"""How a client can show who it is here, the preferred first."""
+
+
+@attrs.frozen
+class AuthorizationServer:
+    """What must be known of an authorization server to sign people in there, and what else it says of itself (RFC 8414).
+
+    `issuer_in_response`: it names itself in each answer, so a code without its name is not its (RFC 9207).
+    `token_endpoint_auth_methods_supported` is empty where the server does not say, and an endpoint is `None`; so is
+    `registration_endpoint`, `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
+    """
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    registration_endpoint: str | None = None
+    issuer_in_response: bool = False
+    scopes_supported: frozenset[str] = frozenset()
+    token_endpoint_auth_methods_supported: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
+    jwks_uri: str | None = None
+    introspection_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    introspection_endpoint_auth_methods_supported: frozenset[str] = attrs.field(
+        default=frozenset(), converter=scope_set
+    )
+    revocation_endpoint_auth_methods_supported: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
+
+
+@attrs.frozen
+class ProtectedResource:
+    """A protected resource: its identifier, for `resource=`, and the issuers whose tokens it takes (RFC 9728 section 2)."""
+
+    resource: str
+    authorization_servers: tuple[str, ...]
+    scopes_supported: frozenset[str] = frozenset()
+
+
+def telnyx_server(base_url: str, issuer: str | None = None, *, allow_insecure: bool = False) -> AuthorizationServer:
+    """Telnyx at `base_url`, every address derived from it, so that no secret goes anywhere else."""
+    place = Secret(base_url)
+    del base_url  # it may hold a password
+    base = check_base_url(place.plain, allow_insecure=allow_insecure)
+    return AuthorizationServer(
+        issuer or root_of(base), f"{base}/oauth/authorize", f"{base}/oauth/token", f"{base}/oauth/register"
+    )
+
+
+def check_server(server: AuthorizationServer, *, allow_insecure: bool) -> None:
+    """Raises `ValueError` for a server with an address that is none, or, unless allowed, plain http to another machine."""
+    check_token_endpoint(server.authorization_endpoint, "authorization_endpoint", allow_insecure=allow_insecure)
+    check_token_endpoint(server.token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
+    if server.registration_endpoint is not None:
+        check_token_endpoint(server.registration_endpoint, "registration_endpoint", allow_insecure=allow_insecure)
+
+
+def metadata_url(issuer: str) -> str:
+    """Where an issuer's metadata is: the well-known segment goes before its path (RFC 8414 section 3.1).
+
+    Raises `ValueError` unless the issuer is https, or http to this machine, without query and fragment.
+    """
+    _check(issuer, "The issuer", like=issuer)
+    parts = urlsplit(issuer)
+    if parts.query or issuer.endswith("?"):
+        raise ValueError("The issuer must hold no query.")
+    return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path.rstrip('/')}"
+
+
+def metadata_urls(issuer: str) -> tuple[str, ...]:
+    """All places where an issuer's metadata may be, the one of `metadata_url` first, then those of OpenID Connect.
+
+    The second is RFC 8414 section 5's, for issuers with a path; the last is OpenID Connect Discovery 1.0 section 4.1's. Raises as
+    `metadata_url` does.
+    """
+    first = metadata_url(issuer)
+    beside = f"{issuer.rstrip('/')}{_OPENID}"
+    return tuple(dict.fromkeys((first, first.replace(_WELL_KNOWN, _OPENID, 1), beside)))
+
+
+def is_missing(response: Response) -> bool:
+    """Tell if there is no document at this place, so that the next one is worth a question: 404 and its like.
+
+    Gateways answer 401, 403 or 405 for a path that nothing serves, and web sites their start page.
+    """
+    if response.status_code == 200:
+        return response.headers.get("Content-Type", "").lower().startswith("text/html")
+    return 400 <= response.status_code < 500 and response.status_code not in _MAY_COME_YET
+
+
+def same_issuer(one: object, other: str) -> bool:
+    """Tell if two names are of one issuer: the same text, but for the slash of an empty path (RFC 3986 section 6.2.3)."""
+    return isinstance(one, str) and _without_root_slash(one) == _without_root_slash(other)
+
+
+def _without_root_slash(issuer: str) -> str:
+    return _ROOT_SLASH.sub("", issuer) if issuer.count("/") == 3 else issuer
+
+
+def metadata_request(url: str) -> Request:
+    """The request for a metadata document. It needs no credentials."""
+    info = RequestInfo("GET", url.partition("?")[0])
+    return Request("GET", url, info, {"Accept": "application/json"}, timeout=_TIMEOUT, max_bytes=_LARGEST)
+
+
+def server_from(response: Response, issuer: str) -> AuthorizationServer:
+    """The authorization server that a metadata document describes.
+
+    Raises `DiscoveryError` when it is another's: the issuer in it must be the one asked for (RFC 8414 section 3.3). How the
+    document spells it, with or without the slash of an empty path, is how the server names itself.
+    """
+    document = _document(response, issuer)
+    issuer = cast("str", document["issuer"])
+    methods = _words(document, "code_challenge_methods_supported")
+    if methods and "S256" not in methods:
+        raise DiscoveryError(f"{issuer} does not offer PKCE with S256, and nobody is signed in without.")
+    return AuthorizationServer(
+        issuer,
+        _endpoint(document, "authorization_endpoint", issuer),
+        _endpoint(document, "token_endpoint", issuer),
+        _optional(document, "registration_endpoint", issuer),
+        issuer_in_response=names_itself(response, issuer),
+        scopes_supported=_words(document, "scopes_supported"),
+        token_endpoint_auth_methods_supported=_words(document, "token_endpoint_auth_methods_supported"),
+        jwks_uri=_optional(document, "jwks_uri", issuer),
+        introspection_endpoint=_optional(document, "introspection_endpoint", issuer),
+        revocation_endpoint=_optional(document, "revocation_endpoint", issuer),
+        introspection_endpoint_auth_methods_supported=_words(document, "introspection_endpoint_auth_methods_supported"),
+        revocation_endpoint_auth_methods_supported=_words(document, "revocation_endpoint_auth_methods_supported"),
+    )
+
+
+def choose_auth_method(supported: frozenset[str], *, has_secret: bool) -> AuthMethod | None:
+    """The method by which a client authenticates where those methods are supported (RFC 8414 section 2).
+
+    `None` leaves it to the usual: Basic with a secret, else the id alone. Servers that take clients without a secret do not
+    all list `none`, so the list is for those that have one. Raises `DiscoveryError` when it names no method known here.
+    """
+    if not has_secret or not supported:
+        return None
+    for method in AUTH_METHODS:
+        if method in supported:
+            return method
+    raise DiscoveryError(
+        f"The server takes clients with {', '.join(sorted(supported))[:300]} alone, and this package authenticates with "
+        f"{', '.join(AUTH_METHODS)}. Have the client allow one of these, and give it as `auth_method`."
+    )
+
+
+def names_itself(response: Response, issuer: str) -> bool:
+    """Whether a metadata document promises `iss` in every answer (RFC 9207 section 3). False when there is no document."""
+    if response.status_code == 404:
+        return False
+    return _document(response, issuer).get("authorization_response_iss_parameter_supported") is True
+
+
+def auth_methods_in(response: Response, issuer: str) -> frozenset[str]:
+    """The methods by which a metadata document lets clients authenticate. Empty when it does not say, or there is none."""
+    if response.status_code == 404:
+        return frozenset()
+    return _words(_document(response, issuer), "token_endpoint_auth_methods_supported")
+
+
+def resource_url(url: str, www_authenticate: Iterable[str] = ()) -> str:
+    """Where the metadata of a resource at `url` is: where its 401 says (RFC 9728 section 5.1), else where it should be.
+
+    Raises as `resource_urls` does.
+    """
+    return resource_urls(url, www_authenticate)[0]
+
+
+def resource_urls(url: str, www_authenticate: Iterable[str] = ()) -> tuple[str, ...]:
+    """All places where the metadata of a resource at `url` may be: the one that its 401 names, or the one of its path and
+    then the root's.
+
+    Raises `ValueError` for an address that is neither https nor http to this machine.
+    """
+    expect_text(type(url), "The resource", AS_TEXT)
+    for challenge in parse_challenges(www_authenticate):
+        told = challenge.params.get("resource_metadata")
+        if told:
+            return (_check(told, "The resource's metadata", like=url),)
+    _check(url, "The resource", like=url)
+    parts = urlsplit(url)
+    root = f"{parts.scheme}://{parts.netloc}"
+    return tuple(dict.fromkeys((f"{root}{metadata_path(url)}", f"{root}{metadata_path(root)}")))
+
+
+def resource_from(response: Response, url: str) -> ProtectedResource:
+    """The protected resource that a metadata document describes, for who wants `url`.
+
+    Raises `DiscoveryError` when it describes another one (RFC 9728 section 3.3). A resource may stand for all that is
+    under it, as Telnyx's own does.
+    """
+    document = _object(response)
+    resource = document.get("resource")
+    if not isinstance(resource, str) or not _covers(resource, url):
+        raise DiscoveryError("The metadata is not of the resource that was asked for.")
+    servers = tuple(
+        name for name in _strings(document, "authorization_servers") if name and has_only_url_characters(name)
+    )
+    if not servers:
+        raise DiscoveryError("The resource's metadata names no authorization server.")
+    return ProtectedResource(resource, servers, _words(document, "scopes_supported"))
+
+
+def _covers(resource: str, url: str) -> bool:
+    try:
+        if not has_only_url_characters(resource) or origin(resource) != origin(url):
+            return False
+    except ValueError:
+        return False
+    path = urlsplit(resource).path.rstrip("/")
+    wanted = urlsplit(url).path
+    return wanted == path or wanted.startswith(f"{path}/") or resource == url
+
+
+def _document(response: Response, issuer: str) -> dict[str, object]:
+    document = _object(response)
+    if not same_issuer(document.get("issuer"), issuer):
+        raise DiscoveryError(f"The metadata is of another issuer than {issuer}.")
+    return document
+
+
+def _object(response: Response) -> dict[str, object]:
+    cut = broken(response)
+    if cut is not None and response.status_code == 200:
+        raise cut
+    if response.status_code != 200 or response.fault:
+        what = response.fault if response.status_code == 200 else f"status {response.status_code}"
+        raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
+    try:
+        body = response.json(parse_int=any_integer)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise DiscoveryError(f"{response.request} gave no metadata (no JSON object).")
+    return cast("dict[str, object]", body)
+
+
+def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise DiscoveryError(f"The metadata of {issuer} has no {name}.")
+    try:
+        return _check(value, name, like=issuer)
+    except ValueError as exc:
+        problem = str(exc)
+    raise DiscoveryError(f"The metadata of {issuer} cannot be used: {problem}")
+
+
+def _optional(document: dict[str, object], name: str, issuer: str) -> str | None:
+    """The address of what a sign-in does not need: for the sake of one that cannot be used, nobody is kept out."""
+    value = document.get(name)
+    try:
+        return _check(value, name, like=issuer) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _check(url: str, name: str, *, like: str) -> str:
+    """The address. http is taken only for this machine, and only from what is itself http on this machine."""
+    expect_text(type(url), name, AS_TEXT)
+    try:
+        start = urlsplit(like)
+        local = start.scheme == "http" and is_loopback(start.hostname or "")
+    except ValueError:
+        local = False
+    return check_endpoint(url, name, allow_insecure_loopback=local)
+
+
+def _strings(document: dict[str, object], name: str) -> tuple[str, ...]:
+    value = document.get(name)
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return tuple(item for item in items if isinstance(item, str))
+
+
+def _words(document: dict[str, object], name: str) -> frozenset[str]:
+    return said_scopes(_strings(document, name))

@@ -1,0 +1,334 @@
+"""A call, its options and a client's defaults become a `Request`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final, TypeAlias, cast, final
+
+import attrs
+from multidict import CIMultiDict
+
+from ..messages import Request, RequestInfo, Timeout, check_number
+from .error_responses import secrets_beside
+from .secret import Secret
+from .urls import QueryValue, join, query
+
+
+@final
+class Omit:
+    """The type of `omit`."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "omit"
+
+    def __reduce__(self) -> str:
+        return "omit"  # there is one, also after a copy or a pickle
+
+
+omit: Final = Omit()
+"""Leave a parameter out, so that a default applies; as a header's value, leave out a header that would be sent."""
+
+HeaderValues: TypeAlias = Mapping[str, str | Omit]
+QueryValues: TypeAlias = Mapping[str, QueryValue]
+_NO_QUERY: Final[QueryValues] = MappingProxyType({})
+
+
+class Auth(Enum):
+    """Who a call says it comes from."""
+
+    NONE = auto()
+    BEARER = auto()
+    """The client's token, or its API key."""
+    CLIENT = auto()
+    """The OAuth client's own credentials, else the API key (introspection)."""
+    TOKEN = auto()
+    """The OAuth client's own credentials, else nobody: never the API key (the token endpoint)."""
+
+
+@attrs.frozen(slots=False)
+class Call:
+    """One call, before anything about the client that makes it is known.
+
+    `form` and `body` exclude each other. `once` marks an exchange that must not be made twice. `resource` is the path's
+    beginning that has an underscore alias. `shown` replaces a path with a secret in it wherever a person may read it.
+    With `redirects` a 3xx is an answer, not an error.
+    """
+
+    method: str
+    path: str = attrs.field(repr=False)
+    auth: Auth = Auth.BEARER
+    query: QueryValues = attrs.field(default=_NO_QUERY, repr=False)
+    body: object = attrs.field(default=omit, repr=False)
+    form: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    once: bool = False
+    accept: str = "application/json"
+    resource: str = ""
+    shown: str = ""
+    redirects: bool = False
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen(slots=False)
+class Extras:
+    """What one caller adds to one call; it wins over everything else. With `stream` the answer's body stays on the wire."""
+
+    headers: HeaderValues | None = attrs.field(default=None, repr=False)
+    query: QueryValues | None = attrs.field(default=None, repr=False)
+    body: Mapping[str, object] | None = attrs.field(default=None, repr=False)
+    timeout: float | Timeout | Omit | None = omit
+    max_retries: int | None = None
+    stream: bool = False
+
+
+@attrs.frozen
+class Defaults:
+    """What one client adds to all its calls."""
+
+    base_url: str
+    timeout: Timeout
+    headers: CIMultiDict[str] = attrs.field(repr=False)
+    """Checked, and ready to be sent: the client's own and the user's."""
+    query: QueryValues = attrs.field(default=_NO_QUERY, repr=False)
+    max_retries: int = 2
+
+
+_LISTS: Final = frozenset({"allowed_grant_types", "allowed_scopes", "grant_types", "redirect_uris", "response_types"})
+
+
+def given(**parameters: object) -> dict[str, object]:
+    """The parameters that were given. Raises `TypeError` for a text in a list's place: for Python it is a sequence, too."""
+    for name in _LISTS & parameters.keys():
+        if isinstance(parameters[name], str):
+            raise TypeError(f"`{name}` must be a list of texts, such as {name}=[...], not one text")
+    return {name: value for name, value in parameters.items() if value is not omit}
+
+
+def queried(parameters: Mapping[str, QueryValue | Omit]) -> dict[str, QueryValue]:
+    """The query parameters that were given."""
+    return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
+
+
+def texts(parameters: Mapping[str, str | Omit | None]) -> dict[str, str]:
+    """The form's fields that were given. `None` counts as left out. Raises `TypeError` for what is no text."""
+    return {name: text(name, value) for name, value in parameters.items() if not (value is None or value is omit)}
+
+
+def text(name: str, value: object) -> str:
+    """A field that is a text. Raises `TypeError`, quoting nothing, for any other: a list would be sent as several fields."""
+    if isinstance(value, str):
+        return value
+    kind = type(value).__name__
+    del value  # it may hold a secret, and a traceback would show it
+    hint = ", with spaces between the scopes" if name == "scope" else ""
+    raise TypeError(f"`{name}` must be a str{hint}, not {kind}")
+
+
+def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None) -> Request:
+    """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
+    timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
+    if extras.headers:
+        check_headers(Secret(extras.headers))
+    encoded: _Encoded | None = None
+    if _is_more_than_a_path(call, defaults, extras):
+        encoded = _encoded(call, defaults, extras)
+        if encoded is None:
+            raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
+    # Once the path is found good nothing is refused any more, so no error shows what is plain.
+    url = join(defaults.base_url, call.path)
+    shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
+    headers = defaults.headers.copy()
+    content = b""
+    if encoded is not None:
+        if encoded.content_type:
+            headers["Content-Type"] = encoded.content_type
+        if encoded.query:
+            url += ("&" if "?" in url else "?") + encoded.query
+        content = encoded.content
+    if call.accept != "application/json":
+        headers["Accept"] = call.accept
+    if authorization is not None:
+        headers["Authorization"] = authorization.plain
+    return Request(
+        call.method,
+        url,
+        RequestInfo(call.method, shown),
+        _laid_over(headers, extras.headers) if extras.headers else headers,
+        content,
+        timeout,
+        stream=extras.stream,
+        secrets=call.secrets,
+    )
+
+
+@attrs.frozen(slots=False)
+class _Encoded:
+    """The query and the body of a call."""
+
+    query: str = attrs.field(repr=False, default="")
+    content: bytes = attrs.field(repr=False, default=b"")
+    content_type: str = ""
+
+
+def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool:
+    return bool(
+        call.query
+        or call.form is not None
+        or call.body is not omit
+        or defaults.query
+        or extras.query
+        or extras.body is not None
+    )
+
+
+def _encoded(call: Call, defaults: Defaults, extras: Extras) -> _Encoded | None:
+    try:
+        return _Encoded(_query(call, defaults, extras), *_content(call, extras))
+    except UnicodeEncodeError:  # it holds the text, which may be a secret
+        return None
+
+
+def check_query(parameters: Secret[QueryValues]) -> None:
+    """Raise `ValueError` or `TypeError`, quoting no value, for query parameters that could not be sent."""
+    try:
+        query(parameters)
+    except UnicodeEncodeError:  # it holds the text, which may be a secret
+        pass
+    else:
+        return
+    raise ValueError("A query parameter holds half a character (a lone surrogate), which cannot be sent.")
+
+
+def secrets_of(call: Call, extras: Extras, request: Request) -> set[str]:
+    """What must not be seen again of a call and of the request that it became."""
+    return set(_secrets(call, extras, request)) - {""}
+
+
+def _secrets(call: Call, extras: Extras, request: Request) -> Iterable[str]:
+    yield from request.secrets
+    yield from secrets_beside(request)
+    for body in (call.body, extras.body):
+        if isinstance(body, Mapping):
+            items = cast("Mapping[object, object]", body).items()
+            yield from (
+                value for name, value in items if isinstance(value, str) and (call.form is not None or name in _SECRET)
+            )
+
+
+def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
+    if not (call.query or defaults.query or extras.query):
+        return ""
+    return query(Secret({**defaults.query, **call.query, **(extras.query or {})}))
+
+
+def _content(call: Call, extras: Extras) -> tuple[bytes, str]:
+    if call.form is not None:
+        form = Secret({**call.form, **cast("QueryValues", extras.body or {})})
+        return query(form).encode("ascii"), "application/x-www-form-urlencoded"
+    body = Secret(call.body)
+    if extras.body is not None:
+        whole = not isinstance(call.body, Mapping)
+        body = Secret(extras.body if whole else {**cast("Mapping[str, object]", call.body), **extras.body})
+    if body.plain is omit:
+        return b"", ""
+    if isinstance(body.plain, bytes):
+        return body.plain, "application/octet-stream"
+    return _as_json(body), "application/json"
+
+
+def _as_json(body: Secret[object]) -> bytes:
+    return json.dumps(body.plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def as_timeout(timeout: float | Timeout | None, parameter: str = "timeout") -> Timeout:
+    """Seconds as a `Timeout`: connecting has no more time than the whole. Raises `ValueError` unless positive."""
+    if timeout is None:
+        return Timeout(None, None)
+    if not isinstance(timeout, Timeout):
+        check_number(timeout, parameter, also=", a telnyx_oauth.Timeout", optional=True)
+        timeout = Timeout(timeout, min(timeout, 5.0))
+    for seconds in (timeout.total, timeout.connect):
+        # The transport takes 0 for no limit, and cannot count to infinity.
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError(f"`{parameter}` must be a positive number of seconds, or None for no limit")
+    return timeout
+
+
+def as_retries(max_retries: object) -> int:
+    """How many attempts may follow the first. Raises `ValueError` unless that is a whole number, 0 or more."""
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+        raise ValueError("`max_retries` must be a whole number, 0 or more")
+    return max_retries
+
+
+# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of
+# its own, and of the other control characters a tab alone may stand there.
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BREAKS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_SECRET: Final = frozenset(
+    {
+        "client_secret",
+        "refresh_token",
+        "access_token",
+        "token",
+        "code",
+        "code_verifier",
+        "consent_token",
+        "password",
+        "api_key",
+    }
+)
+
+
+def merged(headers: Mapping[str, str], more: Secret[HeaderValues]) -> CIMultiDict[str]:
+    """`headers`, which hold no secret, with `more` laid over them, whatever their case; `omit` takes one away.
+
+    Raises `ValueError` or `TypeError` for a header that could not be sent.
+    """
+    check_headers(more)
+    return _laid_over(headers, more.plain)
+
+
+def check_headers(headers: Secret[HeaderValues]) -> None:
+    """Raise `ValueError` or `TypeError`, quoting no value, for a header that could not be sent."""
+    error = _fault(tuple(headers.plain.items()))
+    if error is not None:
+        raise error
+
+
+def _fault(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError | None:
+    """What is wrong with the headers. Given and not raised here, where their values are."""
+    for number, (name, value) in enumerate(headers, 1):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            # Not quoted: whole lines are pasted here, with their secrets.
+            return ValueError(f"The name of header {number} is not a header name: it has no space, colon or line break")
+        if isinstance(value, Omit):
+            continue
+        if not isinstance(value, str):
+            return TypeError(f"The value of the header {name!r} must be a str, not {type(value).__name__}")
+        if _BREAKS.search(value):
+            return ValueError(f"The value of the header {name!r} must hold no line break, control or half character")
+    return None
+
+
+def _laid_over(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[str]:
+    result = CIMultiDict(headers)
+    for name, value in more.items():
+        result.pop(name, None)
+        if not isinstance(value, Omit):
+            result[name] = value
+    return result
+
+
+def names(headers: HeaderValues | None, name: str) -> bool:
+    """Tell if `headers` speak of `name`, whatever its case. Never raises: other names than texts are refused later."""
+    if headers is None:
+        return False
+    return any(isinstance(each, str) and each.lower() == name for each in headers)  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked

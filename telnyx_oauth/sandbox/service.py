@@ -1,0 +1,111 @@
+"""The sandbox's router, without I/O."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import TypeAlias
+from urllib.parse import unquote
+
+import attrs
+
+from ..messages import Request, Response, headers
+from . import authorize, metadata, records, token_endpoint
+from .faults import Faults, Served, spoiled
+from .requests import Call, LoggedRequest, Refusal, RequestLog, not_found
+from .state import State
+
+Handler: TypeAlias = Callable[[State, Call], Response]
+
+_WELL_KNOWN: dict[tuple[str, str], Handler] = {
+    ("GET", "/.well-known/oauth-authorization-server"): metadata.authorization_server,
+    ("GET", "/.well-known/oauth-protected-resource"): metadata.protected_resource,
+}
+_OAUTH: dict[tuple[str, str], Handler] = {
+    ("GET", "/oauth/authorize"): authorize.authorize,
+    ("GET", "/oauth/consent/*"): authorize.show_consent,
+    ("POST", "/oauth/grants"): authorize.create_grant,
+    ("POST", "/oauth/introspect"): token_endpoint.introspect,
+    ("GET", "/oauth/jwks"): metadata.key_set,
+    ("POST", "/oauth/register"): records.register,
+    ("POST", "/oauth/token"): token_endpoint.exchange,
+}
+_RECORDS: dict[tuple[str, str], Handler] = {
+    ("GET", "clients"): records.list_clients,
+    ("POST", "clients"): records.create_client,
+    ("GET", "clients/*"): records.show_client,
+    ("PUT", "clients/*"): records.update_client,
+    ("DELETE", "clients/*"): records.delete_client,
+    ("GET", "grants"): records.list_grants,
+    ("GET", "grants/*"): records.show_grant,
+    ("DELETE", "grants/*"): records.revoke_grant,
+}
+_ROUTES: dict[tuple[str, str], Handler] = {
+    # The official package looks for the well-known documents under /v2 when it is given a base URL.
+    **_WELL_KNOWN,
+    **{(method, f"/v2{path}"): handler for (method, path), handler in _WELL_KNOWN.items()},
+    ("GET", "/.well-known/oauth-protected-resource/v2/*"): metadata.protected_resource,
+    ("GET", "/consent"): authorize.show_page,
+    ("POST", "/consent"): authorize.take_word,
+    **{(method, f"/v2{path}"): handler for (method, path), handler in _OAUTH.items()},
+}
+_SLASH = {(method, f"/v2/oauth/{path}"): handler for (method, path), handler in _RECORDS.items()}
+_UNDERSCORE = {(method, f"/v2/oauth_{path}"): handler for (method, path), handler in _RECORDS.items()}
+
+
+@attrs.define
+class Brain:
+    """A local Telnyx as a function of its state: give it a request, get an answer."""
+
+    state: State
+    requests: RequestLog = attrs.field(factory=RequestLog)
+    faults: Faults = attrs.field(factory=Faults)
+
+    def serve(self, request: Request) -> Served:
+        """Handle one request, write it down, and let it meet a fault."""
+        call = Call.of(request)
+        served = self._served(call)
+        now = self.state.clock.now()
+        self.requests.add(
+            LoggedRequest(
+                method=call.method,
+                path=call.path,
+                query=call.query,
+                headers=call.headers,
+                content=call.content,
+                at=now,
+                status=served.response.status_code if served.ending in ("whole", "truncated") else None,
+            )
+        )
+        pairs = [("X-Request-Id", str(uuid.uuid4())), ("Date", formatdate(now, usegmt=True))]
+        pairs = [pair for pair in pairs if pair[0] not in served.response.headers]
+        response = attrs.evolve(
+            served.response, headers=headers(*served.response.headers.items(), *pairs), request=request.info
+        )
+        return attrs.evolve(served, response=response)
+
+    def _served(self, call: Call) -> Served:
+        fault = self.faults.meeting(call)
+        if fault is None:
+            return Served(self._handle(call))
+        return spoiled(fault, self._handle(call) if fault.processed else None)
+
+    def _handle(self, call: Call) -> Response:
+        try:
+            handler, argument = self._route(call)
+            return handler(self.state, attrs.evolve(call, argument=argument))
+        except Refusal as refusal:
+            return refusal.response
+
+    def _route(self, call: Call) -> tuple[Handler, str]:
+        settings = self.state.settings
+        routes = _ROUTES | (_SLASH if settings.slash_paths else {}) | (_UNDERSCORE if settings.underscore_paths else {})
+        parent, _, last = call.path.rpartition("/")
+        exact = routes.get((call.method, call.path))
+        if exact is not None and last != "*":
+            return exact, ""
+        open_ended = routes.get((call.method, f"{parent}/*"))
+        if open_ended is None or not last:
+            raise not_found()
+        return open_ended, unquote(last)

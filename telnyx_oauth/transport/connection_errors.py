@@ -1,0 +1,58 @@
+"""Errors of connections: what aiohttp and the operating system raise becomes ours, without secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from typing import Final
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+
+from ..errors import APIConnectionError, APITimeoutError
+from ..messages import RequestInfo
+
+# Beside its own errors aiohttp lets those of Python and of its helpers out, for addresses, headers and sessions it cannot use.
+RAISED: Final = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    OSError,
+    EOFError,
+    ArithmeticError,
+    BufferError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+)
+_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+def named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
+    """Our name for aiohttp's failure. Its words stay behind, but for those of the operating system."""
+    if isinstance(exc, TimeoutError):
+        return APITimeoutError("Request timed out." if sent else "No connection in time.", request=info, sent=sent)
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        why = getattr(exc.certificate_error, "verify_message", "")
+        words = f"The server's certificate is not trusted{f': {why}' if why else ''}."
+        return APIConnectionError(words, request=info, sent=sent)
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return APIConnectionError(f"No connection: {reason(exc.os_error)}.", request=info, sent=sent)
+    if not sent:
+        return APIConnectionError(f"Nothing was sent: {reason(exc)}.", request=info, sent=False)
+    return APIConnectionError(f"The connection broke before the answer was there ({reason(exc)}).", request=info)
+
+
+def reason(exc: BaseException) -> str:
+    """The operating system's words for a failure, else its class."""
+    if not isinstance(exc, OSError):
+        return type(exc).__name__
+    if isinstance(exc, (socket.gaierror, ssl.SSLError)):
+        return exc.strerror or type(exc).__name__
+    # asyncio puts words of its own in the place of the system's, one after another where it tried several addresses.
+    numbers = [exc.errno] if exc.errno else [int(each) for each in _NUMBER.findall(str(exc))]
+    return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or type(exc).__name__
