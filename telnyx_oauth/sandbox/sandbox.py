@@ -30,10 +30,10 @@ from .state import (
     AccessToken,
     Authorization,
     Client,
-    Clock,  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
+    Clock,
     Grant,
     Rotation,  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
-    Settings,  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
+    Settings,
     State,
 )
 
