@@ -9,6 +9,7 @@ import inspect
 import os
 import pickle
 import re
+import signal
 import threading
 import time
 import traceback
@@ -32,6 +33,10 @@ PLACE = str(Path(telnyx_oauth.__file__).parent)
 PATIENCE = 5.0
 """Seconds that a thread or task is given to end on a busy machine before it counts as left behind."""
 THREADS = pytest.StashKey[set[threading.Thread]]()
+
+# A shell's background job ignores Ctrl-C, and so would the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)
