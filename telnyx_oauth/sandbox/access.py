@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
-from .requests import Call, fault, oauth_refused, refused
+from .requests import Call, api_error, error_entry, oauth_error
 from .state import Client, State
 
 READ_SCOPES = ("admin", "account_management.read", "authentication_and_access.read")
@@ -20,17 +20,17 @@ def require_bearer(state: State, call: Call, *any_of: str) -> None:
     presented = call.headers.getall("Authorization", [])
     scheme, _, token = presented[0].partition(" ") if len(presented) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
-        raise refused(401, fault("10009"), pairs=(("WWW-Authenticate", f"Bearer {metadata}"),))
+        raise api_error(401, error_entry("10009"), pairs=(("WWW-Authenticate", f"Bearer {metadata}"),))
     if _same(token, state.api_key):
         return
     known = state.valid_token(token)
     audience = known.claims.get("aud") if known else None
     if known is None or state.root_url not in (audience if isinstance(audience, list) else [audience]):
         challenge = f'Bearer error="invalid_token", {metadata}'
-        raise refused(401, fault("10009"), pairs=(("WWW-Authenticate", challenge),))
+        raise api_error(401, error_entry("10009"), pairs=(("WWW-Authenticate", challenge),))
     if not set(any_of) & set(str(known.claims.get("scope", "")).split()):
         challenge = f'Bearer error="insufficient_scope", scope="{any_of[-1]}", {metadata}'
-        raise refused(403, fault("10010"), pairs=(("WWW-Authenticate", challenge),))
+        raise api_error(403, error_entry("10010"), pairs=(("WWW-Authenticate", challenge),))
 
 
 def authenticated_client(state: State, call: Call, form: Mapping[str, str]) -> Client:
@@ -40,12 +40,12 @@ def authenticated_client(state: State, call: Call, form: Mapping[str, str]) -> C
     """
     basic = _basic_credentials(call)
     if basic and ("client_secret" in form or form.get("client_id", basic[0]) != basic[0]):
-        raise oauth_refused("invalid_request", "The client must not authenticate in two ways at once.")
+        raise oauth_error("invalid_request", "The client must not authenticate in two ways at once.")
     client_id, secret = basic or (form.get("client_id", ""), form.get("client_secret", ""))
     client = state.clients.get(client_id)
     if client is None or not _same(secret, client.secret or ""):
         challenge = (("WWW-Authenticate", 'Basic realm="Telnyx API"'),)
-        raise oauth_refused("invalid_client", "Client authentication failed.", 401, *challenge)
+        raise oauth_error("invalid_client", "Client authentication failed.", 401, *challenge)
     return client
 
 

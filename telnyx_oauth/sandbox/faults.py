@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, assert_never, cast
 import attrs
 
 from ..messages import Response, headers
-from .requests import Call, answer, matches
+from .requests import Call, json_response, path_matches
 
 Kind: TypeAlias = Literal[
     "latency", "status", "reset", "hang", "truncate", "malformed", "html", "wrong_types", "oversized"
@@ -38,7 +38,7 @@ class Fault:
         """Whether this request meets it; counts."""
         if self.times is not None and self.hits >= self.times:
             return False
-        if self.method not in (None, call.method) or not matches(self.path, call.path):
+        if self.method not in (None, call.method) or not path_matches(self.path, call.path):
             return False
         if self.after > 0:
             self.after -= 1
@@ -48,7 +48,7 @@ class Fault:
 
 
 @attrs.frozen
-class Served:
+class Delivery:
     """What to do with a request: wait `delay` seconds, then send `response` in the way that `ending` says."""
 
     response: Response
@@ -106,17 +106,17 @@ class Faults:
         """Take all faults out."""
         self._faults.clear()
 
-    def meeting(self, call: Call) -> Fault | None:
+    def match(self, call: Call) -> Fault | None:
         """The fault that this request meets."""
         return next((fault for fault in self._faults if fault.meets(call)), None)
 
 
-def spoiled(fault: Fault, response: Response | None) -> Served:
+def apply_fault(fault: Fault, response: Response | None) -> Delivery:
     """The answer as the fault leaves it. `response` is None where the request was never processed."""
     if response is None or fault.kind == "status":
         error = {"code": "10007", "title": "Unexpected error", "detail": "A fault of the sandbox."}
-        response = answer({"errors": [error]}, fault.status or 503)
-    return Served(_rewritten(fault, response), fault.seconds, _ending(fault.kind))
+        response = json_response({"errors": [error]}, fault.status or 503)
+    return Delivery(_rewritten(fault, response), fault.seconds, _ending(fault.kind))
 
 
 def _ending(kind: Kind) -> Ending:

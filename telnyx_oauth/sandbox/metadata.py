@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from ..messages import Response, headers
-from .requests import Call, answer, not_found
+from .requests import Call, json_response, not_found
 from .state import State
 
 
@@ -35,7 +35,7 @@ def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 
     }
     if state.settings.issuer_in_redirect:
         document["authorization_response_iss_parameter_supported"] = True
-    return answer(document)
+    return json_response(document)
 
 
 def protected_resource(state: State, call: Call) -> Response:
@@ -43,7 +43,7 @@ def protected_resource(state: State, call: Call) -> Response:
     mcp = call.argument == "mcp"
     if call.argument not in ("", "mcp"):
         raise not_found()
-    return answer({
+    return json_response({
         "resource": state.resources[mcp],
         "resource_name": "Telnyx MCP" if mcp else "Telnyx API",
         "authorization_servers": [state.root_url],
@@ -54,7 +54,7 @@ def protected_resource(state: State, call: Call) -> Response:
 
 def key_set(state: State, call: Call) -> Response:
     """The JWK Set, with an `ETag` that a conditional request may name."""
-    full = answer(state.keys.key_set())
+    full = json_response(state.keys.key_set())
     etag = f'"{hashlib.sha256(full.content).hexdigest()[:16]}"'
     pairs = [("ETag", etag)]
     if state.settings.jwks_max_age is not None:

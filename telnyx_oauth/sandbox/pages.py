@@ -61,7 +61,7 @@ def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cooki
 <button class="allow" name="decision" value="allow">Allow</button>
 <button name="decision" value="deny">Deny</button>
 </form>"""
-    return _page(200, f"Allow {plain_name}?", body, f"'self' {_schemes(redirect_uri)}", (("Set-Cookie", cookie),))
+    return _page(200, f"Allow {plain_name}?", body, f"'self' {_form_targets(redirect_uri)}", (("Set-Cookie", cookie),))
 
 
 def error_page(status: int, message: str) -> Response:
@@ -85,7 +85,7 @@ def _origin(uri: str) -> str:
     return f"{parts.scheme}://{host}" if host else f"{parts.scheme}:"
 
 
-def _schemes(redirect_uri: str) -> str:
+def _form_targets(redirect_uri: str) -> str:
     """Where the form may lead, for the page's policy.
 
     Chromium holds every redirect that follows a form to `form-action`: the one to the application, and where that

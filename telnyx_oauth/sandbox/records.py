@@ -14,18 +14,18 @@ from .access import READ_SCOPES, WRITE_SCOPES, require_bearer
 from .requests import (
     Call,
     Check,
-    answer,
-    fault,
-    flag,
+    api_error,
+    boolean,
+    error_entry,
+    json_response,
+    list_of,
+    no_store_response,
     not_found,
-    oauth_refused,
+    oauth_error,
     one_of,
     problems,
     redirect_uris,
-    refused,
     scope_of,
-    secret_answer,
-    some_of,
     text,
     web_uri,
 )
@@ -34,7 +34,7 @@ from .state import Client, Grant, State
 _T = TypeVar("_T")
 
 
-def known(records: Mapping[str, _T], call: Call) -> _T:
+def lookup(records: Mapping[str, _T], call: Call) -> _T:
     """The record that the call's path names."""
     if call.argument not in records:
         raise not_found()
@@ -52,15 +52,15 @@ def paged(call: Call, records: Sequence[object]) -> Response:
         "total_pages": -(-len(records) // size),
         "total_results": len(records),
     }
-    return answer({"data": records[(number - 1) * size : number * size], "meta": meta})
+    return json_response({"data": records[(number - 1) * size : number * size], "meta": meta})
 
 
 def bad_parameter(name: str, wrong: str) -> Exception:
     """The refusal of a query parameter."""
-    return refused(400, fault("10015", f"{name} {wrong}", {"parameter": name}))
+    return api_error(400, error_entry("10015", f"{name} {wrong}", {"parameter": name}))
 
 
-def moment(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
     """A time as the API writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
@@ -83,7 +83,7 @@ def list_clients(state: State, call: Call) -> Response:
         if name.startswith("filter["):
             keep = _filter(name, value)
             chosen = [client for client in chosen if keep(client)]
-    return paged(call, [_shown_client(state, client) for client in chosen])
+    return paged(call, [_client_record(state, client) for client in chosen])
 
 
 def create_client(state: State, call: Call) -> Response:
@@ -95,28 +95,28 @@ def create_client(state: State, call: Call) -> Response:
     if "authorization_code" in body["allowed_grant_types"] and not body.get("redirect_uris"):
         raise _unprocessable({"redirect_uris": "is required for the authorization_code grant"})
     client = new_client(state, **_fields(body), confidential=body["client_type"] == "confidential")
-    return secret_answer({"data": _shown_client(state, client) | {"client_secret": client.secret}}, 201)
+    return no_store_response({"data": _client_record(state, client) | {"client_secret": client.secret}}, 201)
 
 
 def show_client(state: State, call: Call) -> Response:
     """One client."""
     require_bearer(state, call, *READ_SCOPES)
-    return answer({"data": _shown_client(state, known(state.clients, call))})
+    return json_response({"data": _client_record(state, lookup(state.clients, call))})
 
 
 def update_client(state: State, call: Call) -> Response:
     """Change the fields that are given and keep the others."""
     require_bearer(state, call, *WRITE_SCOPES)
-    client = known(state.clients, call)
+    client = lookup(state.clients, call)
     changed = attrs.evolve(client, **_fields(validated(call, _schema(state))), updated_at=state.clock.now())
     state.clients[client.client_id] = changed
-    return answer({"data": _shown_client(state, changed)})
+    return json_response({"data": _client_record(state, changed)})
 
 
 def delete_client(state: State, call: Call) -> Response:
     """Delete a client, and with it everything that was issued to it."""
     require_bearer(state, call, *WRITE_SCOPES)
-    state.forget_client(known(state.clients, call).client_id)
+    state.delete_client(lookup(state.clients, call).client_id)
     return Response(204)
 
 
@@ -140,7 +140,7 @@ def validated(call: Call, schema: Mapping[str, Check], required: tuple[str, ...]
     try:
         body = call.json_object()
     except ValueError as error:
-        raise refused(400, fault("10015", str(error))) from None
+        raise api_error(400, error_entry("10015", str(error))) from None
     wrong = problems(body, schema, required)
     if wrong:
         raise _unprocessable(wrong)
@@ -148,16 +148,16 @@ def validated(call: Call, schema: Mapping[str, Check], required: tuple[str, ...]
 
 
 def _unprocessable(wrong: Mapping[str, str]) -> Exception:
-    return refused(422, *(fault("10027", why, {"pointer": f"/{name}"}) for name, why in wrong.items()))
+    return api_error(422, *(error_entry("10027", why, {"pointer": f"/{name}"}) for name, why in wrong.items()))
 
 
 def _schema(state: State) -> dict[str, Check]:
     return {
         "name": text,
-        "allowed_scopes": some_of(state.settings.scopes),
-        "allowed_grant_types": some_of(GRANT_TYPES),
+        "allowed_scopes": list_of(state.settings.scopes),
+        "allowed_grant_types": list_of(GRANT_TYPES),
         "redirect_uris": redirect_uris,
-        "require_pkce": flag,
+        "require_pkce": boolean,
         "logo_uri": web_uri,
         "policy_uri": web_uri,
         "tos_uri": web_uri,
@@ -192,7 +192,7 @@ def _filter(name: str, value: str) -> Callable[[Client], bool]:
             raise bad_parameter(name, "is not a filter, or not with this value")
 
 
-def _shown_client(state: State, client: Client) -> dict[str, object]:
+def _client_record(state: State, client: Client) -> dict[str, object]:
     return {
         "record_type": "oauth_client",
         "client_id": client.client_id,
@@ -207,39 +207,39 @@ def _shown_client(state: State, client: Client) -> dict[str, object]:
         "logo_uri": client.logo_uri,
         "policy_uri": client.policy_uri,
         "tos_uri": client.tos_uri,
-        "created_at": moment(client.created_at),
-        "updated_at": moment(client.updated_at),
+        "created_at": timestamp(client.created_at),
+        "updated_at": timestamp(client.updated_at),
     }
 
 
 def list_grants(state: State, call: Call) -> Response:
     """The grants, oldest first."""
     require_bearer(state, call, *READ_SCOPES)
-    return paged(call, [_shown_grant(grant) for grant in state.grants.values()])
+    return paged(call, [_grant_record(grant) for grant in state.grants.values()])
 
 
 def show_grant(state: State, call: Call) -> Response:
     """One grant."""
     require_bearer(state, call, *READ_SCOPES)
-    return answer({"data": _shown_grant(known(state.grants, call))})
+    return json_response({"data": _grant_record(lookup(state.grants, call))})
 
 
 def revoke_grant(state: State, call: Call) -> Response:
     """End a grant; its tokens are worth nothing from here on. The answer is the grant as it was."""
     require_bearer(state, call, *WRITE_SCOPES)
-    grant = known(state.grants, call)
+    grant = lookup(state.grants, call)
     del state.grants[grant.id]
-    return answer({"data": _shown_grant(grant)})
+    return json_response({"data": _grant_record(grant)})
 
 
-def _shown_grant(grant: Grant) -> dict[str, object]:
+def _grant_record(grant: Grant) -> dict[str, object]:
     return {
         "id": grant.id,
         "record_type": "oauth_grant",
         "client_id": grant.client_id,
         "scopes": grant.scopes,
-        "created_at": moment(grant.created_at),
-        "last_used_at": None if grant.last_used_at is None else moment(grant.last_used_at),
+        "created_at": timestamp(grant.created_at),
+        "last_used_at": None if grant.last_used_at is None else timestamp(grant.last_used_at),
     }
 
 
@@ -247,9 +247,9 @@ def register(state: State, call: Call) -> Response:
     """A new client for whoever asks. No field is required; unknown ones are refused, as the API's schema says."""
     schema: dict[str, Check] = {
         "client_name": text,
-        "grant_types": some_of(GRANT_TYPES),
+        "grant_types": list_of(GRANT_TYPES),
         "redirect_uris": redirect_uris,
-        "response_types": some_of(("code",)),
+        "response_types": list_of(("code",)),
         "scope": scope_of(state.settings.scopes),
         "token_endpoint_auth_method": one_of("none", "client_secret_basic", "client_secret_post"),
         "logo_uri": web_uri,
@@ -259,13 +259,13 @@ def register(state: State, call: Call) -> Response:
     try:
         body: dict[str, Any] = call.json_object()
     except ValueError as error:
-        raise oauth_refused("invalid_client_metadata", str(error)) from None
+        raise oauth_error("invalid_client_metadata", str(error)) from None
     wrong = problems(body, schema)
     if wrong:
         code = "invalid_redirect_uri" if "redirect_uris" in wrong else "invalid_client_metadata"
         fields = {name: [why] for name, why in wrong.items()}
-        raise oauth_refused(code, "The client metadata was invalid.", more={"invalid_fields": fields})
-    return secret_answer(_registered(state, body), 201)
+        raise oauth_error(code, "The client metadata was invalid.", more={"invalid_fields": fields})
+    return no_store_response(_registered(state, body), 201)
 
 
 def _registered(state: State, body: dict[str, Any]) -> dict[str, object]:

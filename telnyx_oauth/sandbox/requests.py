@@ -29,7 +29,7 @@ _DETAILS = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not an error
+class ErrorResponse(Exception):  # noqa: N818 - an answer, not an error
     """An answer that ends the handling of a request early."""
 
     def __init__(self, response: Response) -> None:
@@ -37,18 +37,18 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
         self.response = response
 
 
-def answer(body: object, status: int = 200, *pairs: tuple[str, str]) -> Response:
+def json_response(body: object, status: int = 200, *pairs: tuple[str, str]) -> Response:
     """A JSON answer."""
     content = json.dumps(body, separators=(",", ":")).encode()
     return Response(status, headers(("Content-Type", "application/json; charset=utf-8"), *pairs), content)
 
 
-def secret_answer(body: object, status: int = 200) -> Response:
+def no_store_response(body: object, status: int = 200) -> Response:
     """A JSON answer that no cache may keep (RFC 6749 section 5.1)."""
-    return answer(body, status, ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+    return json_response(body, status, ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
 
-def fault(code: str, detail: str = "", source: Mapping[str, str] | None = None) -> dict[str, object]:
+def error_entry(code: str, detail: str = "", source: Mapping[str, str] | None = None) -> dict[str, object]:
     """One entry of Telnyx's error list."""
     entry: dict[str, object] = {"code": code, "title": _TITLES[code], "detail": detail or _DETAILS[code]}
     if source:
@@ -56,22 +56,22 @@ def fault(code: str, detail: str = "", source: Mapping[str, str] | None = None) 
     return entry | {"meta": {"url": f"https://developers.telnyx.com/docs/overview/errors/{code}"}}
 
 
-def refused(status: int, *faults: Mapping[str, object], pairs: tuple[tuple[str, str], ...] = ()) -> Refusal:
+def api_error(status: int, *faults: Mapping[str, object], pairs: tuple[tuple[str, str], ...] = ()) -> ErrorResponse:
     """An error in Telnyx's own shape."""
-    return Refusal(answer({"errors": faults}, status, *pairs))
+    return ErrorResponse(json_response({"errors": faults}, status, *pairs))
 
 
-def not_found() -> Refusal:
+def not_found() -> ErrorResponse:
     """There is no such thing, or no such address."""
-    return refused(404, fault("10005"))
+    return api_error(404, error_entry("10005"))
 
 
-def oauth_refused(
+def oauth_error(
     error: str, description: str, status: int = 400, *pairs: tuple[str, str], more: Mapping[str, object] | None = None
-) -> Refusal:
+) -> ErrorResponse:
     """An error in the shape of RFC 6749 section 5.2."""
     body = {"error": error, "error_description": description, **(more or {})}
-    return Refusal(answer(body, status, ("Cache-Control", "no-store"), *pairs))
+    return ErrorResponse(json_response(body, status, ("Cache-Control", "no-store"), *pairs))
 
 
 @attrs.frozen
@@ -127,24 +127,24 @@ class Call:
             try:
                 body = self.json_object()
             except ValueError as error:
-                raise oauth_refused("invalid_request", str(error)) from None
+                raise oauth_error("invalid_request", str(error)) from None
             wrong = [name for name, value in body.items() if value is not None and not isinstance(value, str)]
             if wrong:
-                raise oauth_refused("invalid_request", f"Not a string: {', '.join(wrong)}.")
+                raise oauth_error("invalid_request", f"Not a string: {', '.join(wrong)}.")
             return {name: value for name, value in body.items() if isinstance(value, str) and value}
         if self.media_type != "application/x-www-form-urlencoded":
-            raise oauth_refused(
+            raise oauth_error(
                 "invalid_request", "The body must be application/x-www-form-urlencoded or application/json."
             )
-        return single(parse_qsl(self.content.decode("utf-8", "replace"), keep_blank_values=True))
+        return unique_parameters(parse_qsl(self.content.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def single(pairs: list[tuple[str, str]]) -> dict[str, str]:
+def unique_parameters(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """The parameters that have a value; none may be repeated (RFC 6749 section 3.1)."""
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise oauth_refused("invalid_request", f"Repeated parameter: {name}.")
+            raise oauth_error("invalid_request", f"Repeated parameter: {name}.")
         found[name] = value
     return {name: value for name, value in found.items() if value}
 
@@ -168,7 +168,7 @@ def text(value: object) -> str:
     return "" if isinstance(value, str) and value.strip() and value.isprintable() else "must be a non-empty string"
 
 
-def flag(value: object) -> str:
+def boolean(value: object) -> str:
     """A boolean."""
     return "" if isinstance(value, bool) else "must be a boolean"
 
@@ -178,7 +178,7 @@ def one_of(*choices: str) -> Check:
     return lambda value: "" if value in choices else f"must be one of {', '.join(choices)}"
 
 
-def some_of(choices: Collection[str]) -> Check:
+def list_of(choices: Collection[str]) -> Check:
     """A list of some strings."""
 
     def check(value: object) -> str:
@@ -191,7 +191,7 @@ def some_of(choices: Collection[str]) -> Check:
 
 def scope_of(choices: Collection[str]) -> Check:
     """Space-separated scopes."""
-    return lambda value: some_of(choices)(value.split()) if isinstance(value, str) else "must be a string"
+    return lambda value: list_of(choices)(value.split()) if isinstance(value, str) else "must be a string"
 
 
 def web_uri(value: object) -> str:
@@ -227,7 +227,7 @@ def _is_uri(value: str, schemes: tuple[str, ...] = ()) -> bool:
     return allowed and "#" not in value
 
 
-def matches(pattern: str, path: str) -> bool:
+def path_matches(pattern: str, path: str) -> bool:
     """Whether a path, with or without its `/v2`, is like a shell pattern."""
     return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix("/v2"), pattern)
 
@@ -276,7 +276,7 @@ class RequestLog(Sequence[LoggedRequest]):
         return [
             entry
             for entry in self._entries
-            if matches(path, entry.path) and method in (None, entry.method) and status in (None, entry.status)
+            if path_matches(path, entry.path) and method in (None, entry.method) and status in (None, entry.status)
         ]
 
     def count(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> int:

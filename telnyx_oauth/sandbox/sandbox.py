@@ -21,11 +21,11 @@ from ..messages import Request, RequestInfo, Response
 from ..protocol.secret import Secret, Uncopied
 from ..sync.client import Telnyx
 from .authorize import default_scopes
-from .faults import Faults, Served
+from .faults import Delivery, Faults
 from .records import GRANT_TYPES
 from .requests import RequestLog
 from .server import Server, deliver
-from .service import Brain
+from .service import Service
 from .state import (
     AccessToken,
     Authorization,
@@ -41,7 +41,7 @@ EXAMPLE_ID = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
 _FOREVER = 10 * 365 * 86400.0
 
 
-def plant(state: State, client_id: str, client_secret: str, *, examples: bool) -> None:
+def seed(state: State, client_id: str, client_secret: str, *, examples: bool) -> None:
     """Register the sandbox's own client and, with `examples`, what the examples of Telnyx's documentation ask for."""
     now = state.clock.now()
     own = Client(
@@ -58,10 +58,10 @@ def plant(state: State, client_id: str, client_secret: str, *, examples: bool) -
     )
     state.clients[client_id] = own
     if examples:
-        _plant_examples(state, own)
+        _seed_examples(state, own)
 
 
-def _plant_examples(state: State, own: Client) -> None:
+def _seed_examples(state: State, own: Client) -> None:
     now = state.clock.now()
     for example_id, name in (("client_id", "Example application"), (EXAMPLE_ID, "My OAuth client")):
         state.clients[example_id] = Client(
@@ -78,10 +78,10 @@ def _plant_examples(state: State, own: Client) -> None:
     state.consents["consent_token"] = Authorization(
         client_id="client_id", redirect_uri="https://example.com", scopes=scopes, expires_at=now + _FOREVER
     )
-    plant_token(state, own.client_id)
+    seed_token(state, own.client_id)
 
 
-def plant_token(state: State, client_id: str) -> None:
+def seed_token(state: State, client_id: str) -> None:
     """Make `token`, the token of Telnyx's introspection example, a live one. Again, once the address is known."""
     now = state.clock.now()
     claims = {
@@ -103,7 +103,7 @@ _T = TypeVar("_T")
 _CREDENTIALS: Final = ("api_key", "client_id", "client_secret")
 
 
-class _Ready(Generic[_P, _T]):
+class _ClientFactory(Generic[_P, _T]):
     """Makes clients of one sandbox. They take what their class takes; its address and credentials are filled in."""
 
     def __init__(self, kind: Callable[_P, _T]) -> None:
@@ -144,25 +144,25 @@ class Sandbox(Settings, Uncopied):
     clock: Clock = attrs.field(init=False, factory=lambda: Clock(time.time))
     """The service's time: `clock.advance(seconds)` makes its tokens older."""
     _initial: dict[str, object] = attrs.field(init=False, factory=dict[str, object])
-    _brain: Brain = attrs.field(init=False)
+    _service: Service = attrs.field(init=False)
     _server: Server | None = attrs.field(init=False, default=None)
-    # Guards the brain: the server's thread and the threads of a sandbox's users ask it things.
+    # Guards the service: the server's thread and the threads of the program both call it.
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
         self._initial = {field.name: getattr(self, field.name) for field in attrs.fields(Settings)}
-        self._brain = Brain(self._fresh_state("http://127.0.0.1"))
+        self._service = Service(self._fresh_state("http://127.0.0.1"))
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.base_url}{'' if self._server else ', not started'}>"
 
-    client = _Ready(Telnyx)
+    client = _ClientFactory(Telnyx)
     """A blocking client of this sandbox. Takes what `Telnyx` takes.
 
     Without a credential among them it has the sandbox's own, API key and OAuth client both; with one, only that. Its
     validator takes the sandbox's tokens.
     """
-    async_client = _Ready(AsyncTelnyx)
+    async_client = _ClientFactory(AsyncTelnyx)
     """An async client of this sandbox, likewise."""
 
     def start(self) -> Self:
@@ -173,9 +173,9 @@ class Sandbox(Settings, Uncopied):
         listener.setblocking(False)
         self.port = int(listener.getsockname()[1])
         with self._lock:
-            self._brain.state.root_url = f"http://127.0.0.1:{self.port}"
+            self._service.state.root_url = f"http://127.0.0.1:{self.port}"
             if self.seed_data:
-                plant_token(self._brain.state, self.client_id)
+                seed_token(self._service.state, self.client_id)
         self._server = Server(self._serve, listener)
         return self
 
@@ -212,7 +212,7 @@ class Sandbox(Settings, Uncopied):
     @property
     def root_url(self) -> str:
         """The address that the well-known documents are under; also the issuer and the audience of its tokens."""
-        return self._brain.state.root_url
+        return self._service.state.root_url
 
     @property
     def base_url(self) -> str:
@@ -222,12 +222,12 @@ class Sandbox(Settings, Uncopied):
     @property
     def requests(self) -> RequestLog:
         """Every request so far, oldest first."""
-        return self._brain.requests
+        return self._service.requests
 
     @property
     def faults(self) -> Faults:
         """Where to put faults in."""
-        return self._brain.faults
+        return self._service.faults
 
     def reset(self) -> None:
         """Become as it was when made: settings, data, keys and clock; no requests, no faults."""
@@ -237,18 +237,18 @@ class Sandbox(Settings, Uncopied):
             self.clock.reset()
             self.requests.clear()
             self.faults.clear()
-            self._brain.state = self._fresh_state(self.root_url)
+            self._service.state = self._fresh_state(self.root_url)
 
     def rotate_key(self, *, overlap: bool = True) -> str:
         """Sign with a new key from here on; gives its `kid`. With `overlap` the older keys stay in the key set."""
         with self._lock:
-            self._brain.state.keys.rotate(overlap=overlap)
-            return self._brain.state.keys.kid
+            self._service.state.keys.rotate(overlap=overlap)
+            return self._service.state.keys.kid
 
     def retire_keys(self) -> None:
         """Take every key but the one that signs out of the key set: the end of an overlap."""
         with self._lock:
-            self._brain.state.keys.retire()
+            self._service.state.keys.retire()
 
     def issue_token(
         self,
@@ -279,7 +279,7 @@ class Sandbox(Settings, Uncopied):
             header: Members of the JWT's header, likewise.
         """
         with self._lock:
-            state = self._brain.state
+            state = self._service.state
             now = int(state.clock.now())
             full: dict[str, object] = {
                 "iss": issuer or state.root_url,
@@ -303,7 +303,7 @@ class Sandbox(Settings, Uncopied):
         presented = Secret(token)
         del token
         with self._lock:
-            state = self._brain.state
+            state = self._service.state
             refresh_token = state.refresh_tokens.pop(presented.plain, None)
             if refresh_token is not None:
                 state.grants.pop(refresh_token.grant_id, None)
@@ -322,13 +322,13 @@ class Sandbox(Settings, Uncopied):
         """As `approve`, for the person who says no: the address carries `error=access_denied`."""
         return self._decide(url, allowed=False)
 
-    def _serve(self, request: Request) -> Served:
+    def _serve(self, request: Request) -> Delivery:
         with self._lock:
-            return self._brain.serve(request)
+            return self._service.serve(request)
 
     def _fresh_state(self, root_url: str) -> State:
         state = State(settings=self, clock=self.clock, root_url=root_url, api_key=self.api_key)
-        plant(state, self.client_id, self.client_secret, examples=self.seed_data)
+        seed(state, self.client_id, self.client_secret, examples=self.seed_data)
         return state
 
     def _decide(self, url: str, *, allowed: bool) -> str:

@@ -16,31 +16,31 @@ from aiohttp import web
 
 from ..errors import APIConnectionError, APITimeoutError
 from ..messages import Request, RequestInfo, Response
-from .faults import Served
+from .faults import Delivery
 
 _CHUNK = 64 * 1024
 
 
-async def deliver(request: Request, served: Served) -> Response:
+async def deliver(request: Request, delivery: Delivery) -> Response:
     """The answer, or the error that a fault on a real connection becomes."""
     most = request.timeout.total
-    if most is not None and served.delay >= most:
+    if most is not None and delivery.delay >= most:
         await asyncio.sleep(most)
         raise APITimeoutError(request=request.info)
-    if served.delay:
-        await asyncio.sleep(served.delay)
-    match served.ending:
+    if delivery.delay:
+        await asyncio.sleep(delivery.delay)
+    match delivery.ending:
         case "whole":
-            return _bounded(request, served.response)
+            return _bounded(request, delivery.response)
         case "truncated":
-            return attrs.evolve(served.response, content=b"", fault="the body ended early or could not be decoded")
+            return attrs.evolve(delivery.response, content=b"", fault="the body ended early or could not be decoded")
         case "reset":
             raise APIConnectionError("The connection was reset.", request=request.info)
         case "hung":
             await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=most)
             raise APITimeoutError(request=request.info)
         case _:
-            assert_never(served.ending)
+            assert_never(delivery.ending)
 
 
 def _bounded(request: Request, response: Response) -> Response:
@@ -72,7 +72,7 @@ _STEPS_TO_LET_IN: Final = 3  # of the loop: to the task, to its transport, to it
 class Server:
     """Serves from the moment it is made: the socket listens before the thread runs, so there is nothing to wait for."""
 
-    def __init__(self, serve: Callable[[Request], Served], listener: socket.socket) -> None:
+    def __init__(self, serve: Callable[[Request], Delivery], listener: socket.socket) -> None:
         self._serve = serve
         self._listener = listener
         self._stopping = asyncio.Event()
@@ -115,21 +115,21 @@ class Server:
         content = await request.read()
         url = f"http://127.0.0.1{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
         info = RequestInfo(request.method, url.partition("?")[0])
-        served = self._serve(Request(request.method, url, info, request.headers, content))
-        if served.delay and await self._stopped_within(served.delay):
+        delivery = self._serve(Request(request.method, url, info, request.headers, content))
+        if delivery.delay and await self._stopped_within(delivery.delay):
             return _cut(request)
-        match served.ending:
+        match delivery.ending:
             case "whole":
-                return _whole(served.response)
+                return _whole(delivery.response)
             case "truncated":
-                return await _truncated(request, served.response)
+                return await _truncated(request, delivery.response)
             case "reset":
                 return _cut(request)
             case "hung":
                 await self._stopping.wait()
                 return _cut(request)
             case _:
-                assert_never(served.ending)
+                assert_never(delivery.ending)
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:

@@ -12,8 +12,8 @@ import attrs
 
 from ..messages import Request, Response, headers
 from . import authorize, metadata, records, token_endpoint
-from .faults import Faults, Served, spoiled
-from .requests import Call, LoggedRequest, Refusal, RequestLog, not_found
+from .faults import Delivery, Faults, apply_fault
+from .requests import Call, ErrorResponse, LoggedRequest, RequestLog, not_found
 from .state import State
 
 Handler: TypeAlias = Callable[[State, Call], Response]
@@ -46,8 +46,8 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     **_WELL_KNOWN,
     **{(method, f"/v2{path}"): handler for (method, path), handler in _WELL_KNOWN.items()},
     ("GET", "/.well-known/oauth-protected-resource/v2/*"): metadata.protected_resource,
-    ("GET", "/consent"): authorize.show_page,
-    ("POST", "/consent"): authorize.take_word,
+    ("GET", "/consent"): authorize.show_consent_page,
+    ("POST", "/consent"): authorize.submit_consent_page,
     **{(method, f"/v2{path}"): handler for (method, path), handler in _OAUTH.items()},
 }
 _SLASH = {(method, f"/v2/oauth/{path}"): handler for (method, path), handler in _RECORDS.items()}
@@ -55,17 +55,17 @@ _UNDERSCORE = {(method, f"/v2/oauth_{path}"): handler for (method, path), handle
 
 
 @attrs.define
-class Brain:
+class Service:
     """A local Telnyx as a function of its state: give it a request, get an answer."""
 
     state: State
     requests: RequestLog = attrs.field(factory=RequestLog)
     faults: Faults = attrs.field(factory=Faults)
 
-    def serve(self, request: Request) -> Served:
+    def serve(self, request: Request) -> Delivery:
         """Handle one request, write it down, and let it meet a fault."""
         call = Call.of(request)
-        served = self._served(call)
+        delivery = self._deliver(call)
         now = self.state.clock.now()
         self.requests.add(
             LoggedRequest(
@@ -75,27 +75,27 @@ class Brain:
                 headers=call.headers,
                 content=call.content,
                 at=now,
-                status=served.response.status_code if served.ending in ("whole", "truncated") else None,
+                status=delivery.response.status_code if delivery.ending in ("whole", "truncated") else None,
             )
         )
         pairs = [("X-Request-Id", str(uuid.uuid4())), ("Date", formatdate(now, usegmt=True))]
-        pairs = [pair for pair in pairs if pair[0] not in served.response.headers]
+        pairs = [pair for pair in pairs if pair[0] not in delivery.response.headers]
         response = attrs.evolve(
-            served.response, headers=headers(*served.response.headers.items(), *pairs), request=request.info
+            delivery.response, headers=headers(*delivery.response.headers.items(), *pairs), request=request.info
         )
-        return attrs.evolve(served, response=response)
+        return attrs.evolve(delivery, response=response)
 
-    def _served(self, call: Call) -> Served:
-        fault = self.faults.meeting(call)
+    def _deliver(self, call: Call) -> Delivery:
+        fault = self.faults.match(call)
         if fault is None:
-            return Served(self._handle(call))
-        return spoiled(fault, self._handle(call) if fault.processed else None)
+            return Delivery(self._handle(call))
+        return apply_fault(fault, self._handle(call) if fault.processed else None)
 
     def _handle(self, call: Call) -> Response:
         try:
             handler, argument = self._route(call)
             return handler(self.state, attrs.evolve(call, argument=argument))
-        except Refusal as refusal:
+        except ErrorResponse as refusal:
             return refusal.response
 
     def _route(self, call: Call) -> tuple[Handler, str]:

@@ -247,7 +247,7 @@ class State:
             return None
         return waiting
 
-    def forget_client(self, client_id: str) -> None:
+    def delete_client(self, client_id: str) -> None:
         """Delete a client; its grants, codes and tokens die with it."""
         del self.clients[client_id]
         for grant in [grant for grant in self.grants.values() if grant.client_id == client_id]:

@@ -15,7 +15,7 @@ import attrs
 from ..messages import Response
 from .access import authenticated_client
 from .authorize import PKCE, default_scopes
-from .requests import Call, Refusal, fault, oauth_refused, refused, secret_answer
+from .requests import Call, ErrorResponse, api_error, error_entry, no_store_response, oauth_error
 from .state import AccessToken, Authorization, Client, RefreshToken, State
 
 
@@ -24,14 +24,14 @@ def exchange(state: State, call: Call) -> Response:
     form = call.form()
     grant_type = form.get("grant_type")
     if grant_type is None:
-        raise oauth_refused("invalid_request", "The grant_type is required.")
+        raise oauth_error("invalid_request", "The grant_type is required.")
     if grant_type not in ("authorization_code", "refresh_token", "client_credentials"):
-        raise oauth_refused("unsupported_grant_type", "The grant_type is not one of this service's.")
+        raise oauth_error("unsupported_grant_type", "The grant_type is not one of this service's.")
     client = authenticated_client(state, call, form)
     if grant_type not in client.grant_types:
-        raise oauth_refused("unauthorized_client", f"The client may not use the {grant_type} grant.")
+        raise oauth_error("unauthorized_client", f"The client may not use the {grant_type} grant.")
     if form.get("resource", state.root_url) not in state.resources:
-        raise oauth_refused("invalid_target", "No tokens are issued for this resource.")
+        raise oauth_error("invalid_target", "No tokens are issued for this resource.")
     match grant_type:
         case "authorization_code":
             return _from_code(state, client, form)
@@ -64,14 +64,14 @@ def issue(
 
 def _from_credentials(state: State, client: Client, form: Mapping[str, str]) -> Response:
     if client.secret is None:
-        raise oauth_refused("unauthorized_client", "A public client has no credentials of its own.")
-    scopes = _narrowed(form, client.scopes, default_scopes(client))
-    return secret_answer(issue(state, client, scopes, form.get("resource")))
+        raise oauth_error("unauthorized_client", "A public client has no credentials of its own.")
+    scopes = _requested_scopes(form, client.scopes, default_scopes(client))
+    return no_store_response(issue(state, client, scopes, form.get("resource")))
 
 
 def _from_code(state: State, client: Client, form: Mapping[str, str]) -> Response:
     if "code" not in form:
-        raise oauth_refused("invalid_request", "The code is required.")
+        raise oauth_error("invalid_request", "The code is required.")
     code = state.codes.get(form["code"])
     if code is None or code.authorization.client_id != client.client_id:
         raise _invalid_grant("The code is not one that was issued to this client.")
@@ -84,16 +84,16 @@ def _from_code(state: State, client: Client, form: Mapping[str, str]) -> Respons
         raise _invalid_grant("The code has expired or its grant was revoked.")
     if form.get("redirect_uri") != asked.redirect_uri:
         raise _invalid_grant("The redirect_uri is not the one of the authorization request.")
-    if not _verified(asked, form.get("code_verifier")):
+    if not _pkce_matches(asked, form.get("code_verifier")):
         raise _invalid_grant("The code_verifier does not match the code_challenge.")
     resource = _same_resource(form, asked.resource)
     state.codes[form["code"]] = attrs.evolve(code, spent=True)
-    return _granted(state, client, code.grant_id, asked.scopes, resource)
+    return _grant_response(state, client, code.grant_id, asked.scopes, resource)
 
 
 def _from_refresh_token(state: State, client: Client, form: Mapping[str, str]) -> Response:
     if "refresh_token" not in form:
-        raise oauth_refused("invalid_request", "The refresh_token is required.")
+        raise oauth_error("invalid_request", "The refresh_token is required.")
     known = state.refresh_tokens.get(form["refresh_token"])
     now = state.clock.now()
     if known is None or known.client_id != client.client_id or known.grant_id not in state.grants:
@@ -105,16 +105,16 @@ def _from_refresh_token(state: State, client: Client, form: Mapping[str, str]) -
         # RFC 9700 section 4.14.2: two holders of one token, one of them a thief; end the grant for both.
         del state.grants[known.grant_id]
         raise _invalid_grant("The refresh token has been used before.")
-    scopes = _narrowed(form, known.scopes, known.scopes)
+    scopes = _requested_scopes(form, known.scopes, known.scopes)
     resource = _same_resource(form, known.resource)
     if state.settings.rotation == "none":
-        return _granted(state, client, known.grant_id, scopes, resource, rotate=False)
+        return _grant_response(state, client, known.grant_id, scopes, resource, rotate=False)
     if known.spent_at is None:
         state.refresh_tokens[form["refresh_token"]] = attrs.evolve(known, spent_at=now)
-    return _granted(state, client, known.grant_id, scopes, resource, lasting=known.scopes)
+    return _grant_response(state, client, known.grant_id, scopes, resource, lasting=known.scopes)
 
 
-def _granted(
+def _grant_response(
     state: State,
     client: Client,
     grant_id: str,
@@ -138,24 +138,24 @@ def _granted(
             expires_at=now + state.settings.refresh_lifetime,
         )
         body["refresh_token"] = token
-    return secret_answer(body)
+    return no_store_response(body)
 
 
-def _narrowed(form: Mapping[str, str], allowed: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+def _requested_scopes(form: Mapping[str, str], allowed: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(form.get("scope", "").split())) or default
     if not set(asked) <= set(allowed):
-        raise oauth_refused("invalid_scope", "The scope is unknown or more than the client may have.")
+        raise oauth_error("invalid_scope", "The scope is unknown or more than the client may have.")
     return asked
 
 
 def _same_resource(form: Mapping[str, str], granted: str | None) -> str | None:
     resource = form.get("resource", granted)
     if granted is not None and resource != granted:
-        raise oauth_refused("invalid_target", "The grant is for another resource.")
+        raise oauth_error("invalid_target", "The grant is for another resource.")
     return resource
 
 
-def _verified(asked: Authorization, verifier: str | None) -> bool:
+def _pkce_matches(asked: Authorization, verifier: str | None) -> bool:
     """Whether the verifier proves who began (RFC 7636 section 4.6)."""
     if asked.code_challenge is None or verifier is None:
         return asked.code_challenge is verifier
@@ -165,8 +165,8 @@ def _verified(asked: Authorization, verifier: str | None) -> bool:
     return hmac.compare_digest(hashed if asked.code_challenge_method == "S256" else verifier, asked.code_challenge)
 
 
-def _invalid_grant(description: str) -> Refusal:
-    return oauth_refused("invalid_grant", description)
+def _invalid_grant(description: str) -> ErrorResponse:
+    return oauth_error("invalid_grant", description)
 
 
 _WINDOW = 60.0
@@ -178,19 +178,19 @@ def introspect(state: State, call: Call) -> Response:
     form = call.form()
     client = authenticated_client(state, call, form)
     if client.secret is None:
-        raise oauth_refused("invalid_client", "A public client cannot introspect.", 401)
-    _count(state, client.client_id)
+        raise oauth_error("invalid_client", "A public client cannot introspect.", 401)
+    _check_rate(state, client.client_id)
     if "token" not in form:
-        raise oauth_refused("invalid_request", "The token is required.")
+        raise oauth_error("invalid_request", "The token is required.")
     known = state.valid_token(form["token"])
     if known is None:
-        return secret_answer({"active": False})
-    return secret_answer(
+        return no_store_response({"active": False})
+    return no_store_response(
         {"active": True, "token_type": "Bearer"} | {name: known.claims[name] for name in _SHOWN if name in known.claims}
     )
 
 
-def _count(state: State, client_id: str) -> None:
+def _check_rate(state: State, client_id: str) -> None:
     """Hold a client to its rate, where there is one; the header is the live service's."""
     limit = state.settings.introspection_limit
     if limit is None:
@@ -198,5 +198,5 @@ def _count(state: State, client_id: str) -> None:
     now = state.clock.now()
     recent = [at for at in state.introspections.get(client_id, []) if at > now - _WINDOW]
     if len(recent) >= limit:
-        raise refused(429, fault("10011"), pairs=(("ratelimit-limit", f"{limit}, {limit};w={_WINDOW:.0f}"),))
+        raise api_error(429, error_entry("10011"), pairs=(("ratelimit-limit", f"{limit}, {limit};w={_WINDOW:.0f}"),))
     state.introspections[client_id] = [*recent, now]

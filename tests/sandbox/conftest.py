@@ -98,7 +98,7 @@ def telnyx() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def ask(telnyx: Sandbox) -> Ask:
-    """Ask the brain. Each successful answer is held to the API's schema where the specification is at hand."""
+    """Ask the service. Each successful answer is held to the API's schema where the specification is at hand."""
 
     def asked(
         method: str,

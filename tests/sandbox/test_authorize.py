@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from telnyx_oauth.messages import Request, RequestInfo
-from telnyx_oauth.sandbox.authorize import same_redirect
+from telnyx_oauth.sandbox.authorize import redirect_matches
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 ASKED = {"client_id": "client_id", "redirect_uri": "https://example.com", "response_type": "code"}
@@ -171,4 +171,4 @@ def test_iss_goes_back_when_asked_for(ask, authorize, telnyx):
     ],
 )
 def test_only_a_loopback_redirect_may_differ_and_only_in_its_port(given, registered, same):
-    assert same_redirect(given, registered) is same
+    assert redirect_matches(given, registered) is same

@@ -68,22 +68,22 @@ def test_reset_makes_it_as_it_was(ask, telnyx):
 
 def test_without_seed_data_there_is_only_its_own_client(ask):
     bare = Sandbox(seed_data=False, client_id="mine", client_secret="s", api_key="k")
-    assert list(bare._brain.state.clients) == ["mine"]
+    assert list(bare._service.state.clients) == ["mine"]
     assert (bare.client_secret, bare.api_key) == ("s", "k")
-    assert not bare._brain.state.grants
+    assert not bare._service.state.grants
 
 
 def test_sandboxes_share_keys_within_a_process_and_nothing_else():
     one, other = Sandbox(), Sandbox()
-    assert one._brain.state.keys.kid == other._brain.state.keys.kid
+    assert one._service.state.keys.kid == other._service.state.keys.kid
     assert one.api_key != other.api_key
-    assert other._brain.state.valid_token(one.issue_token()) is None
+    assert other._service.state.valid_token(one.issue_token()) is None
 
 
 def test_scopes_without_admin_have_a_token_of_all(telnyx):
     narrow = Sandbox(scopes=("voice.read", "fax.read"))
     token = narrow.issue_token()
-    assert narrow._brain.state.access_tokens[token].claims["scope"] == "voice.read fax.read"
+    assert narrow._service.state.access_tokens[token].claims["scope"] == "voice.read fax.read"
 
 
 def test_the_package_does_not_load_its_sandbox(run):

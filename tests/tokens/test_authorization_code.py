@@ -80,7 +80,7 @@ async def test_a_person_who_signs_in_has_tokens_that_stay_fresh(flow, telnyx):
     manager = await flow.complete_authorization(callback, pending=pending)
     token = await manager.get()
     assert token.scopes == {"numbers.read", "fax.read"}
-    assert telnyx._brain.state.valid_token(token.access_token).claims["sub"] == telnyx._brain.state.user_id
+    assert telnyx._service.state.valid_token(token.access_token).claims["sub"] == telnyx._service.state.user_id
     telnyx.revoke(token.access_token)
     renewed = await manager.replace(token)
     assert renewed.access_token != token.access_token
@@ -572,7 +572,7 @@ async def test_a_401_leads_to_the_server_and_from_there_to_a_token(telnyx):
             await flow.register(redirect_uris=[REDIRECT], client_name="Agent")
             _, callback = await begun(flow, telnyx)
             token = await (await flow.complete_authorization(callback)).get()
-        claims = telnyx._brain.state.valid_token(token.access_token).claims
+        claims = telnyx._service.state.valid_token(token.access_token).claims
         assert claims["aud"] == mcp
 
 
