@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import attrs
 
@@ -29,7 +29,7 @@ from .requests import (
     text,
     web_uri,
 )
-from .state import Client, Grant, State
+from .state import Client, Grant, Settings, State
 
 _T = TypeVar("_T")
 
@@ -87,14 +87,14 @@ def list_clients(state: State, call: Call) -> Response:
 
 
 def create_client(state: State, call: Call) -> Response:
-    """A new client. A confidential one's secret is in this answer and nowhere else."""
+    """Create a client. The answer is the only one that holds a confidential client's secret."""
     require_bearer(state, call, *WRITE_SCOPES)
+    fields = _client_fields(state.settings)
     required = ("name", "allowed_scopes", "client_type", "allowed_grant_types")
-    schema = _schema(state) | {"client_type": one_of("confidential", "public")}
-    body = validated(call, schema, required)
+    body = validated(call, {field.name: field.check for field in fields}, required)
     if "authorization_code" in body["allowed_grant_types"] and not body.get("redirect_uris"):
         raise _unprocessable({"redirect_uris": "is required for the authorization_code grant"})
-    client = new_client(state, **_fields(body), confidential=body["client_type"] == "confidential")
+    client = _new_client(state, {field.attribute: body[field.name] for field in fields if field.name in body})
     return no_store_response({"data": _client_record(state, client) | {"client_secret": client.secret}}, 201)
 
 
@@ -105,12 +105,15 @@ def show_client(state: State, call: Call) -> Response:
 
 
 def update_client(state: State, call: Call) -> Response:
-    """Change the fields that are given and keep the others."""
+    """Change the fields in the body and keep the others. The type of a client cannot be changed."""
     require_bearer(state, call, *WRITE_SCOPES)
     client = lookup(state.clients, call)
-    changed = attrs.evolve(client, **_fields(validated(call, _schema(state))), updated_at=state.clock.now())
-    state.clients[client.client_id] = changed
-    return json_response({"data": _client_record(state, changed)})
+    fields = [field for field in _client_fields(state.settings) if field.attribute != "client_type"]
+    body = validated(call, {field.name: field.check for field in fields})
+    changes = {field.attribute: body[field.name] for field in fields if field.name in body}
+    updated = attrs.evolve(client, **changes, updated_at=state.clock.now())
+    state.clients[client.client_id] = updated
+    return json_response({"data": _client_record(state, updated)})
 
 
 def delete_client(state: State, call: Call) -> Response:
@@ -120,13 +123,11 @@ def delete_client(state: State, call: Call) -> Response:
     return Response(204)
 
 
-def new_client(state: State, *, confidential: bool, **fields: Any) -> Client:
-    """Register a client with the given fields."""
+def _new_client(state: State, fields: Mapping[str, Any]) -> Client:
     now = state.clock.now()
     client = Client(
-        client_id=secrets.token_hex(11),  # one that begins with a dash would be an option of a command
-        client_type="confidential" if confidential else "public",
-        secret=secrets.token_urlsafe(32) if confidential else None,
+        client_id=secrets.token_hex(11),  # hex, as an id that begins with a dash would be an option of a command
+        secret=secrets.token_urlsafe(32) if fields["client_type"] == "confidential" else None,
         created_at=now,
         updated_at=now,
         **fields,
@@ -151,27 +152,37 @@ def _unprocessable(wrong: Mapping[str, str]) -> Exception:
     return api_error(422, *(error_entry("10027", why, {"pointer": f"/{name}"}) for name, why in wrong.items()))
 
 
-def _schema(state: State) -> dict[str, Check]:
-    return {
-        "name": text,
-        "allowed_scopes": list_of(state.settings.scopes),
-        "allowed_grant_types": list_of(GRANT_TYPES),
-        "redirect_uris": redirect_uris,
-        "require_pkce": boolean,
-        "logo_uri": web_uri,
-        "policy_uri": web_uri,
-        "tos_uri": web_uri,
-    }
+@attrs.frozen
+class _Field:
+    """A field of an OAuth client that requests set: its attribute in `Client`, and its name and rule in each API.
+
+    `metadata` is the name in a dynamic registration (RFC 7591); without one the field cannot be registered.
+    """
+
+    attribute: str
+    name: str
+    check: Check
+    metadata: str | None = None
+    metadata_check: Check | None = None
+    from_metadata: Callable[[Any], object] = lambda value: value
 
 
-def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body's fields under the names that `Client` has for them."""
-    names = {"allowed_scopes": "scopes", "allowed_grant_types": "grant_types"}
-    return {
-        names.get(name, name): tuple(cast(list[str], value)) if isinstance(value, list) else value
-        for name, value in body.items()
-        if name != "client_type"
-    }
+def _client_fields(settings: Settings) -> tuple[_Field, ...]:
+    methods = one_of("none", "client_secret_basic", "client_secret_post")
+    return (
+        _Field("name", "name", text, "client_name"),
+        _Field(
+            "client_type", "client_type", one_of("confidential", "public"), "token_endpoint_auth_method", methods,
+            lambda method: "public" if method == "none" else "confidential",
+        ),
+        _Field("grant_types", "allowed_grant_types", list_of(GRANT_TYPES), "grant_types"),
+        _Field("scopes", "allowed_scopes", list_of(settings.scopes), "scope", scope_of(settings.scopes), str.split),
+        _Field("redirect_uris", "redirect_uris", redirect_uris, "redirect_uris"),
+        _Field("require_pkce", "require_pkce", boolean),
+        _Field("logo_uri", "logo_uri", web_uri, "logo_uri"),
+        _Field("policy_uri", "policy_uri", web_uri, "policy_uri"),
+        _Field("tos_uri", "tos_uri", web_uri, "tos_uri"),
+    )  # fmt: skip
 
 
 def _filter(name: str, value: str) -> Callable[[Client], bool]:
@@ -196,17 +207,9 @@ def _client_record(state: State, client: Client) -> dict[str, object]:
     return {
         "record_type": "oauth_client",
         "client_id": client.client_id,
-        "name": client.name,
         "org_id": state.org_id,
         "user_id": state.user_id,
-        "client_type": client.client_type,
-        "allowed_grant_types": client.grant_types,
-        "allowed_scopes": client.scopes,
-        "redirect_uris": client.redirect_uris,
-        "require_pkce": client.require_pkce,
-        "logo_uri": client.logo_uri,
-        "policy_uri": client.policy_uri,
-        "tos_uri": client.tos_uri,
+        **{field.name: getattr(client, field.attribute) for field in _client_fields(state.settings)},
         "created_at": timestamp(client.created_at),
         "updated_at": timestamp(client.updated_at),
     }
@@ -244,48 +247,28 @@ def _grant_record(grant: Grant) -> dict[str, object]:
 
 
 def register(state: State, call: Call) -> Response:
-    """A new client for whoever asks. No field is required; unknown ones are refused, as the API's schema says."""
-    schema: dict[str, Check] = {
-        "client_name": text,
-        "grant_types": list_of(GRANT_TYPES),
-        "redirect_uris": redirect_uris,
-        "response_types": list_of(("code",)),
-        "scope": scope_of(state.settings.scopes),
-        "token_endpoint_auth_method": one_of("none", "client_secret_basic", "client_secret_post"),
-        "logo_uri": web_uri,
-        "policy_uri": web_uri,
-        "tos_uri": web_uri,
-    }
+    """Register a client dynamically (RFC 7591), without credentials. No field is required; an unknown one is an error."""
+    fields = {field.metadata: field for field in _client_fields(state.settings) if field.metadata}
+    schema = {name: field.metadata_check or field.check for name, field in fields.items()}
     try:
-        body: dict[str, Any] = call.json_object()
+        body = call.json_object()
     except ValueError as error:
         raise oauth_error("invalid_client_metadata", str(error)) from None
-    wrong = problems(body, schema)
-    if wrong:
-        code = "invalid_redirect_uri" if "redirect_uris" in wrong else "invalid_client_metadata"
-        fields = {name: [why] for name, why in wrong.items()}
-        raise oauth_error(code, "The client metadata was invalid.", more={"invalid_fields": fields})
-    return no_store_response(_registered(state, body), 201)
-
-
-def _registered(state: State, body: dict[str, Any]) -> dict[str, object]:
-    grant_types = body.get("grant_types", ["authorization_code"])
-    method = body.get("token_endpoint_auth_method", "client_secret_basic")
-    scope = body.get("scope", " ".join(state.settings.scopes))
-    client = new_client(
-        state,
-        confidential=method != "none",
-        name=body.get("client_name", ""),
-        grant_types=tuple(grant_types),
-        scopes=tuple(scope.split()),
-        redirect_uris=tuple(body.get("redirect_uris", ())),
-        **{name: body[name] for name in ("logo_uri", "policy_uri", "tos_uri") if name in body},
-    )
-    defaults = {
-        "grant_types": grant_types,
+    invalid = problems(body, schema | {"response_types": list_of(("code",))})
+    if invalid:
+        code = "invalid_redirect_uri" if "redirect_uris" in invalid else "invalid_client_metadata"
+        reasons = {name: [reason] for name, reason in invalid.items()}
+        raise oauth_error(code, "The client metadata was invalid.", more={"invalid_fields": reasons})
+    metadata: dict[str, object] = {
+        "grant_types": ["authorization_code"],
         "response_types": ["code"],
-        "token_endpoint_auth_method": method,
-        "scope": scope,
+        "token_endpoint_auth_method": "client_secret_basic",
+        "scope": " ".join(state.settings.scopes),
+        **body,
     }
+    client = _new_client(
+        state,
+        {field.attribute: field.from_metadata(metadata[name]) for name, field in fields.items() if name in metadata},
+    )
     issued: dict[str, object] = {"client_id": client.client_id, "client_id_issued_at": int(client.created_at)}
-    return issued | ({"client_secret": client.secret} if client.secret else {}) | defaults | body
+    return no_store_response(issued | ({"client_secret": client.secret} if client.secret else {}) | metadata, 201)

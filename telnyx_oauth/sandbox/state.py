@@ -135,9 +135,9 @@ class Client:
     client_id: str
     name: str = ""
     client_type: str = "public"
-    grant_types: tuple[str, ...]
-    scopes: tuple[str, ...]
-    redirect_uris: tuple[str, ...] = ()
+    grant_types: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
+    scopes: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
+    redirect_uris: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...])
     require_pkce: bool = False
     logo_uri: str | None = None
     policy_uri: str | None = None
