@@ -8,9 +8,20 @@ from ..hints import no_such_name
 from .faults import Fault
 from .requests import LoggedRequest
 from .sandbox import Sandbox
-from .state import LIVE_SCOPES, Settings
+from .state import LIVE_SCOPES, AccessToken, Client, Grant, RefreshToken, SandboxState, Settings
 
-__all__ = ["LIVE_SCOPES", "Fault", "LoggedRequest", "Sandbox", "Settings"]
+__all__ = [
+    "LIVE_SCOPES",
+    "AccessToken",
+    "Client",
+    "Fault",
+    "Grant",
+    "LoggedRequest",
+    "RefreshToken",
+    "Sandbox",
+    "SandboxState",
+    "Settings",
+]
 
 if not TYPE_CHECKING:  # or type checkers would take any name
 

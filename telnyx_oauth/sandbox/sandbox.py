@@ -33,6 +33,7 @@ from .state import (
     Clock,
     Grant,
     Rotation,  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
+    SandboxState,
     Settings,
     State,
 )
@@ -228,6 +229,12 @@ class Sandbox(Settings, Uncopied):
     def faults(self) -> Faults:
         """Where to put faults in."""
         return self._service.faults
+
+    @property
+    def state(self) -> SandboxState:
+        """The service's clients, grants and tokens at this moment, read-only."""
+        with self._lock:
+            return self._service.state.view()
 
     def reset(self) -> None:
         """Become as it was when made: settings, data, keys and clock; no requests, no faults."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, TypeVar
 
 import attrs
 from joserfc import jws
@@ -195,12 +196,58 @@ class RefreshToken:
     spent_at: float | None = None
 
 
+def _read_only(claims: Mapping[str, object]) -> Mapping[str, object]:
+    return MappingProxyType(dict(claims))
+
+
 @attrs.frozen(kw_only=True)
 class AccessToken:
     """What is known of an issued access token. `grant_id` is None where a client acts for itself."""
 
-    claims: Mapping[str, object]
+    claims: Mapping[str, object] = attrs.field(converter=_read_only)
     grant_id: str | None = None
+
+
+_T = TypeVar("_T")
+
+
+class _ByToken(Mapping[str, _T]):
+    """Values by token. Neither its `repr` nor its `KeyError` shows a token."""
+
+    def __init__(self, values: Mapping[str, _T]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, token: str) -> _T:
+        if token not in self._values:
+            raise KeyError("no such token")
+        return self._values[token]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} token{'' if len(self) == 1 else 's'}>"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class SandboxState:
+    """The service's clients, grants and tokens at one moment, read-only. No `repr` of it shows a secret."""
+
+    user_id: str
+    """The person who signs in: `sub` of an access token that has a grant."""
+    key_id: str
+    """The `kid` of the key that signs."""
+    clients: Mapping[str, Client]
+    """The registered clients, by client id."""
+    grants: Mapping[str, Grant]
+    """The grants that were not revoked, by id."""
+    access_tokens: Mapping[str, AccessToken]
+    """The access tokens that the service accepts, by token. One that has expired or was revoked is not among them."""
+    refresh_tokens: Mapping[str, RefreshToken]
+    """The refresh tokens of these grants that have not expired, by token. `spent_at` is None for one that is unused."""
 
 
 @attrs.define(kw_only=True)
@@ -227,6 +274,25 @@ class State:
     def resources(self) -> tuple[str, ...]:
         """Resource servers for which tokens are issued; the first is the API."""
         return (self.root_url, f"{self.root_url}/v2/mcp", *self.settings.resources)
+
+    def view(self) -> SandboxState:
+        """A read-only copy for tests."""
+        now = self.clock.now()
+        refresh_tokens = {
+            token: record
+            for token, record in self.refresh_tokens.items()
+            if record.grant_id in self.grants and record.expires_at > now
+        }
+        return SandboxState(
+            user_id=self.user_id,
+            key_id=self.keys.kid,
+            clients=MappingProxyType(dict(self.clients)),
+            grants=MappingProxyType(dict(self.grants)),
+            access_tokens=_ByToken(
+                {token: record for token, record in self.access_tokens.items() if self.valid_token(token)}
+            ),
+            refresh_tokens=_ByToken(refresh_tokens),
+        )
 
     def valid_token(self, token: str) -> AccessToken | None:
         """The access token, if it was issued here, has not expired, and its client and grant are still there."""

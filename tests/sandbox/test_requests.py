@@ -30,7 +30,7 @@ def test_an_entry_has_the_sandboxs_time(ask, telnyx):
 
 def test_nothing_that_is_shown_of_an_entry_is_secret(ask, telnyx, own):
     ask("POST", "/oauth/token", form={"grant_type": "client_credentials", **own})
-    shown = repr(telnyx.requests[0]) + repr(telnyx) + repr(telnyx._service)
+    shown = repr(telnyx.requests[0]) + repr(telnyx) + repr(telnyx.state)
     assert not [secret for secret in (telnyx.api_key, telnyx.client_secret) if secret in shown]
 
 

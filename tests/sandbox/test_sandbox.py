@@ -68,22 +68,22 @@ def test_reset_makes_it_as_it_was(ask, telnyx):
 
 def test_without_seed_data_there_is_only_its_own_client(ask):
     bare = Sandbox(seed_data=False, client_id="mine", client_secret="s", api_key="k")
-    assert list(bare._service.state.clients) == ["mine"]
+    assert list(bare.state.clients) == ["mine"]
     assert (bare.client_secret, bare.api_key) == ("s", "k")
-    assert not bare._service.state.grants
+    assert not bare.state.grants
 
 
 def test_sandboxes_share_keys_within_a_process_and_nothing_else():
     one, other = Sandbox(), Sandbox()
-    assert one._service.state.keys.kid == other._service.state.keys.kid
+    assert one.state.key_id == other.state.key_id
     assert one.api_key != other.api_key
-    assert other._service.state.valid_token(one.issue_token()) is None
+    assert one.issue_token() not in other.state.access_tokens
 
 
 def test_scopes_without_admin_have_a_token_of_all(telnyx):
     narrow = Sandbox(scopes=("voice.read", "fax.read"))
     token = narrow.issue_token()
-    assert narrow._service.state.access_tokens[token].claims["scope"] == "voice.read fax.read"
+    assert narrow.state.access_tokens[token].claims["scope"] == "voice.read fax.read"
 
 
 def test_the_package_does_not_load_its_sandbox(run):

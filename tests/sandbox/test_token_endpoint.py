@@ -122,7 +122,7 @@ def test_a_code_gives_tokens_for_the_person(ask, code, redeem, telnyx):
     token = redeem(code()).json()
     assert token["scope"] == "voice.read voice.write"
     assert token["refresh_token"]
-    assert claims(token["access_token"])["sub"] == telnyx._service.state.user_id
+    assert claims(token["access_token"])["sub"] == telnyx.state.user_id
     grants = ask("GET", "/oauth/grants").json()["data"]
     assert grants[-1]["scopes"] == ["voice.read", "voice.write"]
     assert grants[-1]["last_used_at"] is not None
