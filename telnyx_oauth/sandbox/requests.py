@@ -262,30 +262,37 @@ class LoggedRequest:
 
 
 class RequestLog(Sequence[LoggedRequest]):
-    """All requests, oldest first."""
+    """The latest requests, oldest first. It keeps `request_log_limit` of them and drops the oldest."""
 
     def __init__(self) -> None:
         self._entries: list[LoggedRequest] = []
+        self.dropped = 0
+        """How many requests are no longer in the log: `find` and `count` miss them."""
 
-    def add(self, entry: LoggedRequest) -> None:
-        """Write one down."""
+    def add(self, entry: LoggedRequest, limit: int | None = None) -> None:
+        """Append a request and drop the oldest ones over the limit."""
         self._entries.append(entry)
+        surplus = 0 if limit is None else max(0, len(self._entries) - limit)
+        if surplus:
+            del self._entries[:surplus]
+            self.dropped += surplus
 
     def find(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> list[LoggedRequest]:
-        """Those whose path is like a shell pattern (`/oauth/token`, `/oauth*clients/*`; `/v2` may be left out)."""
+        """The requests whose path matches a shell pattern (`/oauth/token`, `/oauth*clients/*`); `/v2` may be left out."""
         return [
             entry
-            for entry in self._entries
+            for entry in self
             if path_matches(path, entry.path) and method in (None, entry.method) and status in (None, entry.status)
         ]
 
     def count(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> int:
-        """How many `find` finds."""
+        """The number of requests that `find` returns."""
         return len(self.find(path, method=method, status=status))
 
     def clear(self) -> None:
-        """Forget them."""
+        """Empty the log."""
         self._entries.clear()
+        self.dropped = 0
 
     @overload
     def __getitem__(self, index: int) -> LoggedRequest: ...
@@ -298,4 +305,5 @@ class RequestLog(Sequence[LoggedRequest]):
         return len(self._entries)
 
     def __iter__(self) -> Iterator[LoggedRequest]:
+        # A copy, as the server's thread appends and drops entries meanwhile.
         return iter(tuple(self._entries))

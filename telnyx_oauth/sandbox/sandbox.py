@@ -222,7 +222,7 @@ class Sandbox(Settings, Uncopied):
 
     @property
     def requests(self) -> RequestLog:
-        """Every request so far, oldest first."""
+        """The latest requests, oldest first: at most `request_log_limit` (10,000), then the oldest are dropped."""
         return self._service.requests
 
     @property

@@ -76,7 +76,8 @@ class Service:
                 content=call.content,
                 at=now,
                 status=delivery.response.status_code if delivery.ending in ("whole", "truncated") else None,
-            )
+            ),
+            self.state.settings.request_log_limit,
         )
         pairs = [("X-Request-Id", str(uuid.uuid4())), ("Date", formatdate(now, usegmt=True))]
         pairs = [pair for pair in pairs if pair[0] not in delivery.response.headers]

@@ -1,6 +1,16 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
+
+from telnyx_oauth.messages import Request, RequestInfo
+from telnyx_oauth.sandbox import Sandbox
+
+
+def send(telnyx, path):
+    url = f"{telnyx.base_url if path.startswith('/oauth') else telnyx.root_url}{path}"
+    telnyx._serve(Request("GET", url, RequestInfo("GET", url)))
 
 
 def test_requests_are_kept_as_they_came_and_can_be_found(ask, telnyx):
@@ -39,3 +49,50 @@ def test_every_answer_has_an_id_of_its_own_and_the_sandboxs_date(ask, telnyx):
     answers = [ask("GET", "/oauth/jwks"), ask("GET", "/nothing"), ask("GET", "/oauth/authorize")]
     assert len({answer.headers["X-Request-Id"] for answer in answers}) == 3
     assert answers[0].headers["Date"] in ("Thu, 01 Jan 1970 00:00:00 GMT", "Wed, 31 Dec 1969 23:59:59 GMT")
+
+
+def test_the_log_keeps_the_latest_requests_and_counts_the_ones_it_dropped():
+    telnyx = Sandbox(request_log_limit=3)
+    for number in range(5):
+        send(telnyx, f"/oauth/clients/{number}")
+    assert [entry.path for entry in telnyx.requests] == [f"/v2/oauth/clients/{number}" for number in (2, 3, 4)]
+    assert (len(telnyx.requests), telnyx.requests.count("/oauth/clients/*"), telnyx.requests.dropped) == (3, 3, 2)
+    assert telnyx.requests[0].path == "/v2/oauth/clients/2"
+    telnyx.request_log_limit = 1
+    send(telnyx, "/last")
+    assert [entry.path for entry in telnyx.requests] == ["/last"]
+    telnyx.reset()
+    assert (len(telnyx.requests), telnyx.requests.dropped, telnyx.request_log_limit) == (0, 0, 3)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, 0), (None, 20), (10_000, 20)])
+def test_the_log_may_keep_nothing_or_everything(limit, kept):
+    telnyx = Sandbox(request_log_limit=limit)
+    for _ in range(20):
+        send(telnyx, "/oauth/jwks")
+    assert (len(telnyx.requests), telnyx.requests.dropped) == (kept, 20 - kept)
+
+
+def test_the_log_is_bounded_unless_told_otherwise(telnyx):
+    for _ in range(10_001):
+        send(telnyx, "/nothing")
+    assert (len(telnyx.requests), telnyx.requests.dropped) == (10_000, 1)
+
+
+def test_requests_can_be_looked_through_while_others_arrive():
+    telnyx = Sandbox(request_log_limit=50)
+    over = threading.Event()
+
+    def arrive():
+        while not over.is_set():
+            send(telnyx, "/oauth/jwks")
+
+    arriving = threading.Thread(target=arrive)
+    arriving.start()
+    try:
+        while telnyx.requests.dropped < 200:
+            assert {entry.path for entry in telnyx.requests} <= {"/v2/oauth/jwks"}
+            assert telnyx.requests.count("/oauth/jwks") <= 50
+    finally:
+        over.set()
+        arriving.join()
