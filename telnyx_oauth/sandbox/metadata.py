@@ -9,7 +9,7 @@ from .requests import Call, json_response, not_found
 from .state import State
 
 
-def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 - as every operation takes
+def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 - every handler takes both
     """RFC 8414 metadata, shaped like the live document."""
     root, oauth = state.root_url, f"{state.root_url}/v2/oauth"
     document: dict[str, object] = {
@@ -39,7 +39,7 @@ def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 
 
 
 def protected_resource(state: State, call: Call) -> Response:
-    """RFC 9728 metadata of the API, or of the MCP server where the path ends so."""
+    """RFC 9728 metadata of the API, or of the MCP server when the path ends in `mcp`."""
     mcp = call.argument == "mcp"
     if call.argument not in ("", "mcp"):
         raise not_found()
@@ -53,12 +53,12 @@ def protected_resource(state: State, call: Call) -> Response:
 
 
 def key_set(state: State, call: Call) -> Response:
-    """The JWK Set, with an `ETag` that a conditional request may name."""
-    full = json_response(state.keys.key_set())
-    etag = f'"{hashlib.sha256(full.content).hexdigest()[:16]}"'
+    """The JWK Set. It has an `ETag`; a request with `If-None-Match` gets a 304."""
+    response = json_response(state.keys.key_set())
+    etag = f'"{hashlib.sha256(response.content).hexdigest()[:16]}"'
     pairs = [("ETag", etag)]
     if state.settings.jwks_max_age is not None:
         pairs.append(("Cache-Control", f"public, max-age={state.settings.jwks_max_age}"))
     if call.headers.get("If-None-Match") == etag:
         return Response(304, headers(*pairs))
-    return Response(200, headers(*full.headers.items(), *pairs), full.content)
+    return Response(200, headers(*response.headers.items(), *pairs), response.content)

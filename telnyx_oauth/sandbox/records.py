@@ -35,17 +35,17 @@ _T = TypeVar("_T")
 
 
 def lookup(records: Mapping[str, _T], call: Call) -> _T:
-    """The record that the call's path names."""
+    """The record whose id is in the path."""
     if call.argument not in records:
         raise not_found()
     return records[call.argument]
 
 
 def paged(call: Call, records: Sequence[object]) -> Response:
-    """The page that the call asks for."""
-    given = dict(call.parameters)
-    size = _whole(given.get("page[size]", "20"), "page[size]", 100)
-    number = _whole(given.get("page[number]", "1"), "page[number]", None)
+    """One page of records, by the query's `page[number]` and `page[size]`."""
+    parameters = dict(call.parameters)
+    size = _positive(parameters.get("page[size]", "20"), "page[size]", 100)
+    number = _positive(parameters.get("page[number]", "1"), "page[number]", None)
     meta = {
         "page_number": number,
         "page_size": size,
@@ -55,20 +55,20 @@ def paged(call: Call, records: Sequence[object]) -> Response:
     return json_response({"data": records[(number - 1) * size : number * size], "meta": meta})
 
 
-def bad_parameter(name: str, wrong: str) -> Exception:
-    """The refusal of a query parameter."""
-    return api_error(400, error_entry("10015", f"{name} {wrong}", {"parameter": name}))
+def bad_parameter(name: str, problem: str) -> Exception:
+    """The error of a query parameter."""
+    return api_error(400, error_entry("10015", f"{name} {problem}", {"parameter": name}))
 
 
 def timestamp(seconds: float) -> str:
-    """A time as the API writes it."""
+    """Unix seconds in the API's form (RFC 3339)."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _whole(value: str, name: str, most: int | None) -> int:
+def _positive(value: str, name: str, maximum: int | None) -> int:
     number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
-    if number < 1 or (most is not None and number > most):
-        raise bad_parameter(name, f"must be a whole number from 1{f' to {most}' if most else ''}")
+    if number < 1 or (maximum is not None and number > maximum):
+        raise bad_parameter(name, f"must be a whole number from 1{f' to {maximum}' if maximum else ''}")
     return number
 
 
@@ -76,14 +76,14 @@ GRANT_TYPES = ("client_credentials", "authorization_code", "refresh_token")
 
 
 def list_clients(state: State, call: Call) -> Response:
-    """The clients that pass every filter, oldest first."""
+    """List the clients that match every filter, oldest first."""
     require_bearer(state, call, *READ_SCOPES)
-    chosen = list(state.clients.values())
+    clients = list(state.clients.values())
     for name, value in call.parameters:
         if name.startswith("filter["):
-            keep = _filter(name, value)
-            chosen = [client for client in chosen if keep(client)]
-    return paged(call, [_client_record(state, client) for client in chosen])
+            is_match = _filter(name, value)
+            clients = [client for client in clients if is_match(client)]
+    return paged(call, [_client_record(state, client) for client in clients])
 
 
 def create_client(state: State, call: Call) -> Response:
@@ -93,13 +93,13 @@ def create_client(state: State, call: Call) -> Response:
     required = ("name", "allowed_scopes", "client_type", "allowed_grant_types")
     body = validated(call, {field.name: field.check for field in fields}, required)
     if "authorization_code" in body["allowed_grant_types"] and not body.get("redirect_uris"):
-        raise _unprocessable({"redirect_uris": "is required for the authorization_code grant"})
+        raise _invalid_fields({"redirect_uris": "is required for the authorization_code grant"})
     client = _new_client(state, {field.attribute: body[field.name] for field in fields if field.name in body})
     return no_store_response({"data": _client_record(state, client) | {"client_secret": client.secret}}, 201)
 
 
 def show_client(state: State, call: Call) -> Response:
-    """One client."""
+    """Show one client."""
     require_bearer(state, call, *READ_SCOPES)
     return json_response({"data": _client_record(state, lookup(state.clients, call))})
 
@@ -117,7 +117,7 @@ def update_client(state: State, call: Call) -> Response:
 
 
 def delete_client(state: State, call: Call) -> Response:
-    """Delete a client, and with it everything that was issued to it."""
+    """Delete a client with its grants and tokens."""
     require_bearer(state, call, *WRITE_SCOPES)
     state.delete_client(lookup(state.clients, call).client_id)
     return Response(204)
@@ -137,19 +137,19 @@ def _new_client(state: State, fields: Mapping[str, Any]) -> Client:
 
 
 def validated(call: Call, schema: Mapping[str, Check], required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The body, when it fits a closed schema."""
+    """The JSON body, checked against a schema that allows no other field."""
     try:
         body = call.json_object()
     except ValueError as error:
         raise api_error(400, error_entry("10015", str(error))) from None
-    wrong = problems(body, schema, required)
-    if wrong:
-        raise _unprocessable(wrong)
+    invalid = problems(body, schema, required)
+    if invalid:
+        raise _invalid_fields(invalid)
     return body
 
 
-def _unprocessable(wrong: Mapping[str, str]) -> Exception:
-    return api_error(422, *(error_entry("10027", why, {"pointer": f"/{name}"}) for name, why in wrong.items()))
+def _invalid_fields(reasons: Mapping[str, str]) -> Exception:
+    return api_error(422, *(error_entry("10027", reason, {"pointer": f"/{name}"}) for name, reason in reasons.items()))
 
 
 @attrs.frozen
@@ -216,19 +216,19 @@ def _client_record(state: State, client: Client) -> dict[str, object]:
 
 
 def list_grants(state: State, call: Call) -> Response:
-    """The grants, oldest first."""
+    """List the grants, oldest first."""
     require_bearer(state, call, *READ_SCOPES)
     return paged(call, [_grant_record(grant) for grant in state.grants.values()])
 
 
 def show_grant(state: State, call: Call) -> Response:
-    """One grant."""
+    """Show one grant."""
     require_bearer(state, call, *READ_SCOPES)
     return json_response({"data": _grant_record(lookup(state.grants, call))})
 
 
 def revoke_grant(state: State, call: Call) -> Response:
-    """End a grant; its tokens are worth nothing from here on. The answer is the grant as it was."""
+    """Revoke a grant; its tokens are no longer accepted. The response is the grant as it was."""
     require_bearer(state, call, *WRITE_SCOPES)
     grant = lookup(state.grants, call)
     del state.grants[grant.id]

@@ -42,7 +42,7 @@ _RECORDS: dict[tuple[str, str], Handler] = {
     ("DELETE", "grants/*"): records.revoke_grant,
 }
 _ROUTES: dict[tuple[str, str], Handler] = {
-    # The official package looks for the well-known documents under /v2 when it is given a base URL.
+    # The official package requests the well-known documents under /v2 when it has a base URL.
     **_WELL_KNOWN,
     **{(method, f"/v2{path}"): handler for (method, path), handler in _WELL_KNOWN.items()},
     ("GET", "/.well-known/oauth-protected-resource/v2/*"): metadata.protected_resource,
@@ -56,16 +56,20 @@ _UNDERSCORE = {(method, f"/v2/oauth_{path}"): handler for (method, path), handle
 
 @attrs.define
 class Service:
-    """A local Telnyx as a function of its state: give it a request, get an answer."""
+    """A local Telnyx without I/O: takes a request, changes its state, gives a response."""
 
     state: State
     requests: RequestLog = attrs.field(factory=RequestLog)
     faults: Faults = attrs.field(factory=Faults)
 
     def serve(self, request: Request) -> Delivery:
-        """Handle one request, write it down, and let it meet a fault."""
+        """Handle a request, with a fault if one hits it, and log it."""
         call = Call.of(request)
-        delivery = self._deliver(call)
+        fault = self.faults.match(call)
+        if fault is None:
+            delivery = Delivery(self._handle(call))
+        else:
+            delivery = apply_fault(fault, self._handle(call) if fault.processed else None)
         now = self.state.clock.now()
         self.requests.add(
             LoggedRequest(
@@ -85,12 +89,6 @@ class Service:
             delivery.response, headers=headers(*delivery.response.headers.items(), *pairs), request=request.info
         )
         return attrs.evolve(delivery, response=response)
-
-    def _deliver(self, call: Call) -> Delivery:
-        fault = self.faults.match(call)
-        if fault is None:
-            return Delivery(self._handle(call))
-        return apply_fault(fault, self._handle(call) if fault.processed else None)
 
     def _handle(self, call: Call) -> Response:
         try:
