@@ -1,4 +1,4 @@
-"""A local Telnyx to build and test against: real tokens, real keys, a consent page, and faults on demand."""
+"""A local Telnyx for development and tests: real tokens, real keys, a consent page, and faults on demand."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = [
     "Settings",
 ]
 
-if not TYPE_CHECKING:  # or type checkers would take any name
+if not TYPE_CHECKING:  # so that type checkers do not accept every name
 
     def __getattr__(name: str) -> object:
-        """Say what a name is called here that is not here."""
+        """Raise `AttributeError` for an unknown name, with the right name where it is known."""
         raise no_such_name(__name__, name, __all__)
