@@ -210,7 +210,12 @@ def async_telnyx(telnyx_sandbox: Sandbox, telnyx_audience: str) -> Iterator[Asyn
     """An async client of the sandbox. It works with pytest-asyncio, anyio's plugin and `asyncio.run`."""
     client = telnyx_sandbox.async_client(audience=telnyx_audience, trust_env=False)
     yield client
-    _close(client)
+    from .blocking.driver import Lease
+
+    # In a separate loop: the loop of the test may be closed already. If it still runs, it closes its own connections.
+    lease = Lease()
+    lease.run(client.close)
+    lease.close()
 
 
 @pytest.fixture
@@ -237,12 +242,3 @@ def telnyx_environment(telnyx_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))))
     return telnyx_sandbox
-
-
-def _close(client: AsyncTelnyx) -> None:
-    # In a separate loop: the one of the test may be closed already.
-    from .blocking.driver import Lease
-
-    lease = Lease()
-    lease.run(client.close)
-    lease.close()

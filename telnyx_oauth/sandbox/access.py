@@ -17,6 +17,7 @@ WRITE_SCOPES = ("admin", "account_management.write")
 def require_bearer(state: State, call: Call, *scopes: str) -> None:
     """Accept the API key, or an access token for the API that has one of the scopes (RFC 6750)."""
     metadata = f'resource_metadata="{state.root_url}/.well-known/oauth-protected-resource"'
+    # Two headers are as bad as none: which of them counts would be a guess.
     authorization = call.headers.getall("Authorization", [])
     scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
@@ -61,4 +62,5 @@ def _basic_credentials(call: Call) -> tuple[str, str] | None:
 
 
 def _equal(left: str, right: str) -> bool:
+    # In constant time, so that the time does not tell how much of a secret was right.
     return hmac.compare_digest(left.encode("utf-8", "surrogatepass"), right.encode())

@@ -40,6 +40,7 @@ class Fault:
             return False
         if self.method not in (None, call.method) or not path_matches(self.path, call.path):
             return False
+        # Only requests that match count for `after`.
         if self.after > 0:
             self.after -= 1
             return False
@@ -151,6 +152,7 @@ def _altered(fault: Fault, response: Response) -> Response:
             pass
     if fault.body is not None:
         content = fault.body
+    # A 204 must have no body (RFC 9110), so one that gets a body becomes a 200.
     status = 200 if response.status_code == 204 and content else response.status_code
     return Response(fault.status or status, headers(*pairs, *fault.headers.items()), content)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -41,7 +42,7 @@ def lookup(records: Mapping[str, _T], call: Call) -> _T:
     return records[call.argument]
 
 
-def paged(call: Call, records: Sequence[object]) -> Response:
+def paged(call: Call, records: Sequence[_T], show: Callable[[_T], object]) -> Response:
     """One page of records, by the query's `page[number]` and `page[size]`."""
     parameters = dict(call.parameters)
     size = _positive(parameters.get("page[size]", "20"), "page[size]", 100)
@@ -52,7 +53,8 @@ def paged(call: Call, records: Sequence[object]) -> Response:
         "total_pages": -(-len(records) // size),
         "total_results": len(records),
     }
-    return json_response({"data": records[(number - 1) * size : number * size], "meta": meta})
+    page = records[(number - 1) * size : number * size]
+    return json_response({"data": [show(record) for record in page], "meta": meta})
 
 
 def bad_parameter(name: str, problem: str) -> Exception:
@@ -66,6 +68,7 @@ def timestamp(seconds: float) -> str:
 
 
 def _positive(value: str, name: str, maximum: int | None) -> int:
+    # The length first, as `int` takes long for thousands of digits and then raises.
     number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
     if number < 1 or (maximum is not None and number > maximum):
         raise bad_parameter(name, f"must be a whole number from 1{f' to {maximum}' if maximum else ''}")
@@ -83,11 +86,11 @@ def list_clients(state: State, call: Call) -> Response:
         if name.startswith("filter["):
             is_match = _filter(name, value)
             clients = [client for client in clients if is_match(client)]
-    return paged(call, [_client_record(state, client) for client in clients])
+    return paged(call, clients, partial(_client_record, state))
 
 
 def create_client(state: State, call: Call) -> Response:
-    """Create a client. The answer is the only one that holds a confidential client's secret."""
+    """Create a client. The response is the only one that holds a confidential client's secret."""
     require_bearer(state, call, *WRITE_SCOPES)
     fields = _client_fields(state.settings)
     required = ("name", "allowed_scopes", "client_type", "allowed_grant_types")
@@ -218,7 +221,7 @@ def _client_record(state: State, client: Client) -> dict[str, object]:
 def list_grants(state: State, call: Call) -> Response:
     """List the grants, oldest first."""
     require_bearer(state, call, *READ_SCOPES)
-    return paged(call, [_grant_record(grant) for grant in state.grants.values()])
+    return paged(call, list(state.grants.values()), _grant_record)
 
 
 def show_grant(state: State, call: Call) -> Response:

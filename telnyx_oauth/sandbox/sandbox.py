@@ -164,10 +164,12 @@ class Sandbox(Settings, Uncopied):
         """Start to listen, for use without `with`. End it with `stop()`. Raises `OSError` when the port is in use."""
         if self._server is not None:
             raise RuntimeError("This sandbox is already started.")
+        # The socket listens from here on, so a port in use is an error of this call and no client comes too early.
         listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         listener.setblocking(False)
         self.port = int(listener.getsockname()[1])
         with self._lock:
+            # The address is the issuer and in every URL, and is known only now.
             self._service.state.root_url = f"http://127.0.0.1:{self.port}"
             if self.seed_data:
                 seed_token(self._service.state, self.client_id)

@@ -78,6 +78,7 @@ class Server:
         self._serve = serve
         self._listener = listener
         self._stopping = asyncio.Event()
+        # Made here and not by the thread, as `stop` may be called before the thread runs.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="telnyx-sandbox", daemon=True)
         self._thread.start()
@@ -101,6 +102,7 @@ class Server:
             runner.run(self._serve_until_stopped())
 
     async def _serve_until_stopped(self) -> None:
+        # A handler whose client has gone is cancelled: a `hang` would keep it for ever.
         connections = web.Server(self._respond, handler_cancellation=True, access_log=None)
         server = await self._loop.create_server(connections, sock=self._listener)
         await self._stopping.wait()
@@ -115,6 +117,7 @@ class Server:
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         content = await request.read()
+        # The request target may be an absolute URL, as for a proxy (RFC 9112 section 3.2.2).
         url = f"http://127.0.0.1{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
         info = RequestInfo(request.method, url.partition("?")[0])
         delivery = self._serve(Request(request.method, url, info, request.headers, content))

@@ -94,17 +94,18 @@ class Service:
         try:
             handler, argument = self._route(call)
             return handler(self.state, attrs.evolve(call, argument=argument))
-        except ErrorResponse as refusal:
-            return refusal.response
+        except ErrorResponse as error:
+            return error.response
 
     def _route(self, call: Call) -> tuple[Handler, str]:
         settings = self.state.settings
         routes = _ROUTES | (_SLASH if settings.slash_paths else {}) | (_UNDERSCORE if settings.underscore_paths else {})
         parent, _, last = call.path.rpartition("/")
+        # The table's `*` is a pattern: a path that really ends in `/*` must not match that entry as it stands.
         exact = routes.get((call.method, call.path))
         if exact is not None and last != "*":
             return exact, ""
-        open_ended = routes.get((call.method, f"{parent}/*"))
-        if open_ended is None or not last:
+        handler = routes.get((call.method, f"{parent}/*"))
+        if handler is None or not last:
             raise not_found()
-        return open_ended, unquote(last)
+        return handler, unquote(last)

@@ -31,6 +31,7 @@ class KeyRing:
     """The keys of one service: the newest signs, the published ones are in the key set."""
 
     def __init__(self) -> None:
+        # Key 0 is never published: it signs forged tokens.
         self._newest = 1
         self._published = [1]
 
@@ -295,6 +296,7 @@ class State:
     def valid_token(self, token: str) -> AccessToken | None:
         """The record of an access token that was issued here, has not expired, and whose client and grant still exist."""
         record = self.access_tokens.get(token)
+        # A token from before the start has another issuer than the service has since.
         if record is None or record.claims.get("iss") != self.root_url:
             return None
         expires_at = record.claims.get("exp")

@@ -109,8 +109,10 @@ def _from_refresh_token(state: State, client: Client, form: Mapping[str, str]) -
     resource = _resource(form, record.resource)
     if state.settings.rotation == "none":
         return _grant_response(state, client, record.grant_id, scopes, resource, rotate=False)
+    # A second use within the grace period does not extend it.
     if record.spent_at is None:
         state.refresh_tokens[form["refresh_token"]] = attrs.evolve(record, spent_at=now)
+    # RFC 6749 section 6: the next refresh token has the scopes of this one, also when the access token has fewer.
     return _grant_response(state, client, record.grant_id, scopes, resource, refresh_scopes=record.scopes)
 
 
@@ -124,7 +126,7 @@ def _grant_response(
     rotate: bool = True,
     refresh_scopes: tuple[str, ...] | None = None,
 ) -> Response:
-    """Tokens under a grant. `refresh_scopes` are the refresh token's scopes where the access token has fewer."""
+    """Issue tokens under a grant. `refresh_scopes` are the refresh token's scopes where the access token has fewer."""
     now = state.clock.now()
     state.grants[grant_id] = attrs.evolve(state.grants[grant_id], last_used_at=now)
     body = issue(state, client, scopes, resource, grant_id)
