@@ -66,9 +66,8 @@ class _Stream:
         self._content = b""
 
 
-_ACCEPT_STEPS: Final = (
-    3  # turns of the loop from an accepted socket to its protocol: a task, its transport, its protocol
-)
+# Turns of the loop from an accepted socket to its protocol: one to its task, one to its transport, one to its protocol.
+_ACCEPT_STEPS: Final = 3
 
 
 class Server:
@@ -125,7 +124,10 @@ class Server:
             return _cut(request)
         match delivery.ending:
             case "whole":
-                return _whole(delivery.response)
+                response = delivery.response
+                return web.Response(
+                    status=response.status_code, headers=response.headers, body=response.content or None
+                )
             case "truncated":
                 return await _truncated(request, delivery.response)
             case "reset":
@@ -142,10 +144,6 @@ class Server:
         except TimeoutError:
             return False
         return True
-
-
-def _whole(response: Response) -> web.Response:
-    return web.Response(status=response.status_code, headers=response.headers, body=response.content or None)
 
 
 async def _truncated(request: web.BaseRequest, response: Response) -> web.StreamResponse:

@@ -38,7 +38,10 @@ def exchange(state: State, call: Call) -> Response:
         case "refresh_token":
             return _from_refresh_token(state, client, form)
         case _:
-            return _from_credentials(state, client, form)
+            if client.secret is None:
+                raise oauth_error("unauthorized_client", "A public client has no credentials of its own.")
+            scopes = _requested_scopes(form, client.scopes, default_scopes(client))
+            return no_store_response(issue(state, client, scopes, form.get("resource")))
 
 
 def issue(
@@ -60,13 +63,6 @@ def issue(
     token = state.keys.sign(claims)
     state.access_tokens[token] = AccessToken(claims=claims, grant_id=grant_id)
     return {"access_token": token, "token_type": "Bearer", "expires_in": lifetime, "scope": claims["scope"]}
-
-
-def _from_credentials(state: State, client: Client, form: Mapping[str, str]) -> Response:
-    if client.secret is None:
-        raise oauth_error("unauthorized_client", "A public client has no credentials of its own.")
-    scopes = _requested_scopes(form, client.scopes, default_scopes(client))
-    return no_store_response(issue(state, client, scopes, form.get("resource")))
 
 
 def _from_code(state: State, client: Client, form: Mapping[str, str]) -> Response:

@@ -7,13 +7,15 @@ import pytest
 from telnyx_oauth.messages import Request, RequestInfo
 from telnyx_oauth.sandbox import Sandbox
 
+from .serve import serve
+
 
 def send(telnyx, path):
     url = f"{telnyx.base_url if path.startswith('/oauth') else telnyx.root_url}{path}"
-    telnyx._serve(Request("GET", url, RequestInfo("GET", url)))
+    serve(telnyx, Request("GET", url, RequestInfo("GET", url)))
 
 
-def test_requests_are_kept_as_they_came_and_can_be_found(ask, telnyx):
+def test_requests_are_logged_as_received_and_can_be_searched(ask, telnyx):
     ask("GET", "/oauth/clients", query={"page[size]": "5"}, headers={"X-Trace": "7"})
     ask("POST", "/oauth/token", form="grant_type=client_credentials&scope=a+b")
     ask("POST", "/oauth_clients", body={"name": "x"})
@@ -38,13 +40,13 @@ def test_an_entry_has_the_sandboxs_time(ask, telnyx):
     assert telnyx.requests[0].at == pytest.approx(telnyx.clock.now(), abs=5)
 
 
-def test_nothing_that_is_shown_of_an_entry_is_secret(ask, telnyx, own):
+def test_no_repr_shows_a_secret(ask, telnyx, own):
     ask("POST", "/oauth/token", form={"grant_type": "client_credentials", **own})
     shown = repr(telnyx.requests[0]) + repr(telnyx) + repr(telnyx.state)
     assert not [secret for secret in (telnyx.api_key, telnyx.client_secret) if secret in shown]
 
 
-def test_every_answer_has_an_id_of_its_own_and_the_sandboxs_date(ask, telnyx):
+def test_every_response_has_a_unique_id_and_the_sandboxs_date(ask, telnyx):
     telnyx.clock.advance(-telnyx.clock.now())
     answers = [ask("GET", "/oauth/jwks"), ask("GET", "/nothing"), ask("GET", "/oauth/authorize")]
     assert len({answer.headers["X-Request-Id"] for answer in answers}) == 3

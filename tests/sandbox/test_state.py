@@ -1,4 +1,4 @@
-"""What a test may look at inside the service."""
+"""`Sandbox.state`: the service's records, for tests."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_key_that_signs_is_named(ask, telnyx):
     assert ask("GET", "/oauth/jwks").json()["keys"][0]["kid"] == telnyx.state.key_id
 
 
-def test_what_is_shown_of_it_holds_no_secret(ask, telnyx, sign_in):
+def test_no_repr_of_the_state_shows_a_secret(ask, telnyx, sign_in):
     answer = sign_in()
     state = telnyx.state
     shown = [repr(state), str(state), repr(attrs.asdict(state, recurse=False))]
@@ -115,7 +115,7 @@ def test_it_cannot_be_used_to_change_the_service(ask, telnyx):
         state.user_id = "x"
 
 
-def test_it_stays_as_it_was_when_it_was_taken(telnyx):
+def test_the_state_is_a_copy_of_one_moment(telnyx):
     state = telnyx.state
     token = telnyx.issue_token()
     telnyx.reset()
