@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..hints import no_such_name
-from .faults import Fault
-from .requests import LoggedRequest
+from .faults import Fault, Faults
+from .requests import LoggedRequest, RequestLog
 from .sandbox import Sandbox
-from .state import LIVE_SCOPES, AccessToken, Client, Grant, RefreshToken, SandboxState, Settings
+from .state import LIVE_SCOPES, AccessToken, Client, Grant, RefreshToken, ServiceState, Settings
 
 __all__ = [
     "LIVE_SCOPES",
     "AccessToken",
     "Client",
     "Fault",
+    "Faults",
     "Grant",
     "LoggedRequest",
     "RefreshToken",
+    "RequestLog",
     "Sandbox",
-    "SandboxState",
+    "ServiceState",
     "Settings",
 ]
 

@@ -266,8 +266,12 @@ class RequestLog(Sequence[LoggedRequest]):
 
     def __init__(self) -> None:
         self._entries: list[LoggedRequest] = []
-        self.dropped = 0
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
         """The number of requests that are no longer in the log. `find` and `count` miss them."""
+        return self._dropped
 
     def add(self, entry: LoggedRequest, limit: int | None = None) -> None:
         """Append a request and drop the oldest ones over the limit."""
@@ -275,7 +279,7 @@ class RequestLog(Sequence[LoggedRequest]):
         surplus = 0 if limit is None else max(0, len(self._entries) - limit)
         if surplus:
             del self._entries[:surplus]
-            self.dropped += surplus
+            self._dropped += surplus
 
     def find(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> list[LoggedRequest]:
         """The requests whose path matches a shell pattern (`/oauth/token`, `/oauth*clients/*`); `/v2` may be left out."""
@@ -292,7 +296,7 @@ class RequestLog(Sequence[LoggedRequest]):
     def clear(self) -> None:
         """Empty the log."""
         self._entries.clear()
-        self.dropped = 0
+        self._dropped = 0
 
     @overload
     def __getitem__(self, index: int) -> LoggedRequest: ...

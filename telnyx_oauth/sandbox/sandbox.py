@@ -33,7 +33,7 @@ from .state import (
     Clock,
     Grant,
     Rotation,  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
-    SandboxState,
+    ServiceState,
     Settings,
     State,
 )
@@ -227,7 +227,7 @@ class Sandbox(Settings, Uncopied):
         return self._service.faults
 
     @property
-    def state(self) -> SandboxState:
+    def state(self) -> ServiceState:
         """The service's clients, grants and tokens at this moment, read-only."""
         with self._lock:
             return self._service.state.view()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
@@ -132,6 +132,15 @@ class Clock:
         self._offset = 0.0
 
 
+# Converters with annotations, as attrs copies those into the signatures of the constructors.
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _read_only(values: Mapping[str, object]) -> Mapping[str, object]:
+    return MappingProxyType(dict(values))
+
+
 @attrs.frozen(kw_only=True)
 class Client:
     """A registered OAuth client."""
@@ -139,9 +148,9 @@ class Client:
     client_id: str
     name: str = ""
     client_type: str = "public"
-    grant_types: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
-    scopes: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
-    redirect_uris: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...])
+    grant_types: tuple[str, ...] = attrs.field(converter=_strings)
+    scopes: tuple[str, ...] = attrs.field(converter=_strings)
+    redirect_uris: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     require_pkce: bool = False
     logo_uri: str | None = None
     policy_uri: str | None = None
@@ -203,7 +212,7 @@ class RefreshToken:
 class AccessToken:
     """An access token that was issued. `grant_id` is None after client credentials."""
 
-    claims: Mapping[str, object] = attrs.field(converter=MappingProxyType[str, object])
+    claims: Mapping[str, object] = attrs.field(converter=_read_only)
     grant_id: str | None = None
 
 
@@ -232,11 +241,11 @@ class _ByToken(Mapping[str, _T]):
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class SandboxState:
+class ServiceState:
     """The service's clients, grants and tokens at one moment, read-only. No `repr` of it shows a secret."""
 
     user_id: str
-    """The person who signs in: `sub` of an access token that has a grant."""
+    """The id of the person who signs in: the `sub` claim of access tokens that have a grant."""
     key_id: str
     """The `kid` of the key that signs."""
     clients: Mapping[str, Client]
@@ -274,7 +283,7 @@ class State:
         """The resource servers for which it issues tokens; the first is the API."""
         return (self.root_url, f"{self.root_url}/v2/mcp", *self.settings.resources)
 
-    def view(self) -> SandboxState:
+    def view(self) -> ServiceState:
         """A read-only copy for tests."""
         now = self.clock.now()
         refresh_tokens = {
@@ -282,7 +291,7 @@ class State:
             for token, record in self.refresh_tokens.items()
             if record.grant_id in self.grants and record.expires_at > now
         }
-        return SandboxState(
+        return ServiceState(
             user_id=self.user_id,
             key_id=self.keys.kid,
             clients=MappingProxyType(dict(self.clients)),
