@@ -45,7 +45,7 @@ def authorize(state: State, call: Call) -> Response:
         raise _error(400, "The client_id and the redirect_uri are required.")
     client = state.clients.get(parameters["client_id"])
     if client is None:
-        raise _error(404, "No application has this client_id.")
+        raise _error(404, "No application is known by this client_id.")
     redirect_uri = parameters["redirect_uri"]
     if not any(redirect_matches(redirect_uri, uri) for uri in client.redirect_uris):
         raise _error(422, "This redirect_uri is not registered for the application.")
