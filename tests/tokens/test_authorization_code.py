@@ -26,7 +26,7 @@ from telnyx_oauth.errors import (
     StateMismatchError,
     TokenVerificationError,
 )
-from telnyx_oauth.messages import Response
+from telnyx_oauth.messages import Request, RequestInfo, Response
 from telnyx_oauth.protocol.authorization_code import PendingAuthorization
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.authorization_code import AuthorizationFlow, discover, discover_resource
@@ -272,7 +272,8 @@ async def test_a_denial_is_told_as_one(flow, telnyx):
 
 async def test_a_scope_that_the_client_may_not_have_is_told_as_such(flow, telnyx):
     pending = await flow.begin_authorization(redirect_uri=REDIRECT, scopes="no.such.scope")
-    callback = telnyx._ask("GET", pending.url).headers["Location"]
+    request = Request("GET", pending.url, RequestInfo("GET", pending.url))
+    callback = (await telnyx.send(request)).headers["Location"]
     with pytest.raises(AuthorizationResponseError, match="may not ask for this scope") as caught:
         await flow.complete_authorization(callback)
     assert caught.value.code == "invalid_scope"
