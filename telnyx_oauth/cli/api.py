@@ -6,9 +6,8 @@ from typing import Any, get_args
 
 from ..types import ClientType, GrantType, TokenEndpointAuthMethod
 from .command import PAGE_SIZE, command, confirm, limit_option, looks, present, several, yes_option
-from .extra import click
 from .failures import WrongUsage
-from .output import plain
+from .output import click, plain
 from .session import Session
 
 CLIENT_COLUMNS = ("client_id", "name", "client_type", "created_at")

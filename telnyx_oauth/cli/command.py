@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..errors import TelnyxError
-from .extra import click
 from .failures import Failure, WrongUsage, failure_of
-from .output import Output, is_typed
+from .output import Output, click, is_typed
 from .session import Session
 
 PAGE_SIZE: Final = 100

@@ -13,8 +13,7 @@ from ..errors import (
     ReauthenticationRequiredError,
     TelnyxError,
 )
-from .extra import click
-from .output import clean
+from .output import clean, click
 
 _SIGNED_OUT: Final = (InvalidGrantError, ReauthenticationRequiredError)
 _NOBODY: Final = (

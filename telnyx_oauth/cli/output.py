@@ -10,13 +10,24 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
 
 from ..protocol.secret import Secret
 from ..types import BaseModel
-from .extra import click
+
+# All modules of the command line import this one, and click from it, so that each names the extra where it is missing.
+_MISSING: Final = [name for name in ("click", "platformdirs", "rich") if find_spec(name) is None]
+if _MISSING:
+    raise ImportError(
+        f"The command line needs {' and '.join(_MISSING)}, which the extra `cli` brings: "
+        "pip install 'telnyx-oauth[cli]' (in a Windows prompt: pip install \"telnyx-oauth[cli]\")",
+        name=_MISSING[0],
+    )
+
+import click as click  # noqa: E402, PLC0414  # the alias tells type checkers that it is exported
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""`token`, `status`, `introspect` and `verify`: one's own token, and anyone's."""
+"""`token`, `status`, `introspect` and `verify`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Final
 from ..errors import AuthenticationError, Reason, TokenValidationError
 from ..protocol.secret import Secret
 from .command import command, several
-from .extra import click
-from .failures import AuthenticationNeeded, Failure
-from .given import secret
+from .credentials import stored_grant
+from .failures import AuthenticationNeeded, Failure, WrongUsage
+from .output import Output, click, is_typed, piped
 from .profiles import Profile
 from .session import Session
 
+STDIN: Final = "-"
 HINTS: Final = {
     Reason.AUD_MISMATCH: ("Say whom it should be for with --audience.",),
     Reason.ISS_MISMATCH: ("Say who should have issued it with --issuer.",),
@@ -31,17 +32,17 @@ def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, mi
 
     For other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)".
     """
-    found = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
+    held = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
     if not session.out.as_json:
-        click.echo(found.access_token)
+        click.echo(held.access_token)
         return
-    left = found.remaining()
+    left = held.remaining()
     session.out.json(
         {
-            "access_token": found.access_token,
-            "token_type": found.token_type,
-            "scope": " ".join(sorted(found.scopes)),
-            "expires_at": _moment(found.expires_at),
+            "access_token": held.access_token,
+            "token_type": held.token_type,
+            "scope": " ".join(sorted(held.scopes)),
+            "expires_at": _moment(held.expires_at),
             "expires_in": None if isinf(left) else int(left),
         }
     )
@@ -58,9 +59,7 @@ def status(session: Session) -> None:
 
 
 def _signed_in(profile: Profile) -> dict[str, object]:
-    from .login import grant_of
-
-    grant = grant_of(profile)
+    grant = stored_grant(profile)
     if grant is None:
         raise AuthenticationNeeded(
             f"Nobody is signed in in the profile {profile.name}.",
@@ -89,7 +88,7 @@ def _configured(session: Session) -> dict[str, object]:
 
 
 @command("introspect")
-@click.argument("token", required=False, type=Secret)
+@click.argument("token", required=False, type=Secret)  # hidden from the first moment on
 def introspect(session: Session, *, token: Secret[str] | None) -> None:
     """Ask the service what a token means (RFC 7662).
 
@@ -127,6 +126,26 @@ def verify(
         )
     else:
         session.out.record({"valid": True, **access.claims, "signed by": access.key_id, "algorithm": access.algorithm})
+
+
+def secret(argument: Secret[str] | None, name: str, out: Output) -> Secret[str]:
+    """The secret `name` from the command line; without one, or with `-`, from stdin. Raises `WrongUsage` for none.
+
+    On a terminal this asks for it, and does not show what is typed.
+    """
+    if argument is not None and argument.plain != STDIN:
+        out.note(
+            f"Warning: a {name} on the command line is seen in the list of processes and kept in the shell's history. "
+            "Pipe it to stdin instead, and give - or nothing here."
+        )
+        return argument
+    if is_typed():
+        value = Secret(str(click.prompt(name.capitalize(), hide_input=True, err=True)).strip())
+    else:
+        value = Secret(piped().strip())
+    if not value:
+        raise WrongUsage(f"There is no {name} on stdin.", code="usage")
+    return value
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -8,7 +8,7 @@ import time
 import keyring
 import pytest
 
-from telnyx_oauth.cli import login as signin
+from telnyx_oauth.cli import credentials
 from tests.cli.test_login import person  # noqa: F401 - a fixture
 from tests.tokens.keyrings import ERRORS, CuttingKeyring, FailingKeyring, HangingKeyring, SmallKeyring
 
@@ -71,7 +71,7 @@ def test_a_keyring_that_fails_ends_each_command_with_a_sentence(use, run, person
 
 @pytest.mark.leaves_threads
 def test_a_keyring_that_hangs_ends_each_command_in_time(use, run, person, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(signin, "_PATIENCE", 0.2)
+    monkeypatch.setattr(credentials, "STORE_TIMEOUT", 0.2)
     hanging = use(HangingKeyring(broken=False))
     assert run("login", "--store", "keyring").exit_code == 0
     hanging.broken = True

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from telnyx_oauth import Telnyx
-from telnyx_oauth.cli import login as signin
+from telnyx_oauth.cli import login as module
 from tests.cli.conftest import PATIENCE
 
 pytestmark = pytest.mark.blocks_loop  # the loop is the command's own, and it prints while it waits
@@ -232,7 +232,7 @@ def test_another_client_takes_the_place_of_the_one_before_and_of_its_tokens(run,
 
 def test_another_port_is_another_registration(run, person, sandbox):
     run("login")
-    assert run("login", "--port", str(signin._free_port())).exit_code == 0
+    assert run("login", "--port", str(module._free_port())).exit_code == 0
     assert sandbox.requests.count("/oauth/register") == 2
 
 
@@ -313,7 +313,7 @@ def test_a_browser_is_opened_where_it_has_a_window(monkeypatch, platform, displa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.setattr(sys, "platform", platform)
-    assert signin._has_browser() is opens
+    assert module._has_browser() is opens
 
 
 # --- as processes
@@ -459,7 +459,7 @@ def test_who_signs_in_over_plain_http_says_so_once_and_the_profile_keeps_it(run,
     async def signed_in(out, profile, timeout, *, browser):
         return profile, ["admin"]
 
-    monkeypatch.setattr(signin, "_sign_in", signed_in)
+    monkeypatch.setattr(module, "_sign_in", signed_in)
     shown = run("login", "--profile", "away", "--base-url", INSECURE, "--client-id", "c")
     assert (shown.exit_code, "--allow-insecure" in shown.stderr) == (2, True)
     shown = run("login", "--profile", "away", "--base-url", INSECURE, "--client-id", "c", "--allow-insecure")
