@@ -207,3 +207,17 @@ def test_every_variable_is_in_the_reference() -> None:
 def test_the_changelog_tells_of_this_version() -> None:
     told = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert told[0] == telnyx_oauth.__version__
+
+
+def test_every_file_of_the_architecture_page_exists() -> None:
+    package = Path(telnyx_oauth.__file__).parent
+    lines = [line for line in words("explanation/architecture.md").splitlines() if line.startswith("| ")]
+    missing: list[str] = []
+    for line in lines:
+        folder = package
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", line):
+            path = (package if "/" in name or (package / name).exists() else folder) / name
+            folder = path.parent  # `tokens/stores/file.py`, `redis.py` are in one folder
+            missing += [] if path.exists() else [name]
+    assert lines
+    assert missing == []
