@@ -10,6 +10,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,97 @@ def test_no_module_imports_the_package_by_name(repository):
     assert [name for name, tree in trees(repository) if absolute(tree)] == []
 
 
+SMALL = 80
+# Small modules with one importer that stay apart, and why.
+APART = {
+    "managers": "loaded when a client has tokens to manage; a client with an API key alone runs without the token manager",
+    "transport.connections": "the two pools of a client are transport, and `client` above it is wiring",
+    "sandbox.metadata": "one module for each group of the sandbox's endpoints",
+}
+# Circles that stay, and why.
+CIRCLES = {
+    frozenset({"validation", "validation.introspection", "validation.validator"}): "the package loads a name of an "
+    "annotation when it is looked up, so no module waits for another",
+}
+# Docstrings that open with a question word, or speak of whoever, nobody and somebody. These numbers may only fall.
+QUESTIONS = 206
+INDEFINITES = 32
+
+
+def imports(repository: Path) -> dict[str, set[str]]:
+    """The modules of the package that each module imports: anywhere, in functions and for type checkers too."""
+    root = repository / "telnyx_oauth"
+    paths = {path.relative_to(root).with_suffix("").parts: path for path in modules(repository)}
+    paths = {parts[:-1] if parts[-1] == "__init__" else parts: path for parts, path in paths.items()}
+
+    def targets(parts: tuple[str, ...], path: Path) -> Iterator[tuple[str, ...]]:
+        package = parts if path.name == "__init__.py" else parts[:-1]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                above = package[: len(package) + 1 - node.level]
+                source = (*above, *(node.module.split(".") if node.module else ()))
+                for alias in node.names:
+                    yield (*source, alias.name) if (*source, alias.name) in paths else source
+
+    return {".".join(parts): {".".join(each) for each in targets(parts, path)} for parts, path in paths.items()}
+
+
+def circles(graph: Mapping[str, set[str]]) -> set[frozenset[str]]:
+    """The groups of modules of which each can be reached from each other."""
+    reached = {name: set(targets) for name, targets in graph.items()}
+    for middle in graph:
+        for targets in reached.values():
+            if middle in targets:
+                targets.update(reached[middle])
+    return {
+        frozenset(other for other in reached[name] if name in reached[other]) for name in graph if name in reached[name]
+    }
+
+
+def test_no_small_module_has_a_single_importer(repository):
+    graph = imports(repository)
+    importers = {name: {other for other, targets in graph.items() if name in targets} for name in graph}
+    length = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in located(repository)}
+    crumbs = {name for name, others in importers.items() if len(others) == 1 and length.get(name, SMALL) < SMALL}
+    assert crumbs - APART.keys() == set(), "each belongs in the module that imports it"
+
+
+def located(repository: Path) -> list[tuple[str, Path]]:
+    """The modules by their names, without those that only stand for their package."""
+    root = repository / "telnyx_oauth"
+    return [
+        (".".join(path.relative_to(root).with_suffix("").parts), path)
+        for path in modules(repository)
+        if path.name not in ("__init__.py", "__main__.py")
+    ]
+
+
+def test_no_modules_import_each_other_in_a_circle(repository):
+    assert circles(imports(repository)) - CIRCLES.keys() == set()
+
+
+def docstrings(repository: Path) -> list[str]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [
+        text
+        for _, tree in trees(repository)
+        for node in ast.walk(tree)
+        if isinstance(node, kinds) and (text := ast.get_docstring(node))
+    ]
+
+
+def test_docstrings_open_with_a_noun_or_an_imperative(repository):
+    opening = re.compile(r"(?:What|Whether|Where|Who|Whoever|When|How|Which)\b")
+    questions = [text.partition("\n")[0] for text in docstrings(repository) if opening.match(text)]
+    assert len(questions) <= QUESTIONS, "\n".join(questions)
+
+
+def test_docstrings_name_who_does_it(repository):
+    vague = re.compile(r"\b(?:whoever|nobody|somebody)\b", re.IGNORECASE)
+    sentences = [text for text in docstrings(repository) if vague.search(text)]
+    assert len(sentences) <= INDEFINITES, "\n\n".join(sentences)
+
+
 # --- what stands beside it
 
 
@@ -191,7 +283,7 @@ def test_each_environment_variable_that_the_package_reads_is_in_the_readme(repos
 
 
 def constant(repository: Path, name: str) -> bool:
-    """Whether it is one of the package's own names, such as `TELNYX_ISSUER`."""
+    """Tell if it is one of the package's own names, such as `TELNYX_ISSUER`."""
     return any(
         isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
         for _, tree in trees(repository)
