@@ -17,18 +17,22 @@ from .session import Session
 
 STDIN: Final = "-"
 HINTS: Final = {
-    Reason.AUD_MISMATCH: ("Say whom it should be for with --audience.",),
-    Reason.ISS_MISMATCH: ("Say who should have issued it with --issuer.",),
-    Reason.EXPIRED: ("If it should not be, look at this machine's clock: telnyx-oauth doctor.",),
+    Reason.AUD_MISMATCH: ("Name the audience that it should have with --audience.",),
+    Reason.ISS_MISMATCH: ("Name the issuer that it should have with --issuer.",),
+    Reason.EXPIRED: ("If that is a surprise, check this machine's clock: telnyx-oauth doctor.",),
 }
 
 
 @command("token")
-@click.option("--scope", "scopes", multiple=True, help="May be repeated; the client's own without it.")
-@click.option("--resource", metavar="URI", help="The API that the token shall be for (RFC 8707).")
-@click.option("--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds that it must at least have left.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="A scope of the token. May be repeated.  [default: the client's]"
+)
+@click.option("--resource", metavar="URI", help="The API that the token is for (RFC 8707).")
+@click.option(
+    "--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds for which the token must still be valid."
+)
 def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, min_ttl: float) -> None:
-    """Print an access token that is good now, or the API key where calls carry that.
+    """Print a valid access token, or the API key if calls use that.
 
     For other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)".
     """
@@ -50,7 +54,7 @@ def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, mi
 
 @command("status")
 def status(session: Session) -> None:
-    """Show who you are here, without asking the service."""
+    """Show which credentials commands use. Sends nothing."""
     facts = _signed_in(session.profile) if session.profile is not None else _configured(session)
     if session.out.as_json:
         session.out.json(facts)
@@ -79,7 +83,7 @@ def _signed_in(profile: Profile) -> dict[str, object]:
 
 def _configured(session: Session) -> dict[str, object]:
     with session.client() as client:
-        client_credentials = client.tokens.renewable  # raises when nobody is configured
+        client_credentials = client.tokens.renewable  # raises without credentials
         return {
             "base_url": client.base_url,
             "identity": "client credentials" if client_credentials else "API key",
@@ -92,7 +96,7 @@ def _configured(session: Session) -> dict[str, object]:
 def introspect(session: Session, *, token: Secret[str] | None) -> None:
     """Ask the service what a token means (RFC 7662).
 
-    Without TOKEN, or with -, it is read from stdin, where no list of processes and no shell history shows it.
+    Without TOKEN, or with -, the token is read from stdin, so that no list of processes and no shell history shows it.
     """
     with session.client() as client:
         try:
@@ -105,15 +109,15 @@ def introspect(session: Session, *, token: Secret[str] | None) -> None:
 
 @command("verify")
 @click.argument("token", required=False, type=Secret)
-@click.option("--audience", help="Whom it must be for; the service itself without it.")
-@click.option("--issuer", help="Who must have issued it; the service itself without it.")
-@several("--scope", "scopes", "What it must allow.")
+@click.option("--audience", help="The audience that the token must name.  [default: the service]")
+@click.option("--issuer", help="The issuer that the token must name.  [default: the service]")
+@several("--scope", "scopes", "A scope that the token must have.")
 def verify(
     session: Session, *, token: Secret[str] | None, audience: str | None, issuer: str | None, scopes: list[str]
 ) -> None:
-    """Check a token against the service's keys, as an API that takes it would. Exits with 1 when it is not good.
+    """Verify a token with the service's keys, as an API would that accepts it. Exits with 1 if the token is refused.
 
-    Without TOKEN, or with -, it is read from stdin, where no list of processes and no shell history shows it.
+    Without TOKEN, or with -, the token is read from stdin, so that no list of processes and no shell history shows it.
     """
     with session.client(public=True, audience=audience or session.root, issuer=issuer or session.root) as client:
         try:

@@ -87,7 +87,7 @@ def test_what_is_for_clients_alone_says_so_to_a_person(run, person, sandbox):
     assert "Introspection is for OAuth clients" in shown.stderr
     shown = run("demo", "--base-url", sandbox.base_url)
     assert shown.exit_code == 0
-    assert "skipped: the service tells OAuth clients alone" in shown.stdout
+    assert "skipped: the service answers OAuth clients alone" in shown.stdout
     assert "accepted   yes" in shown.stdout
 
 
