@@ -84,10 +84,10 @@ def test_importing_the_package_imports_nobody_elses_module_and_few_of_its_own():
     new = fresh(
         "import sys; old = set(sys.modules); import telnyx_oauth; print(*sorted(set(sys.modules) - old))"
     ).split()
-    ours = [name for name in new if name.partition(".")[0] == "telnyx_oauth"]
+    own = [name for name in new if name.partition(".")[0] == "telnyx_oauth"]
     strangers = {name.partition(".")[0] for name in new} - sys.stdlib_module_names - {"telnyx_oauth"}
     assert not strangers
-    assert len(ours) <= 12, ours
+    assert len(own) <= 12, own
 
 
 def test_the_version_is_the_installed_one():
@@ -232,14 +232,14 @@ def test_no_tracked_file_knows_of_one_machine(repository):
         pytest.skip("not a git checkout")
     places = re.compile("|".join(rf"/{place}/" for place in ("work", "root", "home/[a-z]+", "tmp", "Users/[a-z]+")))
     hosts = re.compile("|".join(("py" + "pi.org", "pythonh" + "osted", "registry." + "npmjs")))
-    found = [
+    matches = [
         name
         for name in listed.stdout.decode().split("\0")
         if name and (repository / name).is_file()
         for text in [(repository / name).read_text(encoding="utf-8", errors="replace")]
         if places.search(text) or hosts.search(text)
     ]
-    assert found == []
+    assert matches == []
 
 
 def snippets(repository: Path) -> list[str]:
@@ -255,20 +255,20 @@ def test_the_readme_shows_nothing_that_does_not_exist(repository):
         for node in ast.walk(ast.parse(snippet))
         if isinstance(node, ast.ImportFrom)
     ]
-    ours = [
+    own = [
         (node.module, alias.name)
         for node in shown
         if (node.module or "").startswith("telnyx_oauth")
         for alias in node.names
     ]
-    assert ours
-    assert [(module, name) for module, name in ours if not hasattr(importlib.import_module(module), name)] == []
+    assert own
+    assert [(module, name) for module, name in own if not hasattr(importlib.import_module(module), name)] == []
 
 
 def test_each_error_in_the_readme_exists(repository):
-    named = set(re.findall(r"\b[A-Z]\w+Error\b", (repository / "README.md").read_text(encoding="utf-8")))
-    assert "TelnyxError" in named
-    assert [name for name in named if not hasattr(errors, name)] == []
+    names = set(re.findall(r"\b[A-Z]\w+Error\b", (repository / "README.md").read_text(encoding="utf-8")))
+    assert "TelnyxError" in names
+    assert [name for name in names if not hasattr(errors, name)] == []
 
 
 def test_each_environment_variable_that_the_package_reads_is_in_the_readme(repository):

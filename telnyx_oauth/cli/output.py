@@ -92,7 +92,7 @@ def whole_lines(descriptor: int) -> Generator[None]:
 
 
 class Lines:
-    """Reads lines from a terminal that passes on each key: handles erase, kill and end of input itself."""
+    """A reader of lines from a terminal that passes on each key. It handles erase, kill and end of input itself."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

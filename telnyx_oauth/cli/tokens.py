@@ -36,17 +36,17 @@ def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, mi
 
     For other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)".
     """
-    held = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
+    value = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
     if not session.out.as_json:
-        click.echo(held.access_token)
+        click.echo(value.access_token)
         return
-    left = held.remaining()
+    left = value.remaining()
     session.out.json(
         {
-            "access_token": held.access_token,
-            "token_type": held.token_type,
-            "scope": " ".join(sorted(held.scopes)),
-            "expires_at": _moment(held.expires_at),
+            "access_token": value.access_token,
+            "token_type": value.token_type,
+            "scope": " ".join(sorted(value.scopes)),
+            "expires_at": _moment(value.expires_at),
             "expires_in": None if isinf(left) else int(left),
         }
     )
