@@ -46,6 +46,7 @@ def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[
                 failure = failure_of(error)
             else:
                 return
+            # Raised outside the `except`, so that the failure has no context whose frames hold secrets.
             failure.as_json = as_json
             raise failure
 

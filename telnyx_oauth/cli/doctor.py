@@ -68,6 +68,7 @@ def doctor(session: Session) -> None:
     results: list[dict[str, object]] = []
     failures: list[Finding] = []
     with (
+        # Without retries, so that a service that fails is reported at once. The copy ends with its original.
         session.client(public=True, audience=session.root, issuer=session.root) as retrying,
         retrying.with_options(max_retries=0) as client,
     ):

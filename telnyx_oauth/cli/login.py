@@ -47,6 +47,7 @@ def login(session: Session, *, timeout: float, browser: bool, **options: Any) ->
     """
     keep_stdout()  # a browser that is started inherits it
     prepare()
+    # Not `session.profile`: a login may replace a profile that cannot be used.
     name = session.profile_name or DEFAULT
     old = load(name)
     profile = _new_profile(session, name, old, **options)
@@ -98,6 +99,7 @@ async def _sign_in(out: Output, profile: Profile, timeout: float, *, browser: bo
         out.note("To sign in, open this address in a browser:")
         out.errors.print(url, soft_wrap=True)
         if browser and _has_browser():
+            # `webbrowser.open` may wait for the browser to end, and the callback is awaited on this thread.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     await rehearse(profile)  # a store that fails is better known before the browser opens
@@ -157,6 +159,7 @@ class _Paste:
         loop = asyncio.get_running_loop()
         line: asyncio.Future[Secret[bytearray]] = loop.create_future()
 
+        # The sign-in may be over, and this future cancelled, before the user has typed a line.
         def finish(typed: Secret[bytearray]) -> None:
             if not line.done():
                 line.set_result(typed)

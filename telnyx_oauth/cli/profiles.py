@@ -69,7 +69,7 @@ def load(name: str) -> Profile | None:
         return Profile(name, **json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):  # no JSON, no object, or members that a profile does not have
         pass
     raise Failure(f"The profile {path} is damaged.", "Repair it, or remove it and sign in again.", code="profile")
 
@@ -87,6 +87,7 @@ def usable(profile: Profile) -> Profile:
 
 def save(profile: Profile) -> None:
     """Write a profile, over any of the same name."""
+    # Written beside the old one and moved over it, so that there is a whole profile at each moment.
     path = _path(profile.name)
     draft = path.with_name(f".{profile.name}.{secrets.token_hex(4)}")
     members = attrs.asdict(profile, filter=attrs.filters.exclude("name"))

@@ -109,6 +109,7 @@ class Session:
     def gather(self, first: Page[T], limit: int | None) -> list[T]:
         """The items of all pages from `first` on, at most `limit`, with a progress bar on a terminal."""
         items: list[T] = []
+        # Not `for item in first`: the bar moves page by page, and `limit` ends at the page that reaches it.
         with self.out.progress() as show:
             for page in first.iter_pages():
                 items += page.data
