@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import attrs
 
@@ -14,14 +14,14 @@ from ..errors import (
     APIConnectionError,
     APIStatusError,
     ClientClosedError,
-    MissingCredentialsError,
     TokenBackoffError,
     TokenWaitTimeoutError,
 )
 from ..messages import Request, RequestInfo, Response, Send, Timeout
 from ..protocol.auth_headers import another_token_helps, basic_credentials, bearer
+from ..protocol.credentials import Ask, Credentials, Signer, Tokens, signer
 from ..protocol.error_responses import broken, error_from
-from ..protocol.requests import Auth, Call, Defaults, Extras, names, prepare, secrets_of
+from ..protocol.requests import Auth, Call, Defaults, Extras, prepare, secrets_of
 from ..protocol.retry import GiveUp, Outcome, Wait, decide
 from ..protocol.secret import Secret
 from .clock import Clock, SystemClock
@@ -60,14 +60,6 @@ async def asked_again(
 
 PATIENCE: Final = 30.0
 """Seconds, over all attempts, for a call that may take longer."""
-
-
-class Ask(Protocol):
-    """Asks for a token, and waits no longer than told."""
-
-    def __call__(self, *, timeout: float | None) -> Awaitable[Token]:
-        """Ask."""
-        ...
 
 
 async def patiently(
@@ -117,41 +109,6 @@ _T = TypeVar("_T")
 ALIASES: Final = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
 _UNKNOWN: Final = (404, 405)
 """The statuses of a path that a server does not have, or has for other methods alone."""
-_API_KEY: Final = ("api_key", "TELNYX_API_KEY")
-_CREDENTIALS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
-_SECRET: Final = ("client_secret", "TELNYX_CLIENT_SECRET")
-_CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
-
-
-class Tokens(Protocol):
-    """What the engine asks of a token manager."""
-
-    @property
-    def renewable(self) -> bool:
-        """Whether a refused token can be replaced by another."""
-        ...
-
-    def peek(self) -> Token | None:
-        """A token that is good now, without waiting."""
-        ...
-
-    async def get(self, *, timeout: float | None) -> Token:
-        """A token that is good now."""
-        ...
-
-    async def replace(self, rejected: Token, *, timeout: float | None, response: Response | None = None) -> Token:
-        """Another token than the one that was refused with `response`."""
-        ...
-
-
-@attrs.frozen
-class Identity:
-    """Who a client is. Client credentials win over an API key, and nothing falls back from the one to the other."""
-
-    api_key: str | None = attrs.field(default=None, repr=False)
-    client_id: str | None = None
-    client_secret: str | None = attrs.field(default=None, repr=False)
-    tokens: Tokens | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(slots=False)
@@ -177,22 +134,26 @@ class Engine:
         self,
         send: Send,
         defaults: Defaults,
-        identity: Identity,
+        credentials: Credentials,
         *,
         shared: Shared | None = None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.defaults = defaults
-        self.identity = identity
+        self.credentials = credentials
         self.shared = shared or Shared()
         self.closed = False
         self._send = send
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
-        self._basic = _client_credentials(identity)
-        self._key = bearer(Secret(identity.api_key), spaced=True) if identity.api_key and not self._basic else None
+        self._authorizations: dict[Signer, Secret[str]] = {}
+        if credentials.client_id and credentials.client_secret:
+            secret = Secret(credentials.client_secret)
+            self._authorizations[Signer.BASIC] = basic_credentials(credentials.client_id, secret)
+        elif credentials.api_key:
+            self._authorizations[Signer.KEY] = bearer(Secret(credentials.api_key), spaced=True)
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
         """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
@@ -223,9 +184,11 @@ class Engine:
     async def _answered(self, call: Call, extras: Extras) -> Answer:
         """The answer after as many attempts as the rules allow; a token that is refused is replaced, once."""
         whole: Timeout | None = None
-        tokens = self._tokens_for(call, extras)
+        credentials = self.credentials
+        signed_by = signer(call, extras, credentials, own_header=self._own_authorization)
+        tokens = credentials.tokens if signed_by is Signer.TOKEN else None
         if tokens is None:
-            request, token = self._tokenless(call, extras), None
+            request, token = self._signed(call, extras, signed_by), None
         elif token := tokens.peek():
             request = prepare(call, self.defaults, extras, Secret(token.authorization))
         else:
@@ -287,25 +250,12 @@ class Engine:
     def _most_retries(self, extras: Extras) -> int:
         return self.defaults.max_retries if extras.max_retries is None else extras.max_retries
 
-    def _tokens_for(self, call: Call, extras: Extras) -> Tokens | None:
-        """The manager whose token says who is calling, if one does."""
-        tokens = self.identity.tokens
-        if tokens is None or self._brings_its_own(extras) or not self._carries_token(call, extras):
-            return None
-        return tokens
-
-    def _tokenless(self, call: Call, extras: Extras) -> Request:
-        """The request of a call that carries no token of the manager's."""
-        if self._brings_its_own(extras):
-            return prepare(call, self.defaults, extras, None)
-        authorization = self._static(call, extras)
-        if authorization is None and call.form is not None and self.identity.client_id:
-            # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
-            call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
-        return prepare(call, self.defaults, extras, authorization)
-
-    def _brings_its_own(self, extras: Extras) -> bool:
-        return self._own_authorization or (extras.headers is not None and names(extras.headers, "authorization"))
+    def _signed(self, call: Call, extras: Extras, signed_by: Signer) -> Request:
+        """Return the request of a call that carries no token of the manager."""
+        client_id = self.credentials.client_id
+        if signed_by is Signer.CLIENT_ID and call.form is not None and client_id is not None:
+            call = attrs.evolve(call, form={"client_id": client_id, **call.form})
+        return prepare(call, self.defaults, extras, self._authorizations.get(signed_by))
 
     async def _waited(self, ask: Ask, call: Call, extras: Extras, *, sent: bool) -> tuple[Token, Request, Timeout]:
         """A token that has to be waited for, the request that carries it, and how long its later attempts may take.
@@ -330,36 +280,6 @@ class Engine:
             raise TokenWaitTimeoutError(whole.total, request=bare.info, sent=sent)
         return token, attrs.evolve(request, timeout=attrs.evolve(whole, total=left)), whole
 
-    def _carries_token(self, call: Call, extras: Extras) -> bool:
-        """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
-        if call.auth is not Auth.CLIENT:
-            return call.auth is Auth.BEARER
-        return self._basic is None and not _names_a_client(call, extras)
-
-    def _static(self, call: Call, extras: Extras) -> Secret[str] | None:
-        """The `Authorization` of a call that needs no token of the manager's."""
-        if _names_a_client(call, extras):
-            # A client must not authenticate in two ways at once (RFC 6749 section 2.3).
-            return None
-        match call.auth:
-            case Auth.NONE:
-                return None
-            case Auth.TOKEN:
-                return self._basic
-            case Auth.CLIENT:
-                own = self._basic or self._key
-                if own is None:
-                    named = _CLIENT_ID if self.identity.client_id is None else _SECRET
-                    raise MissingCredentialsError(f"{call.method} {call.path}", named, _API_KEY)
-                return own
-            case Auth.BEARER:
-                if self._key is not None:
-                    return self._key
-                missing = (_API_KEY, _CLIENT_ID) if self.identity.client_id is None else (_SECRET, _API_KEY)
-                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", *missing)
-            case _:
-                assert_never(call.auth)
-
     def _error(self, call: Call, extras: Extras, answer: Answer) -> APIStatusError:
         return error_from(
             answer.response,
@@ -367,16 +287,6 @@ class Engine:
             secrets=secrets_of(call, extras, answer.request),
             now=self._clock.wall(),
         )
-
-
-def _client_credentials(identity: Identity) -> Secret[str] | None:
-    if identity.client_id and identity.client_secret:
-        return basic_credentials(identity.client_id, Secret(identity.client_secret))
-    return None
-
-
-def _names_a_client(call: Call, extras: Extras) -> bool:
-    return call.form is not None and not _CREDENTIALS.isdisjoint([*call.form, *(extras.body or ())])
 
 
 def _telling(answer: Answer) -> tuple[bool, bool, bool]:
