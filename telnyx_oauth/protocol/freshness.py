@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..errors import ReauthenticationRequiredError
+from .retry import backoff
 from .token import Token
 
 
@@ -254,11 +255,12 @@ def failed(
     repeats = state.repeats + 1 if terminal and _comes_again(state, error) else 0
     if terminal:
         longest = max(policy.backoff_cap, 1.0 + 4.0 * jitter)
-        calm = urgent = max(min((1.0 + 4.0 * jitter) * 2.0 ** min(repeats, 30), longest), asked)
+        calm = urgent = max(backoff(repeats, 1.0 + 4.0 * jitter, longest), asked)
     else:
-        ceiling = policy.backoff_first * 2.0 ** min(state.failures, 30)
-        calm = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap), asked)
-        urgent = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap_expired), asked)
+        calm, urgent = (
+            max(LEAST_DELAY, jitter * backoff(state.failures, policy.backoff_first, cap), asked)
+            for cap in (policy.backoff_cap, policy.backoff_cap_expired)
+        )
     return attrs.evolve(
         state,
         renewing=False,

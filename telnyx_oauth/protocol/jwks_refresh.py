@@ -12,9 +12,9 @@ from ..errors import Reason
 from ..messages import Response
 from .charsets import as_utf8
 from .jwk import KeySet, VerificationKey, read_jwks
+from .retry import LONGEST_RETRY_AFTER, backoff
 
 NEVER: Final = float("-inf")
-LONGEST_RETRY_AFTER: Final = 60.0
 _SECOND_LOOK: Final = 1.0
 _KEPT: Final = 3  # times `negative_ttl` for which an id that nobody asks for stays in memory
 
@@ -269,7 +269,7 @@ def failed(
     if sequence <= state.sequence:
         return state
     first, longest = policy.backoff
-    wait = min(first * 2.0 ** min(state.failures, 32), longest) * (0.8 + 0.4 * jitter)
+    wait = backoff(state.failures, first, longest) * (0.8 + 0.4 * jitter)
     if retry_after is not None:
         wait = max(wait, min(retry_after, LONGEST_RETRY_AFTER))
     return attrs.evolve(

@@ -17,12 +17,12 @@ from ..errors import (
     TokenBackoffError,
     TokenWaitTimeoutError,
 )
-from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..messages import NO_HEADERS, Request, RequestInfo, Response, Send, Timeout
 from ..protocol.auth_headers import another_token_helps, basic_credentials, bearer
 from ..protocol.credentials import Ask, Credentials, Signer, Tokens, signer
 from ..protocol.error_responses import broken, error_from
 from ..protocol.requests import Auth, Call, Defaults, Extras, prepare, secrets_of
-from ..protocol.retry import GiveUp, Outcome, Wait, decide
+from ..protocol.retry import delay
 from ..protocol.secret import Secret
 from .clock import Clock, SystemClock
 from .log import logger
@@ -46,15 +46,15 @@ async def asked_again(
     first = await send(request)
     if broken(first) is None:
         return first
-    wait = decide(Outcome(0, first.headers), attempt=0, max_retries=1, once=False, jitter=jitter(), now=clock.wall())
-    if isinstance(wait, GiveUp):
+    wait = delay(0, first.headers, attempt=0, max_retries=1, jitter=jitter(), now=clock.wall())
+    if wait is None:
         return first
     if request.timeout.total is not None:
-        left = request.timeout.total - (clock.boot() - began) - wait.seconds
+        left = request.timeout.total - (clock.boot() - began) - wait
         if left <= 0:
             return first
         request = attrs.evolve(request, timeout=attrs.evolve(request.timeout, total=left))
-    await clock.sleep(wait.seconds)
+    await clock.sleep(wait)
     return await send(request)
 
 
@@ -90,11 +90,11 @@ async def patiently(
         except (APIConnectionError, APIStatusError) as exc:
             failure = exc
         if isinstance(failure, APIConnectionError):
-            outcome = Outcome.of(failure)
+            status, headers = 0, NO_HEADERS
         else:
-            outcome = Outcome(failure.status_code, failure.response.headers)
-        verdict = decide(outcome, attempt=attempt, max_retries=max_retries, once=False, jitter=0.0, now=clock.wall())
-        if isinstance(verdict, GiveUp):
+            status, headers = failure.status_code, failure.response.headers
+        # No jitter: the manager's back-off does the waiting.
+        if delay(status, headers, attempt=attempt, max_retries=max_retries, jitter=0.0, now=clock.wall()) is None:
             break
         attempt += 1
         if limit is not None:
@@ -203,10 +203,10 @@ class Engine:
             else:
                 if reply.status_code < 400 and not reply.fault:
                     return Answer(request, reply, attempt)
-            decision = self._decided(reply, attempt, call, extras)
-            if isinstance(decision, Wait):
+            wait = self._delay(reply, attempt, call, extras)
+            if wait is not None:
                 attempt += 1
-                request = await self._next(request, attempt, decision, whole)
+                request = await self._next(request, attempt, wait, whole)
                 continue
             if isinstance(reply, APIConnectionError):
                 raise reply
@@ -226,25 +226,27 @@ class Engine:
         replacement, request, whole = await self._waited(replace, call, extras, sent=True)
         return None if replacement.authorization == token.authorization else (request, whole)
 
-    async def _next(self, request: Request, attempt: int, wait: Wait, whole: Timeout | None) -> Request:
+    async def _next(self, request: Request, attempt: int, wait: float, whole: Timeout | None) -> Request:
         """The request once more, after a pause, and with the `whole` time where the one before had less."""
-        logger.info("%s: attempt %d in %.2f s", request.info, attempt + 1, wait.seconds)
-        await self._clock.sleep(wait.seconds)
+        logger.info("%s: attempt %d in %.2f s", request.info, attempt + 1, wait)
+        await self._clock.sleep(wait)
         return request if whole is None else attrs.evolve(request, timeout=whole)
 
-    def _decided(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> Wait | GiveUp:
+    def _delay(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> float | None:
         if isinstance(reply, APIConnectionError):
-            outcome = Outcome.of(reply)
+            status, headers, sent = 0, NO_HEADERS, reply.sent
         else:
-            # A body that broke off is a connection that broke, whatever the status before it said.
-            outcome = Outcome(0 if broken(reply) else reply.status_code, reply.headers)
-        return decide(
-            outcome,
+            # A body that broke off is a connection that broke, whatever the status before it.
+            status, headers, sent = 0 if broken(reply) else reply.status_code, reply.headers, True
+        return delay(
+            status,
+            headers,
             attempt=attempt,
             max_retries=self._most_retries(extras),
-            once=call.once,
             jitter=self._jitter(),
             now=self._clock.wall(),
+            sent=sent,
+            once=call.once,
         )
 
     def _most_retries(self, extras: Extras) -> int:
