@@ -96,7 +96,7 @@ def metadata_url(issuer: str) -> str:
     """
     _check(issuer, "The issuer", like=issuer)
     parts = urlsplit(issuer)
-    if parts.query or issuer.endswith("?"):
+    if "?" in issuer:
         raise ValueError("The issuer must hold no query.")
     return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path.rstrip('/')}"
 
