@@ -66,20 +66,24 @@ class RequestInfo:
         return f"{self.method} {self.url}"
 
 
+def _info(request: Request) -> RequestInfo:
+    return RequestInfo(request.method, request.url.partition("?")[0])
+
+
 @attrs.frozen(slots=False)
 class Request:
     """One HTTP request as a transport sends it.
 
-    `url` is absolute and already percent-encoded. `max_bytes` bounds the answer's decoded body. With `stream` a
-    successful answer's body is left on the wire, as `Response.stream`. The repr shows `info` alone: everything else
-    may hold a secret. `secrets` are the strings to be struck out of whatever an error keeps of the answer.
-    `check` is called at the last moment before the request's first byte leaves, once for each time that it is sent: what it
-    raises stops the sending and comes out unchanged.
+    `url` is absolute and already percent-encoded. The repr shows `info` alone, since everything else may hold a secret;
+    `info` is made of `url` without its query unless it is given. `max_bytes` limits the decoded body of the response. With
+    `stream` the body of a successful response stays on the wire, as `Response.stream`. `secrets` are redacted in whatever an
+    error keeps of the response. `check` is called at the last moment before the first byte leaves, each time that the
+    request is sent: what it raises stops the request and comes out unchanged.
     """
 
     method: str = attrs.field(repr=False)
     url: str = attrs.field(repr=False)
-    info: RequestInfo
+    info: RequestInfo = attrs.field(default=attrs.Factory(_info, takes_self=True))
     headers: Mapping[str, str] = attrs.field(repr=False, factory=dict[str, str])
     content: bytes = attrs.field(repr=False, default=b"")
     timeout: Timeout = attrs.field(repr=False, default=Timeout())

@@ -19,8 +19,8 @@ from cattrs import Converter
 from ..errors import APIConnectionError, APIResponseValidationError
 from ..messages import Request, Response
 from ..types import BaseModel, OAuthRetrieveAuthorizeResponse
-from .charsets import as_utf8
 from .error_responses import broken
+from .json_body import as_utf8
 from .secret import Secret
 
 Hook: TypeAlias = Callable[[Any, Any], Any]

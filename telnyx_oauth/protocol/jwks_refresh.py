@@ -10,7 +10,7 @@ import attrs
 
 from ..errors import Reason
 from ..messages import Response
-from .charsets import as_utf8
+from .json_body import as_utf8
 from .jwk import KeySet, VerificationKey, read_jwks
 from .retry import LONGEST_RETRY_AFTER, backoff
 

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import DiscoveryError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import Request, Response
 from .arguments import AS_TEXT, expect_text
 from .auth_headers import metadata_path, parse_challenges
 from .error_responses import broken
+from .json_body import json_object
 from .secret import Secret
 from .token import said_scopes, scope_set
-from .token_endpoint import AuthMethod, any_integer
+from .token_endpoint import LARGEST_ANSWER, TOKEN_TIMEOUT, AuthMethod
 from .urls import (
     check_base_url,
     check_endpoint,
@@ -31,8 +32,6 @@ _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 _MAY_COME_YET: Final = frozenset({408, 425, 429})
 _ROOT_SLASH: Final = re.compile(r"(?<=[^:/])/$")
-_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
-_LARGEST: Final = 1024 * 1024
 AUTH_METHODS: Final[tuple[AuthMethod, ...]] = ("client_secret_basic", "client_secret_post", "none")
 """How a client can show who it is here, the preferred first."""
 
@@ -133,8 +132,7 @@ def _without_root_slash(issuer: str) -> str:
 
 def metadata_request(url: str) -> Request:
     """The request for a metadata document. It needs no credentials."""
-    info = RequestInfo("GET", url.partition("?")[0])
-    return Request("GET", url, info, {"Accept": "application/json"}, timeout=_TIMEOUT, max_bytes=_LARGEST)
+    return Request("GET", url, headers={"Accept": "application/json"}, timeout=TOKEN_TIMEOUT, max_bytes=LARGEST_ANSWER)
 
 
 def server_from(response: Response, issuer: str) -> AuthorizationServer:
@@ -263,13 +261,10 @@ def _object(response: Response) -> dict[str, object]:
     if response.status_code != 200 or response.fault:
         what = response.fault if response.status_code == 200 else f"status {response.status_code}"
         raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
-    try:
-        body = response.json(parse_int=any_integer)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+    document = json_object(response)
+    if document is None:
         raise DiscoveryError(f"{response.request} gave no metadata (no JSON object).")
-    return cast("dict[str, object]", body)
+    return document
 
 
 def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:

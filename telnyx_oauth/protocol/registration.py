@@ -11,15 +11,15 @@ from typing import Final, cast
 import attrs
 
 from ..errors import APIResponseValidationError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import Request, Response
 from .arguments import expect_mapping
 from .error_responses import broken, error_from
+from .json_body import json_object
 from .metadata import AUTH_METHODS, choose_auth_method
 from .secret import Secret
 from .token import scope_set
-from .token_endpoint import LARGEST_ANSWER, AuthMethod, any_integer
+from .token_endpoint import LARGEST_ANSWER, TOKEN_TIMEOUT, AuthMethod
 
-_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 # RFC 6749 appendix A.1 has client ids of printable ASCII; of a secret it is enough that it can be sent.
 _CLIENT_ID: Final = re.compile(r"[\x20-\x7e]+")
 _NOT_IN_SECRET: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -67,11 +67,10 @@ def registration_request(
     return Request(
         "POST",
         endpoint,
-        RequestInfo("POST", endpoint.partition("?")[0]),
-        {"Accept": "application/json", "Content-Type": "application/json"},
-        _json({name: value for name, value in members.items() if value is not None}),
-        _TIMEOUT,
-        LARGEST_ANSWER,
+        headers={"Accept": "application/json", "Content-Type": "application/json"},
+        content=_json({name: value for name, value in members.items() if value is not None}),
+        timeout=TOKEN_TIMEOUT,
+        max_bytes=LARGEST_ANSWER,
     )
 
 
@@ -106,12 +105,8 @@ def registered_client(
 
 
 def _fields(response: Response) -> dict[str, object]:
-    try:
-        body = response.json(parse_int=any_integer)
-    except (ValueError, RecursionError):
-        return {}
-    found = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-    return {name: value for name, value in found.items() if value not in (None, "", [], {})}
+    members = json_object(response) or {}
+    return {name: value for name, value in members.items() if value not in (None, "", [], {})}
 
 
 def _problems(fields: dict[str, object]) -> Iterable[str]:

@@ -13,10 +13,11 @@ from urllib.parse import urlencode, urlsplit
 import attrs
 
 from ..errors import APIError, APIResponseValidationError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import Request, Response, Timeout
 from .arguments import expect_mapping
 from .auth_headers import basic_credentials
 from .error_responses import broken, error_from
+from .json_body import json_object
 from .retry import http_date
 from .secret import Secret
 from .token import said_scopes
@@ -26,9 +27,10 @@ AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "no
 Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
 """The fields of a form, in their order."""
 
-LARGEST_ANSWER: Final = 1024 * 1024
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 NO_SECRETS: Final[Secret[tuple[str, ...]]] = Secret(())
+# The limits of everything that is asked of an authorization server: tokens, registrations, metadata.
+LARGEST_ANSWER: Final = 1024 * 1024
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 _SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -127,15 +129,14 @@ def authenticated_request(
     return Request(
         "POST",
         endpoint,
-        RequestInfo("POST", endpoint.partition("?")[0]),
-        {
+        headers={
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
             **applied.plain[0],
         },
-        content.plain,
-        timeout,
-        max_bytes,
+        content=content.plain,
+        timeout=timeout,
+        max_bytes=max_bytes,
         secrets=_secrets(whole.plain, applied.plain[0], client),
     )
 
@@ -207,7 +208,7 @@ def read_token_response(
 
 
 def _refused(response: Response, error: APIError) -> TokenGrant | None:
-    fields = _fields(response) if 200 <= response.status_code < 300 and not response.fault else None
+    fields = json_object(response) if 200 <= response.status_code < 300 and not response.fault else None
     refresh_token = None if fields is None else fields.get("refresh_token")
     return TokenGrant("", refresh_token=refresh_token, refused=error) if is_refresh_token(refresh_token) else None
 
@@ -221,7 +222,7 @@ def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -
         raise error_from(response, token_endpoint=True, secrets=secrets.plain, now=now)
     if cut is not None:
         raise cut
-    fields = Secret(_fields(response))
+    fields = Secret(json_object(response))
     error = (fields.plain or {}).get("error")
     if error and isinstance(error, str):
         told = Secret((*secrets.plain, *_issued(fields.plain or {})))
@@ -247,22 +248,6 @@ def _grant(fields: Mapping[str, object], server_time: float | None) -> TokenGran
         _scopes(fields.get("scope")),
         server_time=server_time,
     )
-
-
-def any_integer(digits: str) -> int | float:
-    """An integer, infinite where Python reads no number of so many digits: one member that is odd must not cost the others."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
-
-
-def _fields(response: Response) -> dict[str, object] | None:
-    try:
-        body = response.json(parse_int=any_integer)
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, object]", body) if isinstance(body, dict) else None
 
 
 def _problems(fields: Mapping[str, object] | None) -> Iterable[str]:

@@ -15,7 +15,7 @@ import attrs
 from aiohttp import web
 
 from ..errors import APIConnectionError, APITimeoutError
-from ..messages import Request, RequestInfo, Response
+from ..messages import Request, Response
 from .faults import Served
 
 _CHUNK = 64 * 1024
@@ -114,8 +114,7 @@ class Server:
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         content = await request.read()
         url = f"http://127.0.0.1{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
-        info = RequestInfo(request.method, url.partition("?")[0])
-        served = self._serve(Request(request.method, url, info, request.headers, content))
+        served = self._serve(Request(request.method, url, headers=request.headers, content=content))
         if served.delay and await self._stopped_within(served.delay):
             return _cut(request)
         match served.ending:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -21,6 +21,7 @@ from ..messages import NO_HEADERS, Request, RequestInfo, Response, Send, Timeout
 from ..protocol.auth_headers import another_token_helps, basic_credentials, bearer
 from ..protocol.credentials import Ask, Credentials, Signer, Tokens, signer
 from ..protocol.error_responses import broken, error_from
+from ..protocol.json_body import json_object
 from ..protocol.requests import Auth, Call, Defaults, Extras, prepare, secrets_of
 from ..protocol.retry import delay
 from ..protocol.secret import Secret
@@ -294,15 +295,8 @@ class Engine:
 def _telling(answer: Answer) -> tuple[bool, bool, bool]:
     """How much an answer says of a thing, and not only of the form of its path. Between equals the first counts."""
     status = answer.response.status_code
-    return status not in _UNKNOWN, _lists_errors(answer.response), status == 404
-
-
-def _lists_errors(response: Response) -> bool:
-    try:
-        body = response.json()
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and bool(cast("dict[str, object]", body).get("errors"))
+    errors = (json_object(answer.response) or {}).get("errors")
+    return status not in _UNKNOWN, bool(errors), status == 404
 
 
 def _under(call: Call, form: str) -> Call:

@@ -11,8 +11,8 @@ from typing import Final
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.arguments import TRANSPORT, expect, expect_flags, expect_function, expect_kind, expect_numbers
-from ..protocol.charsets import as_utf8
 from ..protocol.error_responses import broken
+from ..protocol.json_body import as_utf8
 from ..protocol.jws import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.requests import as_timeout

@@ -18,7 +18,7 @@ from ..errors import (
     TokenVerificationError,
     ValidationUnavailableError,
 )
-from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..messages import Request, Response, Send, Timeout
 from ..protocol.arguments import TRANSPORT, expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwks_refresh import (
@@ -121,8 +121,7 @@ class JWKSCache(Uncopied):
         self._request = Request(
             "GET",
             uri,
-            RequestInfo("GET", uri.partition("?")[0]),
-            {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+            headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
             timeout=Timeout(as_timeout(timeout).total, as_timeout(connect_timeout, "connect_timeout").total),
             max_bytes=max_bytes,
         )
