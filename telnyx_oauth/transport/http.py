@@ -25,6 +25,7 @@ from ..protocol.arguments import expect
 from ..protocol.secret import Secret, Uncopied
 from ..protocol.urls import is_loopback
 from .connection_errors import RAISED, named
+from .fork import on_fork
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 from .response_body import ACCEPTED, received, streamed
 
@@ -231,7 +232,7 @@ class HttpTransport(Uncopied):
         self._proxies: dict[str, Secret[str | None]] = {}
         self._last: tuple[str, Secret[str | None]] = (" ", Secret(None))  # no URL begins with a space
         self._closed = False
-        _transports.add(self)
+        on_fork(self, HttpTransport._reset_after_fork)
         # What is collected together with its session could only watch that complain. So this keeps the sessions apart from
         # the transport, in whatever cycle and thread that is collected.
         weakref.finalize(self, _end_later, self._sessions).atexit = False
@@ -384,7 +385,7 @@ class HttpTransport(Uncopied):
                 kept.end_on(loop)
         self._sessions.clear()
 
-    def forget_after_fork(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Let go of connections that belong to the parent process, touching none of them."""
         # Closing them here would unregister their sockets from the epoll object that the parent still uses.
         for kept in self._sessions.values():
@@ -456,14 +457,4 @@ def _end_later(sessions: dict[asyncio.AbstractEventLoop, _Kept]) -> None:
 
 
 _ending: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
-_transports: weakref.WeakSet[HttpTransport] = weakref.WeakSet()
 _inherited: list[object] = []
-
-
-def _after_fork_in_child() -> None:
-    for transport in list(_transports):
-        transport.forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

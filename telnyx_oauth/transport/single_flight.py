@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from functools import partial
@@ -16,6 +14,7 @@ from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 import attrs
 
 from ..errors import ClientClosedError
+from .fork import on_fork
 
 _T = TypeVar("_T")
 _Outcome: TypeAlias = Callable[[], _T]
@@ -44,8 +43,8 @@ class Flights(Generic[_T]):
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[_T]] = {}
         self._closed = False
-        self.reset_after_fork()
-        _all.add(self)
+        self._reset_after_fork()
+        on_fork(self, type(self)._reset_after_fork)
 
     async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """The work's outcome, begun now unless it is under way. A failure is a copy of one's own, chained to the cause."""
@@ -83,7 +82,7 @@ class Flights(Generic[_T]):
             task.cancel()
             await asyncio.wait((task,))
 
-    def reset_after_fork(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Forget work that belongs to the parent process, and the lock that one of its threads may have held."""
         # Guards which flight a key has and who waits for it; never held over an await, nor while anyone's code runs.
         self._lock = threading.Lock()
@@ -149,15 +148,3 @@ def _fail(error: Exception) -> NoReturn:
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
     with contextlib.suppress(RuntimeError):  # that loop has been closed, and nobody waits there any more
         loop.call_soon_threadsafe(call, *args)
-
-
-_all: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for flights in list(_all):
-        flights.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar, cast
+
+from .fork import on_fork
 
 T = TypeVar("T")
 _MOST: Final = 32
@@ -27,7 +27,7 @@ class Threads:
         self._lock = threading.Lock()  # guards the two below
         self._waiting: deque[Callable[[], object]] = deque()
         self._running = 0
-        _pools.add(self)
+        on_fork(self, Threads._reset_after_fork)
 
     async def run(self, call: Callable[[], T], undo: Callable[[], object] | None = None, *, always: bool = False) -> T:
         """The outcome of `call`. If its caller is gone by then, `undo` takes back what it did. A caller that is gone before
@@ -83,20 +83,8 @@ class Threads:
                 work = self._waiting.popleft()
             work()
 
-    def forget_after_fork(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Start over: the parent's threads and its calls are not in the child."""
         self._lock = threading.Lock()
         self._waiting.clear()
         self._running = 0
-
-
-_pools: weakref.WeakSet[Threads] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for pool in list(_pools):
-        pool.forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from telnyx_oauth.errors import ClientClosedError, KeysUnavailableError
-from telnyx_oauth.transport import single_flight as flight
 from telnyx_oauth.transport.single_flight import Flights
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody's")
@@ -264,7 +263,7 @@ async def test_after_a_fork_work_is_forgotten_and_can_begin_anew():
     caller = asyncio.create_task(flights.join("k", work))
     await work.started.wait()
     old = flights._flights["k"]
-    flight._after_fork_in_child()
+    flights._reset_after_fork()
     assert len(flights) == 0
     work.gate.set()
     assert await flights.join("k", work) == "done"
