@@ -1,4 +1,4 @@
-"""Addresses: checked where they are given, joined, and their parts escaped (RFC 3986, RFC 8252)."""
+"""URLs: checks, joining, escaping of their parts (RFC 3986, RFC 8252)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .secret import Secret
 
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
 WELL_KNOWN: Final = "/.well-known/"
-# RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
+# RFC 3986 section 2: other characters must be percent-encoded, or parsers disagree on them.
 _IN_PATH: Final = r"!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z{|}~"
 _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
 _BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
@@ -78,7 +78,7 @@ def check_url(
         raise ValueError(f"{name} must be an https address (http: only to this machine, and only when allowed).")
     if http != "anywhere" and is_insecure(url.plain):
         advice = f"use https, or say {word} if that network is yours" if word else "use https"
-        raise ValueError(f"{name} {INSECURE}; {advice}.")
+        raise ValueError(f"{name} {INSECURE}; {advice}")
     return url.plain
 
 
@@ -103,14 +103,14 @@ def _problem(text: str, *, query: bool) -> str | None:
 
 
 def root_of(base_url: str) -> str:
-    """Where the well-known documents are: beside the base's last `/v2` segment, not under it (RFC 8414 section 3)."""
-    return re.sub(r"(?<=[^/])/v2$", "", base_url)  # a host may have that name too
+    """The root of the well-known documents: the base without its last segment `/v2` (RFC 8414 section 3)."""
+    return re.sub(r"(?<=[^/])/v2$", "", base_url)  # not a host of that name
 
 
 def join(base_url: str, path: str) -> str:
-    """`path` under `base_url`; a well-known path goes to the root, and an absolute one is kept where it is on the same origin.
+    """Join `path` to `base_url`. A well-known path goes to the root; an absolute address on the same origin stays as it is.
 
-    Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
+    Raises `ValueError` for an address on another origin, where credentials would go with it, and for unescaped characters.
     """
     if _BAD_IN_PATH.search(path):
         problem = "A path must hold only the characters of a URL, the others escaped, and no fragment."
@@ -141,15 +141,15 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def has_only_url_characters(url: str) -> bool:
-    """Tell if a URL is written as RFC 3986 has it: no space, control character or letter of another script."""
+    """Return whether a URL has only the characters of RFC 3986: no space, control character or letter of another script."""
     return _BAD_IN_URL.search(url) is None
 
 
 def is_host(host: str) -> bool:
-    """Tell if a host can be asked for: an IP address, or a name of labels as long as DNS has them (RFC 1035 section 2.3.4).
+    """Return whether a host can exist: an IP address, or a name of labels within DNS's limits (RFC 1035 section 2.3.4).
 
-    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone. What is written in digits and
-    dots alone is an IPv4 address in its usual form or nothing: no name ends in a number.
+    `host` is as in `urlsplit`'s result: an IPv6 address has no brackets, and may have a zone. A host of digits and dots is an
+    IPv4 address in its usual form or invalid: no name ends in a number.
     """
     if ":" in host or _NUMERIC.fullmatch(host):
         try:
@@ -165,14 +165,14 @@ INSECURE: Final = "is plain http to another machine, where others can read your 
 
 
 def is_insecure(url: str) -> bool:
-    """Tell if a URL is plain http to another machine than this."""
+    """Return whether a URL is plain http to another machine than this."""
     parts = urlsplit(url)
     return parts.scheme.lower() == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell if a host name or address is this machine: 127.0.0.0/8 and ::1, also as IPv4 in IPv6; `localhost` and what ends
-    in `.localhost` (RFC 6761 section 6.3).
+    """Return whether a host is this machine: 127.0.0.0/8 and ::1, also as IPv4 in IPv6; `localhost` and names that end in
+    `.localhost` (RFC 6761 section 6.3).
     """
     try:
         address = ipaddress.ip_address(host)
@@ -185,7 +185,7 @@ def is_loopback(host: str) -> bool:
 def segment(value: str, name: str) -> str:
     """One path parameter, escaped. Raises `ValueError`, naming the parameter, for one that would change the path.
 
-    `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
+    `.` and `..` would, even if escaped: many servers unescape them first (RFC 3986 section 5.2.4).
     """
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
         kind = type(value).__name__
@@ -208,7 +208,7 @@ def segment(value: str, name: str) -> str:
 def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
     """A query string without its `?`: `None` is left out, booleans are `true` and `false`, a sequence repeats its name.
 
-    Raises `TypeError` for a mapping: what stands for one in a query is a name such as `filter[name]`.
+    Raises `TypeError` for a mapping: use names such as `filter[name]` instead.
     """
     written: Secret[list[tuple[str, str]]] = Secret([])
     for name in pairs.plain:
@@ -217,7 +217,7 @@ def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
 
 
 def _write(name: str, value: Secret[QueryValue], written: Secret[list[tuple[str, str]]]) -> None:
-    """Add what stands for a value in a query."""
+    """Append the pairs for one value."""
     kind = type(value.plain)
     if value.plain is None:
         return
