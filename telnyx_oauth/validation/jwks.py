@@ -46,10 +46,10 @@ from ..protocol.retry import retry_after
 from ..protocol.secret import Secret, Uncopied
 from ..protocol.urls import check_endpoint
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
-from ..transport.engine import asked_again
+from ..transport.engine import send_with_retry
 from ..transport.http import HttpTransport
 from ..transport.log import logger
-from ..transport.single_flight import Flights
+from ..transport.single_flight import SingleFlight
 from .keys import KeySource, SigningKeys
 
 _FLIGHT: Final = "keys"
@@ -134,7 +134,7 @@ class JWKSCache(Uncopied):
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._state = FetchState()  # replaced by one assignment, and by the flight alone
-        self._flights: Flights[None] = Flights()
+        self._flights: SingleFlight[None] = SingleFlight()
         self.generation = 0
         self.fetches = 0
 
@@ -249,7 +249,7 @@ class JWKSCache(Uncopied):
         if state.etag is not None and state.keys.keys:
             request = attrs.evolve(request, headers={**request.headers, "If-None-Match": state.etag})
         try:
-            return await asked_again(self._send, request, clock=self._clock, jitter=self._jitter), ""
+            return await send_with_retry(self._send, request, clock=self._clock, jitter=self._jitter), ""
         except APIError as error:
             return None, error.message
         except Exception as error:  # noqa: BLE001 - a transport of someone's own may raise anything; it is an outage
