@@ -71,7 +71,7 @@ class Signer(Enum):
     NONE = auto()
     """No `Authorization` header."""
     HEADER = auto()
-    """The user's own `Authorization` header, or its absence where the user asked for that."""
+    """The user's own `Authorization` header, or none where the user removed it."""
     TOKEN = auto()
     """A token of the manager, as Bearer."""
     KEY = auto()

@@ -1,6 +1,6 @@
 """Freshness of cached tokens: when one is served, when it is refreshed, and back-off, as values and pure functions.
 
-Times named `boot` are seconds of a clock that only grows, times named `wall` Unix seconds; ages and lifetimes are
+Times called `boot` are seconds of a clock that never decreases, times called `wall` Unix seconds; ages and lifetimes are
 seconds. `jitter` is uniform in 0..1.
 """
 

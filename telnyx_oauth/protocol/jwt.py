@@ -332,7 +332,7 @@ def check_answer(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
 def check_both(policy: TokenPolicy, claims: Mapping[str, object], answer: Mapping[str, object], now: float) -> None:
     """Refuse what introspection says of a token whose own `claims` have been verified, or if the two contradict.
 
-    What the answer leaves out, the token has said. Raises `InvalidTokenError`.
+    Claims that the response leaves out are taken from the token. Raises `InvalidTokenError`.
     """
     check_expiry(policy, claims, now)  # again, since the answer may have kept us waiting
     check_present(policy, {**claims, **answer}, now)

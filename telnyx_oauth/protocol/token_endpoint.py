@@ -29,7 +29,7 @@ Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
 
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 NO_SECRETS: Final[Secret[tuple[str, ...]]] = Secret(())
-# The limits of everything that is asked of an authorization server: tokens, registrations, metadata.
+# The limits of all requests to an authorization server: for tokens, registration and metadata.
 LARGEST_ANSWER: Final = 1024 * 1024
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 _SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})

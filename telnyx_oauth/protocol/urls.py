@@ -68,7 +68,7 @@ def check_url(
     can exist, in the characters of a URL, without user, password and fragment (which would be sent along, or lost).
 
     Without `query` it must have none. `http` says to which hosts plain http is accepted, `word` how to allow it elsewhere.
-    The error shows the `example`. Raises `TypeError` for what is no text.
+    The error shows the `example`. Raises `TypeError` unless it is a text.
     """
     expect_text(type(url.plain), name, AS_TEXT)
     problem = _problem(url.plain, query=query)
