@@ -32,6 +32,7 @@ from .options import (
     identity,
 )
 from .protocol.arguments import AS_TEXT, expect, expect_functions, expect_text, expect_texts
+from .protocol.credentials import Credentials
 from .protocol.requests import HeaderValues, Omit, QueryValues, as_retries, as_timeout, omit
 from .protocol.secret import Secret
 from .protocol.urls import is_insecure
@@ -42,7 +43,7 @@ from .resources.resource import member, part
 from .resources.verbs import AsyncUndocumented
 from .resources.well_known import AsyncWellKnown
 from .transport.connections import Connections
-from .transport.engine import Engine, Identity, Shared
+from .transport.engine import Engine, Shared
 
 
 class AsyncTelnyx(NamesChecked, AsyncUndocumented):
@@ -159,7 +160,7 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         engine = Engine(
             connections.api,
             defaults(options),
-            Identity(options.api_key, options.client_id, options.client_secret, self._tokens),
+            Credentials(options.api_key, options.client_id, options.client_secret, self._tokens),
             shared=shared,
         )
         super().__init__(engine)

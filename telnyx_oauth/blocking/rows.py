@@ -41,7 +41,7 @@ _END: Final = object()
 
 
 class Page(PageData[_T]):
-    """One page of a list. Iterating goes over its items and those of all pages after it."""
+    """One page of a list. `for` iterates over its items and those of all pages after it."""
 
     if not TYPE_CHECKING:
         __getitem__ = refused("is gone over with `for`; `data` is the list of this page's items.")
@@ -70,8 +70,8 @@ class Page(PageData[_T]):
     def concurrently(self, pages: int) -> Generator[_T]:
         """The items of this page and of all pages after it, in order, with up to `pages` pages fetched ahead at once.
 
-        Nothing is fetched before the second page is needed, nor after you stop; what is then on its way is given up once the
-        iterator is closed or collected. An error comes where its page's items would have come.
+        Fetching begins when the second page is needed, and ends when you stop: the requests in flight are cancelled once the
+        iterator is closed or collected. An error is raised in the place of its page's items.
         Raises `ValueError` unless `pages` is 1 or more.
         """
         return self._items(ahead(self._page._listing, self._page, pages))
@@ -101,11 +101,11 @@ class APIResponse(ResponseFacts[_T]):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the body has been read, or given up."""
+        """`True` once the body has been read, or closed."""
         return self._response.is_closed
 
     def read(self) -> bytes:
-        """The whole body. Raises `APIResponseValidationError` when that is more than 16 MiB: go over it piece by piece."""
+        """The whole body. Raises `APIResponseValidationError` if it has more than 16 MiB: use `iter_bytes` then."""
         return self._run(self._response.read)
 
     def text(self) -> str:
@@ -113,15 +113,15 @@ class APIResponse(ResponseFacts[_T]):
         return self._run(self._response.text)
 
     def json(self) -> object:
-        """The whole body as JSON. Raises `ValueError` when it is not."""
+        """The whole body as JSON. Raises `ValueError` if it is not JSON."""
         return self._run(self._response.json)
 
     def parse(self) -> _T:
-        """The typed value that the call without `with_raw_response` would have given."""
+        """The typed value that the call without `with_raw_response` would return."""
         return self._finish(self._run(self._response.parse))
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
+        """The body piece by piece, as it arrives, or in pieces of `chunk_size` bytes. A streamed body can be read once."""
         return self._each(self._response.iter_bytes(chunk_size))
 
     def iter_text(self, chunk_size: int | None = None) -> Iterator[str]:
@@ -133,7 +133,7 @@ class APIResponse(ResponseFacts[_T]):
         return self._each(self._response.iter_lines())
 
     def close(self) -> None:
-        """Give up what is still on the wire."""
+        """Close the body; the rest of it is not read."""
         if not self._lease.is_closed:  # else it ended with its connection
             self._run(lambda: _closed(self._response.close()))
 
@@ -158,7 +158,7 @@ class APIResponse(ResponseFacts[_T]):
 
 
 class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
-    """Use it as a context manager for the response while its body is on the wire."""
+    """Context manager of a response whose body is still on the wire. Its end returns the connection."""
 
     _hint = "Nothing is sent yet: `with ... as response` gives the response."
     if not TYPE_CHECKING:

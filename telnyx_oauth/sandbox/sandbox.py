@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import attrs
 
 from ..client import AsyncTelnyx
-from ..messages import Request, RequestInfo, Response
+from ..messages import Request, Response
 from ..protocol.secret import Secret, Uncopied
 from ..sync.client import Telnyx
 from .authorize import default_scopes
@@ -347,9 +347,8 @@ class Sandbox(Settings, Uncopied):
 
     def _request(self, method: str, url: str, **body: object) -> Response:
         fields = Secret({"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
-        info = RequestInfo(method, url.partition("?")[0])
         content = json.dumps(body).encode() if body else b""
-        response = self._serve(Request(method, url, info, fields.plain, content)).response
+        response = self._serve(Request(method, url, headers=fields.plain, content=content)).response
         if response.status_code >= 400:
             raise ValueError(f"The service refuses this with status {response.status_code}.")
         return response

@@ -15,7 +15,7 @@ import attrs
 from aiohttp import web
 
 from ..errors import APIConnectionError, APITimeoutError
-from ..messages import Request, RequestInfo, Response
+from ..messages import Request, Response
 from .faults import Delivery
 
 _CHUNK = 64 * 1024
@@ -118,8 +118,7 @@ class Server:
         content = await request.read()
         # The request target may be an absolute URL, as for a proxy (RFC 9112 section 3.2.2).
         url = f"http://127.0.0.1{request.raw_path}" if request.raw_path.startswith("/") else request.raw_path
-        info = RequestInfo(request.method, url.partition("?")[0])
-        delivery = self._serve(Request(request.method, url, info, request.headers, content))
+        delivery = self._serve(Request(request.method, url, headers=request.headers, content=content))
         if delivery.delay and await self._stopped_within(delivery.delay):
             return _cut(request)
         match delivery.ending:
