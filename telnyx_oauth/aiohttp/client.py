@@ -50,7 +50,7 @@ class BearerTokenMiddleware(NamesChecked, Uncopied):
     address that is no origin.
     """
 
-    _made = "Give aiohttp a middleware that is made: BearerTokenMiddleware(client.tokens, origins=[...])."
+    _usage = "Give aiohttp a middleware that is made: BearerTokenMiddleware(client.tokens, origins=[...])."
 
     def __init__(
         self,

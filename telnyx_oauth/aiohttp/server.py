@@ -231,7 +231,7 @@ class BearerAuth(NamesChecked, Uncopied):
     """
 
     __middleware_version__ = 1
-    _made = "Give aiohttp a middleware that is made: BearerAuth(client.validator)."
+    _usage = "Give aiohttp a middleware that is made: BearerAuth(client.validator)."
 
     def __init__(
         self,

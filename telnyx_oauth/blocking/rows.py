@@ -25,7 +25,7 @@ from typing import (
     overload,
 )
 
-from ..hints import Hinted, misnamed, refused
+from ..hints import Hinted, naming_problem, refused
 from ..protocol.secret import Secret, Uncopied
 from ..resources.resource import Form, Resource, filled, put, returning, rows_in, said_to_return
 from ..transport.engine import Engine
@@ -244,7 +244,7 @@ def _begun(
         return method(core, *given.plain[0], **given.plain[1])
     except TypeError as exc:
         called, pythons = f"{type(twin).__name__}.{method.__name__}", f"{method.__qualname__}()"
-        problem = misnamed(called, method, len(given.plain[0]), given.plain[1])
+        problem = naming_problem(called, method, len(given.plain[0]), given.plain[1])
         if not problem and str(exc).startswith(pythons):
             problem = f"{called}(){str(exc).removeprefix(pythons)}"
         if not problem:

@@ -11,7 +11,7 @@ from .. import sync as _twins  # its classes are loaded at their first use
 from ..blocking.driver import Lease
 from ..blocking.rows import RawTwin, StreamedTwin, Twin, blocking, paging, takes
 from ..client import AsyncTelnyx
-from ..hints import Hinted, NamesChecked, misnamed, refused
+from ..hints import Hinted, NamesChecked, naming_problem, refused
 from ..messages import Timeout
 from ..protocol.requests import HeaderValues, QueryValues
 from ..protocol.secret import Secret
@@ -300,7 +300,7 @@ def _unclosed(core: AsyncTelnyx) -> str:
 
 def _check_options(caller: str, options: Secret[dict[str, object]], function: Callable[..., object]) -> None:
     """Raise `TypeError` for an option that `function` does not have, and `ValueError` for a session of aiohttp's."""
-    if problem := misnamed(caller, function, 0, options.plain):
+    if problem := naming_problem(caller, function, 0, options.plain):
         raise TypeError(problem)
     if options.plain.get("http_session") is not None:
         raise ValueError(

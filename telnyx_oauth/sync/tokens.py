@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..blocking.rows import Twin, blocking, takes
-from ..hints import misnamed
+from ..hints import naming_problem
 from ..protocol.token import Token, lasting_scopes
 from ..tokens.manager import TokenManager, TokenStatus
 
@@ -29,7 +29,7 @@ class Tokens(Twin):
         min_ttl: float = 0.0,
         **others: Any,
     ) -> Token:
-        if others and (problem := misnamed("tokens.get", TokenManager.get, 0, others)):
+        if others and (problem := naming_problem("tokens.get", TokenManager.get, 0, others)):
             raise TypeError(problem)
         manager: TokenManager = self._core
         if scopes is not None and hasattr(scopes, "__next__"):  # an iterator can be read once, and two calls read it
