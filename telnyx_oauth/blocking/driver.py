@@ -191,16 +191,19 @@ class _Call(Generic[_T]):
 class _Signals:
     """Python's signal handlers, held back while the main thread is in a call, as `asyncio.Runner` holds SIGINT back.
 
-    A handler that raises in the middle of the loop would break what other threads have on it. So a signal stops
-    the loop, and its handler runs then. A second signal runs its handler at once: the loop may be stuck.
+    A handler that raises in the middle of the loop would break the calls of other threads. So a signal stops the loop, and its
+    handler runs then. A second signal runs its handler at once: the loop may hang.
     """
 
-    __slots__ = ("_held", "_pending", "_wake")
+    __slots__ = ("_handlers", "_holding", "_pending", "_wake")
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
-        self._held: list[tuple[int, Callable[[int, FrameType | None], Any]]] = []
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._pending: list[tuple[int, FrameType | None]] = []
+        # False while handlers are being replaced and put back. An exception of one of them may end that halfway; what is left
+        # in its place then passes signals on.
+        self._holding = False
 
     def __enter__(self) -> None:
         if threading.get_ident() != threading.main_thread().ident:
@@ -208,28 +211,30 @@ class _Signals:
         for number in _SIGNALS:
             handler = signal.getsignal(number)
             if callable(handler):
-                # Noted first: an exception in between leaves a handler that is put back in vain.
-                self._held.append((number, handler))
+                self._handlers[number] = handler  # before `_note` can be called
                 try:
                     signal.signal(number, self._note)
-                except ValueError:  # the main thread of a subinterpreter may not
-                    self._held.clear()
+                except ValueError:  # not allowed in the main thread of a subinterpreter
+                    self._handlers.clear()
                     return
+        self._holding = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._held:
-            # A handler that was set meanwhile, by a hook say, stays.
-            now = signal.signal(number, handler)
-            if now != self._note:
-                signal.signal(number, now)
-        self.deliver()
+        self._holding = False
+        try:
+            self.deliver()
+        finally:
+            for number, handler in reversed(self._handlers.items()):  # SIGINT last, whose handler nearly always raises
+                replaced = signal.signal(number, handler)
+                if replaced != self._note:  # set by a hook, for example: it stays
+                    signal.signal(number, replaced)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        waiting = bool(self._pending)
+        at_once = self._pending or not self._holding
         self._pending.append((number, frame))
-        if waiting:
+        if at_once:
             self.deliver()
         else:
             self._wake()
@@ -238,7 +243,16 @@ class _Signals:
         """Run the handlers of the signals that came."""
         while self._pending:
             number, frame = self._pending.pop(0)
-            dict(self._held)[number](number, frame)
+            self._handlers[number](number, frame)
+
+    @staticmethod
+    def put_back_after_fork() -> None:
+        """Put handlers back, in a forked child, that the main thread of the parent holds back."""
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            while isinstance(holder := getattr(handler, "__self__", None), _Signals):
+                handler = holder._handlers[number]
+                signal.signal(number, handler)
 
 
 class Driver:
@@ -303,12 +317,13 @@ class Driver:
         # With another loop running in this thread, it cannot lead. The private loop itself is seen as running
         # where another greenlet of this thread leads.
         call = _Call(make, self, can_lead=running is None or running is self._loop)
-        self._callers.add(ident)
-        try:
-            with call.signals:
+        # Signals first: an interrupt after `add` would leave this thread on the list, and refuse its calls for ever.
+        with call.signals:
+            self._callers.add(ident)
+            try:
                 self._serve(call)
-        finally:
-            self._callers.discard(ident)
+            finally:
+                self._callers.discard(ident)
         return call.outcome()
 
     def settle(self, call: _Call[Any]) -> None:
@@ -384,19 +399,24 @@ class Driver:
             if self._orphaned:
                 return
             lasts = not self._retired and not Lease.exiting
-            follower = next((each for each in self._followers if each.can_lead), None)
-            self._leader = next_leader = follower or ("keeper" if self._followers or (loop.tasks and lasts) else None)
-            if follower is not None:
-                del self._followers[follower]
-            ends = next_leader is None and not lasts
+            self._elect()
+            if self._leader is None and (self._followers or (loop.tasks and lasts)):
+                self._leader = "keeper"
+            needs_keeper = self._leader == "keeper"
+            ends = self._leader is None and not lasts
             if ends:
                 self._loop = None
-        if follower is not None:
-            follower.wake()
-        elif ends:
+        if ends:
             self._end(loop)
-        elif next_leader == "keeper":
+        elif needs_keeper:
             self._start_keeper(loop)
+
+    def _elect(self) -> None:
+        """Make the follower that has waited longest the leader, or leave the loop without one. Called under the lock."""
+        self._leader = next((each for each in self._followers if each.can_lead), None)
+        if self._leader is not None:
+            del self._followers[self._leader]
+            self._leader.wake()
 
     def _start_keeper(self, loop: _Loop) -> None:
         keeper = None
@@ -413,12 +433,14 @@ class Driver:
             )
         except BaseException:
             if keeper is None or keeper.ident is None:  # it never began
-                self._leader = None
+                with self._lock:
+                    self._elect()
             raise
         else:
             self._keeper = keeper
             return
-        self._leader = None
+        with self._lock:
+            self._elect()
         raise error
 
     def _keep(self, loop: _Loop) -> None:
@@ -668,6 +690,7 @@ def _after_fork_in_child() -> None:
     _driver, _replacing = Driver(), threading.Lock()
     for lease in list(_leases):
         lease.forget()
+    _Signals.put_back_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
