@@ -294,7 +294,7 @@ class TokenBackoffError(TokenError):
 
     def __init__(self, *, retry_at: float, retry_after: float, last_error: str) -> None:
         super().__init__(
-            f"No token: the last renewal failed ({last_error}); the next attempt is in {retry_after:.1f} s."
+            f"No token: the last refresh failed ({last_error}); the next attempt is in {retry_after:.1f} s."
         )
         self.retry_at = retry_at
         self.retry_after = retry_after
@@ -313,7 +313,7 @@ class TokenWaitTimeoutError(TokenError, APITimeoutError, TimeoutError):
     def __init__(self, timeout: float, *, request: RequestInfo | None = None, sent: bool = False) -> None:
         unsent = "the request was not sent again" if sent else "the request was not sent"
         what = f"No token within {timeout:g} s; " + (f"{unsent}, and the token's" if request else "its")
-        super().__init__(f"{what} renewal goes on.", request=request, sent=sent)
+        super().__init__(f"{what} refresh goes on.", request=request, sent=sent)
         self.timeout = timeout
 
 
@@ -344,7 +344,7 @@ class ReauthenticationRequiredError(TokenError):
     code = "reauthentication_required"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The stored grant can no longer be renewed ({reason}). Sign in again.")
+        super().__init__(f"The stored grant can no longer be refreshed ({reason}). Sign in again.")
         self.reason = reason
 
 
