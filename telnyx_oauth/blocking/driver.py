@@ -411,10 +411,10 @@ class Driver:
 
     def _elect(self) -> None:
         """Make the follower that has waited longest the leader, or leave the loop without one. Called under the lock."""
-        self._leader = next((each for each in self._followers if each.can_lead), None)
-        if self._leader is not None:
-            del self._followers[self._leader]
-            self._leader.wake()
+        self._leader = follower = next((each for each in self._followers if each.can_lead), None)
+        if follower is not None:
+            del self._followers[follower]
+            follower.wake()
 
     def _start_keeper(self, loop: _Loop) -> None:
         keeper = None
