@@ -294,7 +294,7 @@ class Driver:
         if threading.get_ident() in self._callers:  # in a hook
             loop.call_soon(_cancel_all, loop)
             return
-        self._run(_others_cancelled)
+        self._run(_cancel_others)
         if self._keeper is not None:
             self._keeper.join()
 
@@ -519,7 +519,7 @@ class Lease(Uncopied):
         unclosed: Callable[[], str] = str,
         lender: Lease | None = None,
     ) -> None:
-        self._finish = end
+        self._close_client = end
         self._unclosed = unclosed
         self._lender = lender
         self._closed = False
@@ -564,7 +564,7 @@ class Lease(Uncopied):
         """Close the client's connections, then end the lease. A later call raises `ClientClosedError`."""
         if self._driver is not None:
             try:
-                self.run(self._finished)
+                self.run(self._close_fully)
             except ClientClosedError:  # another thread has ended the lease meanwhile
                 pass
         self.close()
@@ -587,25 +587,25 @@ class Lease(Uncopied):
             if self._closed:
                 raise ClientClosedError
             if self._driver is None:
-                self._driver = _leased()
+                self._driver = _lease_driver()
             return self._driver
 
-    async def _finished(self) -> None:
-        if self._finish is not None:
-            await self._finish()
+    async def _close_fully(self) -> None:
+        if self._close_client is not None:
+            await self._close_client()
             # asyncio closes a socket in the turn after `close`.
             await asyncio.sleep(0)
 
     def _run_quietly(self, make: Callable[[], Awaitable[object]]) -> None:
         with suppress(ClientClosedError, SystemExit):
             self.run(make)
-        if make == self._finished:
+        if make == self._close_fully:
             self.close()
 
     def __del__(self) -> None:
         if self._driver is None or self._closed or self.exiting:
             return
-        self.start(self._finished)
+        self.start(self._close_fully)
         # Last, because a filter may turn the warning into an error.
         if text := self._unclosed():
             warnings.warn(text, ResourceWarning, source=self)
@@ -638,7 +638,7 @@ def _cancel(loop: _Loop, task: asyncio.Task[Any]) -> None:
         task.cancel()
 
 
-async def _others_cancelled() -> None:
+async def _cancel_others() -> None:
     """Cancel every call and task, and wait for them. Two threads may do this at once: neither cancels the other."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, _Loop)
@@ -649,7 +649,7 @@ async def _others_cancelled() -> None:
         await asyncio.wait(left)
 
 
-def _leased() -> Driver:
+def _lease_driver() -> Driver:
     global _driver  # noqa: PLW0603 - a process has one at a time
     with _replacing:
         if not _driver.lease():

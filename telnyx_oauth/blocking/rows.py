@@ -135,7 +135,7 @@ class APIResponse(ResponseFacts[_T]):
     def close(self) -> None:
         """Give up what is still on the wire."""
         if not self._lease.is_closed:  # else it was closed with its connection
-            self._run(lambda: _closed(self._response.close()))
+            self._run(lambda: _close_fully(self._response.close()))
 
     def _each(self, items: AsyncIterator[_I]) -> Iterator[_I]:
         async def following() -> Any:
@@ -176,10 +176,10 @@ class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self._lease.is_closed:
-            self._lease.run(lambda: _closed(self._streamed.__aexit__(kind, error, traceback)))
+            self._lease.run(lambda: _close_fully(self._streamed.__aexit__(kind, error, traceback)))
 
 
-async def _closed(closing: Awaitable[None]) -> None:
+async def _close_fully(closing: Awaitable[None]) -> None:
     """Close, and let the loop take the turn in which it closes the socket: it may then rest for long."""
     await closing
     await asyncio.sleep(0)
