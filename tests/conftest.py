@@ -90,7 +90,7 @@ def _blocking_calls() -> Iterator[BlockBuster]:
     guard = BlockBuster("telnyx_oauth")
     # A blocking client used inside somebody's running loop blocks it: that is what its user asked for.
     guard.functions["threading.Lock.acquire"].can_block_in(
-        "telnyx_oauth/blocking/driver.py", {"_follow", "_leased", "finish"}
+        "telnyx_oauth/blocking/driver.py", {"_follow", "_lease_driver", "finish"}
     )
     yield guard
     guard.deactivate()
