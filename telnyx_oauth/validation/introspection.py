@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
@@ -24,7 +23,7 @@ from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from ..transport.http import HttpTransport
 from ..transport.log import logger
 from ..transport.single_flight import Flights
-from .validator import IntrospectionResult, Verdicts
+from .verdicts import LRU, IntrospectionResult, Verdicts
 
 _LARGEST_ANSWER: Final = 65536
 _LONGEST_HOLD: Final = 60.0
@@ -100,8 +99,7 @@ class IntrospectionCache(Uncopied):
         self._hold = (NEVER, Reason.INTROSPECTION_UNAVAILABLE)
         self._quota = Quota()
         # Tokens whose callers were told to come again, by hash: garbage that is new each time never does.
-        self._returning: OrderedDict[bytes, None] = OrderedDict()
-        self._most_returning = max_positive
+        self._returning: LRU[bytes, None] = LRU(max_positive)
         self._garbage_at = NEVER
         self._ending = (NEVER, 0)
         self._waiting: dict[bool, set[object]] = {True: set(), False: set()}
@@ -217,7 +215,7 @@ class IntrospectionCache(Uncopied):
         """How many verdicts that are in use end soon. Counted once a second at most: a flood asks for it."""
         at, count = self._ending
         if not at <= now < at + 1.0:
-            count = self._active.wanted(_URGENT * self._quota.window, now)
+            count = self._active.count_ending(_URGENT * self._quota.window, now)
             self._ending = (now, count)
         return count
 
@@ -230,9 +228,7 @@ class IntrospectionCache(Uncopied):
         now, first = self._clock.boot(), proven or digest in self._active
         limit, places = self._quota.allowed(now), self._waiting[first]
         garbage = not proven and self._is_stranger(digest) and self._sees_garbage(now)
-        self._returning[digest] = None
-        while len(self._returning) > self._most_returning:
-            self._returning.popitem(last=False)
+        self._returning.put(digest, None)
         # As many as the server answers at once may wait; and for a limit that has let none through, none.
         if garbage or limit is None or len(places) >= limit:
             return None

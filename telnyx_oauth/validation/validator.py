@@ -1,9 +1,8 @@
-"""The validator of access tokens, the verdicts it remembers, and the value it gives."""
+"""The validator of access tokens, and the verified token."""
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from math import inf
@@ -31,6 +30,7 @@ from ..protocol.jwt import (
 from ..protocol.secret import Secret, Uncopied
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from .keys import KeySource, SigningKeys, StaticKeys
+from .verdicts import LRU, IntrospectionResult
 
 _CLOCK = SystemClock()
 
@@ -105,84 +105,6 @@ class AccessToken:
         )
 
 
-@attrs.frozen(eq=False)
-class IntrospectionResult:
-    """What the server said of a token, at `answered_at` (Unix seconds).
-
-    `claims` is its whole answer but for what it left null or empty (an empty `scope` is kept); empty when inactive.
-    """
-
-    active: bool
-    claims: Mapping[str, object] = attrs.field(repr=False, factory=dict[str, object])
-    answered_at: float = 0.0
-
-
-@attrs.define
-class _Kept:
-    result: IntrospectionResult
-    since: float
-    used: float
-
-
-class Verdicts:
-    """Results, the least recently used going first. One is fresh for `ttl` seconds and stale for `stale` more."""
-
-    def __init__(self, ttl: float, most: int, stale: float = 0.0) -> None:
-        self._ttl = ttl
-        self._longest = ttl + stale
-        self._most = most
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
-
-    def get(self, digest: bytes, boot: float, wall: float, *, stale: bool = False) -> IntrospectionResult | None:
-        """The result, if it is fresh, or with `stale` may still be used, and its token has not expired."""
-        kept = self._kept.get(digest)
-        if kept is None or boot >= kept.since + (self._longest if stale else self._ttl):
-            return None
-        expires_at = kept.result.claims.get("exp")
-        if isinstance(expires_at, int | float) and wall >= expires_at:
-            self._kept.pop(digest, None)
-            return None
-        if stale:
-            kept.used = boot
-        try:
-            self._kept.move_to_end(digest)
-        except KeyError:  # another thread has dropped it meanwhile
-            return None
-        return kept.result
-
-    def ends_within(self, seconds: float, digest: bytes, boot: float) -> bool:
-        """Tell if a result that may still be used now may not be any more after so many seconds."""
-        kept = self._kept.get(digest)
-        return kept is not None and self._ends(kept, boot, seconds)
-
-    def wanted(self, seconds: float, boot: float) -> int:
-        """How many results end within so many seconds, and were used when stale as lately."""
-        every = list(self._kept.values())
-        return sum(kept.used > boot - seconds and self._ends(kept, boot, seconds) for kept in every)
-
-    def _ends(self, kept: _Kept, boot: float, seconds: float) -> bool:
-        return boot < kept.since + self._longest <= boot + seconds
-
-    def put(self, digest: bytes, result: IntrospectionResult, boot: float) -> None:
-        """Keep the result, from now on."""
-        self._kept[digest] = _Kept(result, boot, boot)
-        self._kept.move_to_end(digest)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-
-    def pop(self, digest: bytes) -> None:
-        """Forget it."""
-        self._kept.pop(digest, None)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._kept.clear()
-
-    def __contains__(self, digest: bytes) -> bool:
-        """Tell if there is a result, however old."""
-        return digest in self._kept
-
-
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
 _ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")
 _SIGNED: Final = (*_ALWAYS_SIGNED, "jwt_or_opaque_then_introspect")
@@ -235,10 +157,9 @@ class TokenValidator(Uncopied):
         self._mode = mode
         self._introspection = introspection if mode != "jwt" else None
         self._longest = policy.max_token_bytes
-        self._size = cache_size
         self._ttl = cache_ttl
         self._now = (clock or SystemClock()).wall
-        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._verdicts: LRU[bytes, _Verdict] = LRU(cache_size)
 
     async def validate(self, token: str, /, *, scopes: Collection[str] = ()) -> AccessToken:
         """The verified token, which carries all of `scopes`.
@@ -274,11 +195,7 @@ class TokenValidator(Uncopied):
         ):
             self._verdicts.pop(digest, None)
             return None
-        try:
-            self._verdicts.move_to_end(digest)
-        except KeyError:  # another thread has dropped it meanwhile
-            return None
-        return verdict.access
+        return verdict.access if self._verdicts.touch(digest) else None
 
     def revoke_cached(self, *, subject: str | None = None, token_id: str | None = None) -> int:
         """Forget the verdicts on a subject's tokens, on one token by its `jti`, or with neither, on all; how many."""
@@ -387,12 +304,9 @@ class TokenValidator(Uncopied):
             until = min(until, access.issued_at + policy.max_age + policy.leeway)
         # Read before `contains`, so that a change in between is noticed at the next hit.
         generation = self.keys.generation
-        if self._size > 0 and (key is None or self.keys.contains(key)):
-            self._verdicts[sha256(token.plain.encode()).digest()] = _Verdict(
-                access, key, generation, result, now, until
-            )
-            while len(self._verdicts) > self._size:
-                self._verdicts.popitem(last=False)
+        if key is None or self.keys.contains(key):
+            digest = sha256(token.plain.encode()).digest()
+            self._verdicts.put(digest, _Verdict(access, key, generation, result, now, until))
 
 
 @attrs.frozen
