@@ -528,7 +528,11 @@ class Persistence:
                 theirs = await self._access.answer(self._store.load(name))
                 if theirs is None and await self._is_forgotten(name):
                     return record
-                if theirs is not None and _is_later(theirs, record):
+                if theirs is not None and (
+                    theirs.is_newer(record)
+                    # Of two records of the same rank, the one with the later token stays.
+                    or (not record.is_newer(theirs) and theirs.issued_at > record.issued_at)
+                ):
                     return theirs
                 record = attrs.evolve(record, version=None if theirs is None else theirs.version)
             else:
@@ -565,8 +569,3 @@ class Persistence:
         return TokenPersistenceError(
             f"The token store fails, so the refresh token was not used. It is kept, and tried again. {reason}"
         )
-
-
-def _is_later(theirs: StoredGrant, ours: StoredGrant) -> bool:
-    """Return whether another process's record stays. Of two of the same rank, the one with the later token."""
-    return theirs.is_newer(ours) or (not ours.is_newer(theirs) and theirs.issued_at > ours.issued_at)

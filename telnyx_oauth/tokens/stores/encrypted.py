@@ -48,7 +48,15 @@ class EncryptedStore:
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Encrypt and write `new` in the place of `expected`, and give its version."""
-        return await self._inner.compare_and_swap(key, expected, self._sealed(key, new))
+        # The record's name is encrypted with it, so that a record copied to another name is noticed.
+        text = self._fernet.encrypt(key.encode() + b"\n" + new.encode()).decode("ascii")
+        sealed = attrs.evolve(new, request="", scopes=frozenset(), generation=0, intent=None, tombstone=None)
+        # In the refresh token's place if there is one, since a store may drop records without a refresh token.
+        if new.refresh_token is None:
+            sealed = attrs.evolve(sealed, access_token=text)
+        else:
+            sealed = attrs.evolve(sealed, access_token=None, refresh_token=text)
+        return await self._inner.compare_and_swap(key, expected, sealed)
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
@@ -57,14 +65,6 @@ class EncryptedStore:
     def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[Lease | None]:
         """Lock the grant against other refreshes."""
         return self._inner.lock(key, timeout=timeout)
-
-    def _sealed(self, key: str, grant: StoredGrant) -> StoredGrant:
-        # The record's name is encrypted with it, so that a record copied to another name is noticed.
-        text = self._fernet.encrypt(key.encode() + b"\n" + grant.encode()).decode("ascii")
-        grant = attrs.evolve(grant, request="", scopes=frozenset(), generation=0, intent=None, tombstone=None)
-        if grant.refresh_token is None:
-            return attrs.evolve(grant, access_token=text)
-        return attrs.evolve(grant, access_token=None, refresh_token=text)
 
     def _decrypted(self, key: str, text: str) -> StoredGrant | None:
         try:

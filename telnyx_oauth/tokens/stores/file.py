@@ -174,8 +174,11 @@ class FileStore(Uncopied):
             if new.intent is not None:
                 _write(self._room(path), Secret(bytes(max(len(data.plain), ROOM))))
             self._replace(path, data)
-            if key.endswith(FORGOTTEN):
-                self._end_marks()
+            if key.endswith(FORGOTTEN):  # a rare write, which also clears away the marks that have ended
+                for mark in self._folder.glob(f"*{FORGOTTEN}"):
+                    with contextlib.suppress(OSError):
+                        if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
+                            mark.unlink()
         return version_of(data.plain)
 
     def note_quarantined(self, key: str) -> None:
@@ -193,13 +196,6 @@ class FileStore(Uncopied):
         if old:
             place.unlink(missing_ok=True)
         return old
-
-    def _end_marks(self) -> None:
-        """Delete the marks of forgotten grants that have ended."""
-        for mark in self._folder.glob(f"*{FORGOTTEN}"):
-            with contextlib.suppress(OSError):
-                if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
-                    mark.unlink()
 
     def drop_quarantined(self, key: str) -> None:
         """Delete a quarantined record, or the note of one, if there is any."""
