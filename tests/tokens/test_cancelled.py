@@ -144,7 +144,7 @@ def test_a_program_that_ends_before_a_grant_could_be_stored_tries_once_more(worl
         await manager.get()
         assert store.only().refresh_token == "r0"
         store.broken = False
-        tasks = list(manager._tower._tasks)
+        tasks = list(manager._cache._tasks)
         for task in tasks:  # as a loop's end does
             task.cancel()
         await asyncio.wait(tasks)

@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
 
     def check_distance(self, process):
         """10. Nothing is sent during back-off."""
-        flying = [e for e in process.manager._tower.entries.values() if e.flight and not e.flight.sleeping]
+        flying = [e for e in process.manager._cache.entries.values() if e.in_flight and not e.in_flight.backing_off]
         boot = self.clock.boot()
         calm = any(boot + 1e-6 >= min(e.snapshot.retry_boot, e.snapshot.urgent_boot) for e in flying)
         self.require(calm, "a request during back-off")
@@ -300,11 +300,11 @@ class Machine(RuleBasedStateMachine):
                 return await coroutine
             finally:
                 caller.ended = self.clock.boot()
-                tower = process.manager._tower
-                entry = tower.entries.get(process.manager.status(scopes=scope).key)
+                cache = process.manager._cache
+                entry = cache.entries.get(process.manager.status(scopes=scope).key)
                 # What was published this very moment came too late for those sent away at the same one.
                 late = caller.ended - process.published < 1e-3
-                caller.had_token = entry is not None and tower.valid(entry) is not None and not late
+                caller.had_token = entry is not None and cache.valid(entry) is not None and not late
 
         caller.task = self.loop.create_task(call())
         self.callers.append(caller)
@@ -445,8 +445,8 @@ class Machine(RuleBasedStateMachine):
         self.processes[which] = self.process()
         self.loop.run_until_complete(process.manager.aclose(drain=1.0))
         self.settle()
-        assert not process.manager._tower._tasks
-        assert not any(entry.flight for entry in process.manager._tower.entries.values())
+        assert not process.manager._cache._tasks
+        assert not any(entry.in_flight for entry in process.manager._cache.entries.values())
         assert not any(caller.process is process for caller in self.callers)
 
     @rule(which=st.integers(0, 1))
@@ -470,7 +470,7 @@ class Machine(RuleBasedStateMachine):
         process = self.processes[which]
         self.broken = set()
         had = [body for body in process.in_flight if b"refresh_token=" in body]
-        tasks = list(process.manager._tower._tasks)
+        tasks = list(process.manager._cache._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -503,8 +503,8 @@ class Machine(RuleBasedStateMachine):
                 self.recover()
         finally:
             for process in [*self.processes, *self.graves]:
-                for entry in process.manager._tower.entries.values():
-                    process.manager._tower._stop_timer(entry)
+                for entry in process.manager._cache.entries.values():
+                    process.manager._cache._cancel_timer(entry)
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:
                 task.cancel()

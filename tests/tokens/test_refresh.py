@@ -1775,7 +1775,7 @@ def test_a_grant_that_never_stops_changing_is_given_up_with_the_reason(world):
     async def main():
         store = Contested()
         manager = world.manager(world.refresh(), store=store)
-        with pytest.raises(TokenError, match=r"^The stored grant kept changing while it was being renewed\.$"):
+        with pytest.raises(TokenError, match=r"^The stored grant kept changing while it was being refreshed\.$"):
             await manager.get()
         assert store.log.count("swap") == 4
         assert not world.server.seen

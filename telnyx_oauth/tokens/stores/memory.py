@@ -18,8 +18,8 @@ _POLL = 0.01
 
 
 class MemoryStore:
-    """Keeps grants in this process. Safe for any number of loops and threads: nothing waits, and of those who write
-    one record at the same moment, one does.
+    """Keeps grants in this process. Safe for any number of loops and threads: nothing waits, and of several writes of
+    one record at the same moment, one succeeds.
     """
 
     shared = False
@@ -41,6 +41,7 @@ class MemoryStore:
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
+        # `setdefault` is atomic, so it decides between threads without a lock that a fork could leave locked in the child.
         mine = (os.getpid(), object())
         while (writer := self._writers.setdefault(key, mine)) is not mine:
             if writer[0] == mine[0]:
@@ -62,9 +63,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
-        """Hold off everyone else who renews this grant. A holder that a fork or a closed loop left behind is passed
-        over.
-        """
+        """Lock the grant against other refreshes. A holder that a fork or a closed loop left behind is passed over."""
         mine = _Holder(os.getpid(), asyncio.get_running_loop())
         deadline = asyncio.get_running_loop().time() + timeout
         while (holder := self._holders.setdefault(key, mine)) is not mine:
