@@ -89,7 +89,7 @@ _PARAMETERS: Final = {
 _MOST_LISTED: Final = 40
 
 
-def no_such_name(module: str, name: str, known: Iterable[str]) -> AttributeError | ImportError:
+def no_such_name(module: str, name: str, choices: Iterable[str]) -> AttributeError | ImportError:
     """The error for a name that a module does not have. For a module's `__getattr__`, which calls this itself.
 
     For `from module import name` it is an `ImportError`: Python would replace an `AttributeError` by one without the hint.
@@ -99,7 +99,7 @@ def no_such_name(module: str, name: str, known: Iterable[str]) -> AttributeError
     hint = (
         _NAMES.get(_folded(name))
         or next((f"It is in {place}." for place, names in _PLACES.items() if name in names.split()), None)
-        or nearest(name, known)
+        or nearest(name, choices)
     )
     frame = currentframe()
     for _ in range(2):  # this function, and the module's `__getattr__`
@@ -172,16 +172,16 @@ def naming_problem(caller: str, function: Callable[..., object], positional: int
     """Describe an argument that `function` has no name for, or takes by keyword only; empty if there is none."""
     parameters = _parameters(function)
     kinds = {parameter.kind for parameter in parameters}
-    known = [parameter.name for parameter in parameters]
+    choices = [parameter.name for parameter in parameters]
     if Parameter.VAR_KEYWORD not in kinds:
         for name in names:
-            if name not in known:
-                match = next((each for each in _PARAMETERS.get(name, "").split() if each in known), None)
-                hint = nearest(name, known) if match is None else f"Did you mean {match!r}?"
+            if name not in choices:
+                match = next((each for each in _PARAMETERS.get(name, "").split() if each in choices), None)
+                hint = nearest(name, choices) if match is None else f"Did you mean {match!r}?"
                 return f"{caller}() has no option {name!r}. {hint}"
     by_place = [each.name for each in parameters if each.kind is not Parameter.KEYWORD_ONLY]
     if Parameter.VAR_POSITIONAL not in kinds and positional > len(by_place):
-        rest = ", ".join(f"{name}=..." for name in known if name not in by_place)
+        rest = ", ".join(f"{name}=..." for name in choices if name not in by_place)
         return f"{caller}() takes these by name alone: {rest}."
     return ""
 
@@ -191,11 +191,11 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
     return list(signature(function).parameters.values())[1:]  # without `self`
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint with the known name that is most like another, or with all of them."""
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A hint with the name that is most like another, or with all of them."""
     from difflib import get_close_matches  # costs more to import than the rest of this module
 
-    names = sorted(known)
+    names = sorted(choices)
     if matches := get_close_matches(name, names, 1):
         return f"Did you mean {matches[0]!r}?"
     listed = ", ".join(names) if len(names) <= _MOST_LISTED else "those that dir() lists"

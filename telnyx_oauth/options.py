@@ -61,7 +61,9 @@ class Options:
             and self.base_url == other.base_url
         )
 
-    def credentials_of_copy(self, api_key: str | None, client_id: str | None, client_secret: str | None) -> Credentials:
+    def credentials_of_copy(
+        self, api_key: str | None, client_id: str | None, client_secret: str | None
+    ) -> SecretCredentials:
         """The credentials of a copy. An API key without client credentials takes their place."""
         if api_key is not None and client_id is None and client_secret is None:
             return Secret((api_key, None, None))
@@ -79,11 +81,11 @@ class Options:
         return check_base_url(base, allow_insecure=allowed), allowed
 
 
-Credentials: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
+SecretCredentials: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
 """An API key, a client's id and its secret."""
 
 
-def complete(credentials: Credentials) -> Credentials:
+def complete(credentials: SecretCredentials) -> SecretCredentials:
     """Fill in what is missing from the environment, which adds no second kind of credentials to those that are passed.
 
     Raises `ValueError` for an empty string, for a secret without its client's id, and for a key that no header can carry.
@@ -96,7 +98,7 @@ def complete(credentials: Credentials) -> Credentials:
     return completed
 
 
-def check_credentials(credentials: Credentials) -> None:
+def check_credentials(credentials: SecretCredentials) -> None:
     """Raise `ValueError` for an empty string, which is a credential that the caller lacks; `TypeError` for other types."""
     for name, value in zip(("api_key", "client_id", "client_secret"), map(Secret, credentials.plain), strict=True):
         if value.plain is not None:
@@ -107,7 +109,7 @@ def check_credentials(credentials: Credentials) -> None:
             )
 
 
-def check_api_key(credentials: Credentials) -> None:
+def check_api_key(credentials: SecretCredentials) -> None:
     """Raise `ValueError` for an API key that no header can carry."""
     if credentials.plain[0] is None:
         return

@@ -34,8 +34,8 @@ class BaseModel:  # noqa: PLW1641 - unknown members may be of any type, so answe
     @property
     def model_fields_set(self) -> set[str]:
         """The names of the members that the answer had, unknown ones included."""
-        known = {field.name for field in attrs.fields(type(self))} - {"model_extra", "_absent"}
-        return (known - self._unset()) | self.model_extra.keys()
+        fields = {field.name for field in attrs.fields(type(self))} - {"model_extra", "_absent"}
+        return (fields - self._unset()) | self.model_extra.keys()
 
     def _unset(self) -> set[str]:
         # A copy made with `attrs.evolve` may have a value for a member that the answer lacked.
@@ -72,13 +72,13 @@ class BaseModel:  # noqa: PLW1641 - unknown members may be of any type, so answe
             # there are fields. A special name, such as `__deepcopy__`, must never come from the answer.
             if not name.startswith("__") and name in (extra := self.__dict__.get("model_extra", ())):
                 return extra[name]
-            whole = f"{type(self).__name__!r} object has no attribute {name!r}"
+            problem = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name.startswith("_"):
-                raise AttributeError(whole)
+                raise AttributeError(problem)
             if isinstance(inner := self.__dict__.get("data"), BaseModel) and hasattr(inner, name):
-                raise AttributeError(f"{whole}. It is in `.data`: `.data.{name}`.", name=name)
-            known = [field.name for field in attrs.fields(type(self)) if field.name not in ("model_extra", "_absent")]
-            raise AttributeError(f"{whole}. {nearest(name, known)}", name=name)
+                raise AttributeError(f"{problem}. It is in `.data`: `.data.{name}`.", name=name)
+            fields = [field.name for field in attrs.fields(type(self)) if field.name not in ("model_extra", "_absent")]
+            raise AttributeError(f"{problem}. {nearest(name, fields)}", name=name)
 
         __getitem__ = refused("is no dict: its members are attributes, and `to_dict()` gives one.")
 
