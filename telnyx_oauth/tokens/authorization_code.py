@@ -50,7 +50,7 @@ from ..protocol.token import TokenKey
 from ..protocol.token_endpoint import AuthMethod, TokenGrant
 from ..protocol.urls import check_base_url, root_of
 from ..transport.clock import Clock, SystemClock
-from ..transport.engine import asked_again
+from ..transport.engine import send_with_retry
 from ..transport.http import HttpTransport
 from .drain import run_to_end
 from .events import TokenHook, hooks_of
@@ -87,7 +87,7 @@ async def _first(send: Send, urls: tuple[str, ...]) -> Response:
     """The response of the first address that has a document; the first address's, if there is only one."""
     first = None
     for url in urls:
-        response = await asked_again(send, metadata_request(url))
+        response = await send_with_retry(send, metadata_request(url))
         if not is_missing(response):
             return response
         first = first or response
@@ -336,7 +336,7 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         """
         if self._root is not None and self._clock.boot() >= self._advertised_until:
             url = f"{self._root}/.well-known/oauth-authorization-server"
-            response = await asked_again(self._send, metadata_request(url), clock=self._clock)
+            response = await send_with_retry(self._send, metadata_request(url), clock=self._clock)
             self.server = attrs.evolve(
                 self.server,
                 issuer_in_response=names_itself(response, self.server.issuer),

@@ -10,8 +10,8 @@ from typing import Final
 from ..errors import APIError, IntrospectionUnavailableError, Reason
 from ..messages import Response, Send, Timeout
 from ..protocol.arguments import TRANSPORT, expect, expect_flags, expect_function, expect_kind, expect_numbers
-from ..protocol.charsets import as_utf8
 from ..protocol.error_responses import broken
+from ..protocol.json_body import as_utf8
 from ..protocol.jws import parse_document
 from ..protocol.quota import NEVER, Quota, answered, asked, refused
 from ..protocol.requests import as_timeout
@@ -22,7 +22,7 @@ from ..protocol.urls import check_endpoint
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from ..transport.http import HttpTransport
 from ..transport.log import logger
-from ..transport.single_flight import Flights
+from ..transport.single_flight import SingleFlight
 from .verdicts import LRU, IntrospectionResult, Verdicts
 
 _LARGEST_ANSWER: Final = 65536
@@ -93,7 +93,7 @@ class IntrospectionCache(Uncopied):
         self.max_wait = max_wait
         self._active = Verdicts(ttl, max_positive, stale if ttl > 0 else 0.0)
         self._inactive = Verdicts(negative_ttl, max_negative)
-        self._flights: Flights[IntrospectionResult] = Flights()
+        self._flights: SingleFlight[IntrospectionResult] = SingleFlight()
         self._cool_down = (NEVER, Reason.INTROSPECTION_UNAVAILABLE)
         self._quota = Quota()
         # Tokens that met the limit, by hash. A good one comes again, while garbage is new each time.

@@ -18,7 +18,7 @@ from ..errors import (
     TokenVerificationError,
     ValidationUnavailableError,
 )
-from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..messages import Request, Response, Send, Timeout
 from ..protocol.arguments import TRANSPORT, expect, expect_a, expect_flags, expect_function, expect_numbers
 from ..protocol.jwk import VerificationKey
 from ..protocol.jwks_refresh import (
@@ -46,10 +46,10 @@ from ..protocol.retry import retry_after
 from ..protocol.secret import Secret, Uncopied
 from ..protocol.urls import check_endpoint
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
-from ..transport.engine import asked_again
+from ..transport.engine import send_with_retry
 from ..transport.http import HttpTransport
 from ..transport.log import logger
-from ..transport.single_flight import Flights
+from ..transport.single_flight import SingleFlight
 from .keys import KeySource, SigningKeys
 
 _KEYS: Final = "keys"
@@ -121,8 +121,7 @@ class JWKSCache(Uncopied):
         self._request = Request(
             "GET",
             uri,
-            RequestInfo("GET", uri.partition("?")[0]),
-            {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+            headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
             timeout=Timeout(as_timeout(timeout).total, as_timeout(connect_timeout, "connect_timeout").total),
             max_bytes=max_bytes,
         )
@@ -135,7 +134,7 @@ class JWKSCache(Uncopied):
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._state = FetchState()  # replaced as a whole, by one assignment
-        self._flights: Flights[None] = Flights()
+        self._flights: SingleFlight[None] = SingleFlight()
         self.generation = 0
         self.fetches = 0
 
@@ -255,7 +254,7 @@ class JWKSCache(Uncopied):
         if state.etag is not None and state.keys.keys:
             request = attrs.evolve(request, headers={**request.headers, "If-None-Match": state.etag})
         try:
-            return await asked_again(self._send, request, clock=self._clock, jitter=self._jitter), ""
+            return await send_with_retry(self._send, request, clock=self._clock, jitter=self._jitter), ""
         except APIError as error:
             return None, error.message
         except Exception as error:  # noqa: BLE001 - a user's transport may raise anything; it is an outage

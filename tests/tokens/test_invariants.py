@@ -23,6 +23,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 
+from .memory import put_records
 from .virtual import ENDPOINT, ModelServer, VirtualClock, VirtualLoop
 
 SCOPES = (None, "a", "b")
@@ -229,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         return answer
 
     def records(self):
-        return [record for name, record in self.store._records.items() if ".aside-" not in name]
+        return [record for name, record in self.store.records.items() if ".aside-" not in name]
 
     def check_distance(self, process):
         """10. Nothing is sent during back-off."""
@@ -405,15 +406,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def back_up(self):
-        self.pasts.append(dict(self.store._records))
+        self.pasts.append(self.store.records)
 
     @rule(data=st.data(), asks=BUSY)
     def go_back_in_time(self, data, asks):
         """A backup is restored, or a replica that lags behind is promoted."""
         past = data.draw(st.sampled_from(self.pasts))
-        self.store._records = {
-            name: attrs.evolve(record, version=f"{record.version}-again") for name, record in past.items()
-        }
+        put_records(self.store, past)
         self.went_back = True
         self.be_busy(asks)
 
@@ -496,7 +495,7 @@ class Machine(RuleBasedStateMachine):
     def refresh_tokens_stay(self):
         """18. What has been stored of a grant is never taken away again."""
         if getattr(self, "grant", None) == "refresh":
-            assert all(record.refresh_token is not None for record in self.store._records.values())
+            assert all(record.refresh_token is not None for record in self.store.records.values())
 
     def teardown(self):
         try:

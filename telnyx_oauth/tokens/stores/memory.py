@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import attrs
 
@@ -28,6 +29,11 @@ class MemoryStore:
         self._holders: dict[str, _Holder] = {}
         self._writers: dict[str, tuple[int, object]] = {}
         self._writes = itertools.count(1)
+
+    @property
+    def records(self) -> Mapping[str, StoredGrant]:
+        """The records of this moment by key, for tests: a read-only copy. Its `repr` shows no token."""
+        return MappingProxyType(dict(self._records))
 
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version."""
