@@ -129,7 +129,7 @@ APART = {
 }
 # Circles that stay, and why.
 CIRCLES = {
-    frozenset({"validation", "validation.introspection", "validation.validator"}): "the package loads a name of an "
+    frozenset({"validation", "validation.validator"}): "the package loads a name of an "
     "annotation when it is looked up, so no module waits for another",
 }
 # Docstrings that open with a question word, or speak of whoever, nobody and somebody. These numbers may only fall.

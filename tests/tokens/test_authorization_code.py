@@ -103,7 +103,7 @@ async def test_the_code_goes_with_its_verifier_its_redirect_uri_and_the_clients_
     }
 
 
-async def test_a_resource_is_asked_for_again_at_each_renewal(made, telnyx):
+async def test_a_resource_is_asked_for_again_at_each_refresh(made, telnyx):
     resource = f"{telnyx.base_url}/mcp"
     flow = made(resource=resource)
     pending, callback = await begun(flow, telnyx)

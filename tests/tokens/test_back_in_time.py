@@ -160,7 +160,7 @@ def test_a_sign_in_by_a_clock_that_is_behind_replaces_the_one_before(world):
     world.run(main())
 
 
-def test_a_tombstone_of_an_older_renewal_does_not_end_a_newer_one(world):
+def test_a_tombstone_of_an_older_refresh_does_not_end_a_newer_one(world):
     async def main():
         store = TimeMachine()
         world.server.rotation = "strict"

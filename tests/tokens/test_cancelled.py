@@ -193,7 +193,7 @@ def test_a_late_answer_to_an_older_save_does_not_hide_what_came_after(world):
 
 
 @pytest.mark.parametrize("moment", [0.1, 0.6, 1.1, 1.6, 2.0, 2.4])
-def test_what_is_forgotten_at_any_moment_of_its_renewal_stays_forgotten(world, moment):
+def test_what_is_forgotten_at_any_moment_of_its_refresh_stays_forgotten(world, moment):
     async def main():
         store = Slow()
         manager = world.manager(world.refresh(None, account="ann"), store=store)

@@ -6,7 +6,7 @@ from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.events import TokenEvent
 
 
-def test_the_hooks_of_a_client_hear_of_its_renewals():
+def test_the_hooks_of_a_client_hear_of_its_refreshes():
     heard: list[TokenEvent] = []
     with Sandbox() as telnyx, telnyx.client(token_hooks=[heard.append]) as client:
         client.tokens.get()

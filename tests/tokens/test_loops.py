@@ -74,7 +74,7 @@ def submit(loop, coroutine):
     return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
 
-def test_three_loops_in_three_threads_share_one_flight():
+def test_three_loops_in_three_threads_share_one_refresh():
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
@@ -92,8 +92,8 @@ def test_three_loops_in_three_threads_share_one_flight():
 def test_a_fresh_token_needs_no_hop_from_any_thread():
     source = Source()
     manager = TokenManager(source)
-    with running_loop() as home:
-        token = submit(home, manager.get(scopes="a")).result(10)
+    with running_loop() as main_loop:
+        token = submit(main_loop, manager.get(scopes="a")).result(10)
         assert manager.peek(scopes="a") is token
 
         async def elsewhere():
@@ -103,15 +103,15 @@ def test_a_fresh_token_needs_no_hop_from_any_thread():
             return stopped.value.value
 
         assert asyncio.run(elsewhere()) is token
-        submit(home, manager.aclose()).result(10)
+        submit(main_loop, manager.aclose()).result(10)
 
 
 def test_a_caller_from_elsewhere_cancels_its_own_wait_alone():
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
-    with running_loop() as home, running_loop() as other:
-        first = submit(home, manager.get())
+    with running_loop() as main_loop, running_loop() as other:
+        first = submit(main_loop, manager.get())
         assert source.entered.wait(5)
         second = submit(other, manager.get())
         assert waited_for(lambda: manager.status().waiters == 2)
@@ -120,7 +120,7 @@ def test_a_caller_from_elsewhere_cancels_its_own_wait_alone():
         source.gate.set()
         assert first.result(10).generation == 1
         assert source.calls == 1
-        submit(home, manager.aclose()).result(10)
+        submit(main_loop, manager.aclose()).result(10)
 
 
 def test_a_caller_from_elsewhere_gets_its_own_timeout_and_errors():
@@ -129,37 +129,37 @@ def test_a_caller_from_elsewhere_gets_its_own_timeout_and_errors():
 
     slow = Source()
     slow.gate = threading.Event()
-    with running_loop() as home, running_loop() as other:
+    with running_loop() as main_loop, running_loop() as other:
         manager = TokenManager(slow)
-        submit(home, manager.warm(timeout=None))
+        submit(main_loop, manager.warm(timeout=None))
         assert slow.entered.wait(5)
         with pytest.raises(TokenWaitTimeoutError):
             submit(other, manager.get(timeout=0.05)).result(10)
         slow.gate.set()
         submit(other, manager.aclose()).result(10)
         broken = TokenManager(failing)
-        submit(home, broken.warm()).exception(10)
+        submit(main_loop, broken.warm()).exception(10)
         with pytest.raises(TokenError):
             submit(other, broken.get()).result(10)
         submit(other, broken.aclose()).result(10)
 
 
 @pytest.mark.blocks_loop
-def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(monkeypatch):
+def test_a_refresh_loop_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(monkeypatch):
     monkeypatch.setattr(loop_module, "_POLL", 0.05)
     source = Source()
     manager = TokenManager(source)
     release = threading.Event()
-    with running_loop() as home, running_loop() as other, contextlib.ExitStack() as leaving:
+    with running_loop() as main_loop, running_loop() as other, contextlib.ExitStack() as leaving:
         leaving.callback(release.set)  # whatever becomes of this test
-        token = submit(home, manager.get()).result(10)
+        token = submit(main_loop, manager.get()).result(10)
         blocked = threading.Event()
 
         def block():
             blocked.set()
             release.wait(20)
 
-        home.call_soon_threadsafe(block)
+        main_loop.call_soon_threadsafe(block)
         assert blocked.wait(5)
         started = time.monotonic()
         with pytest.raises(TokenWaitTimeoutError) as caught:
@@ -187,7 +187,7 @@ def test_one_asyncio_run_after_another_keeps_what_was_learnt():
         asyncio.run(manager.get())
 
 
-def test_a_flight_that_ended_with_its_loop_is_flown_again():
+def test_a_refresh_that_ended_with_its_loop_is_started_again():
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
@@ -203,7 +203,7 @@ def test_a_flight_that_ended_with_its_loop_is_flown_again():
     asyncio.run(manager.aclose())
 
 
-def test_those_who_wait_elsewhere_move_on_when_the_home_loop_ends():
+def test_waiters_on_other_loops_move_on_when_the_refresh_loop_ends():
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
@@ -213,19 +213,19 @@ def test_those_who_wait_elsewhere_move_on_when_the_home_loop_ends():
         with pytest.raises(TokenWaitTimeoutError):
             await manager.get(timeout=0.2)
 
-    home = threading.Thread(target=lambda: asyncio.run(short_lived()))
+    main_loop = threading.Thread(target=lambda: asyncio.run(short_lived()))
     with running_loop() as other:
-        home.start()
+        main_loop.start()
         assert source.entered.wait(5)
         waiting = submit(other, manager.get())
-        home.join()
+        main_loop.join()
         source.gate.set()
         assert waiting.result(10).access_token == "t2"
         submit(other, manager.aclose()).result(10)
     assert not entered.is_set()
 
 
-def test_a_home_that_stands_still_is_left():
+def test_a_refresh_loop_that_stands_still_is_left():
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
@@ -286,15 +286,15 @@ class SetClock(RealClock):
 def test_a_caller_from_elsewhere_gets_the_time_that_it_wants():
     source, clock = Source(), SetClock()
     manager = TokenManager(source, clock=clock)
-    with running_loop() as home:
-        token = submit(home, manager.get()).result(10)
+    with running_loop() as main_loop:
+        token = submit(main_loop, manager.get()).result(10)
         clock.now += 50
         assert asyncio.run(manager.get(min_ttl=40)) is token
         assert asyncio.run(manager.get(min_ttl=60)).access_token == "t2"
-        submit(home, manager.aclose()).result(10)
+        submit(main_loop, manager.aclose()).result(10)
 
 
-def test_a_renewal_that_was_left_on_a_loop_that_stands_still_is_due_again():
+def test_a_refresh_that_was_left_on_a_loop_that_stands_still_is_due_again():
     source, clock = Source(), SetClock()
     manager = TokenManager(source, clock=clock)
     loop = asyncio.new_event_loop()
@@ -302,7 +302,7 @@ def test_a_renewal_that_was_left_on_a_loop_that_stands_still_is_due_again():
     clock.now += 90
     source.gate = threading.Event()
     loop.run_until_complete(manager.get())
-    assert manager.peek() is not None  # the renewal is under way
+    assert manager.peek() is not None  # the refresh is under way
     source.gate.set()
     assert asyncio.run(manager.get(scopes="x")).access_token == "t2"
     assert manager.peek() is None
@@ -339,7 +339,7 @@ def test_what_was_being_saved_on_a_loop_left_behind_is_saved_on_the_next():
     loop.close()
 
 
-def test_a_renewal_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_there():
+def test_a_refresh_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_there():
     gate = threading.Event()
 
     async def source(key):
@@ -366,7 +366,7 @@ def test_a_renewal_that_fails_on_a_loop_left_behind_tells_only_those_who_wait_th
     asyncio.run(manager.aclose())
 
 
-def test_a_home_that_closes_this_very_moment_is_no_home(monkeypatch, caplog):
+def test_a_refresh_loop_that_closes_at_this_moment_is_left(monkeypatch, caplog):
     source = Source()
     hop, refusals = asyncio.run_coroutine_threadsafe, [RuntimeError("Event loop is closed")]
 
@@ -376,26 +376,26 @@ def test_a_home_that_closes_this_very_moment_is_no_home(monkeypatch, caplog):
         return hop(work, loop)
 
     manager = TokenManager(source)
-    with running_loop() as home:
-        hop(manager.get(), home).result(10)
+    with running_loop() as main_loop:
+        hop(manager.get(), main_loop).result(10)
         monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", refusing)
         assert asyncio.run(manager.get(scopes="x")).access_token == "t2"
-        hop(manager.aclose(), home).result(10)
+        hop(manager.aclose(), main_loop).result(10)
     assert not refusals
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
-def test_a_home_that_is_about_to_end_is_left(caplog):
+def test_a_refresh_loop_that_is_about_to_end_is_left(caplog):
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
-    with running_loop() as home, running_loop() as other:
-        first = submit(home, manager.warm(timeout=None))
+    with running_loop() as main_loop, running_loop() as other:
+        first = submit(main_loop, manager.warm(timeout=None))
         assert source.entered.wait(5)
         waiting = submit(other, manager.get())
         assert waited_for(lambda: manager.status().waiters == 2)
         source.gate = None
-        home.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(home)])
+        main_loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(main_loop)])
         assert waiting.result(10).access_token == "t2"
         assert manager._refresh_loop.loop is other
         with pytest.raises((ClientClosedError, concurrent.futures.CancelledError)):
@@ -456,12 +456,12 @@ def test_a_forked_child_keeps_the_access_token_and_renews_by_itself():
 
 
 @forks
-def test_a_fork_amid_a_flight_drops_it_in_the_child_alone():
+def test_a_fork_amid_a_refresh_drops_it_in_the_child_alone():
     source = Source()
     source.gate = threading.Event()
     manager = TokenManager(source)
-    with running_loop() as home:
-        waiting = submit(home, manager.get())
+    with running_loop() as main_loop:
+        waiting = submit(main_loop, manager.get())
         assert source.entered.wait(5)
 
         def child():
@@ -472,7 +472,7 @@ def test_a_fork_amid_a_flight_drops_it_in_the_child_alone():
         assert in_child(child) == "t2"
         source.gate.set()
         assert waiting.result(10).access_token == "t1"
-        submit(home, manager.aclose()).result(10)
+        submit(main_loop, manager.aclose()).result(10)
 
 
 def refreshing(store=None):

@@ -73,14 +73,14 @@ def test_the_token_tells_what_it_is_and_never_its_text(world):
     world.run(main())
 
 
-def test_an_advisory_token_is_served_while_one_flight_renews_it(world):
+def test_an_advisory_token_is_served_while_one_refresh_replaces_it(world):
     async def main():
         manager = world.manager()
         old = await manager.get()
         await asyncio.sleep(76)  # advisory at 100 - 20 * 1.25 = 75
         assert manager.peek() is None
         assert [await manager.get() for _ in range(5)] == [old] * 5
-        assert manager.peek() is old  # the renewal is under way: nothing else to do
+        assert manager.peek() is old  # the refresh is under way: nothing else to do
         await asyncio.sleep(0.1)
         new = manager.peek()
         assert new is not None
@@ -116,7 +116,7 @@ def test_a_mandatory_token_is_renewed_first(world):
     world.run(main())
 
 
-def test_a_failing_renewal_never_takes_a_valid_token_away(world):
+def test_a_failing_refresh_never_takes_a_valid_token_away(world):
     async def main():
         manager = world.manager()
         old = await manager.get()
@@ -273,7 +273,7 @@ def test_a_cancelled_caller_harms_nobody_and_the_result_is_kept(world):
     world.run(main())
 
 
-def test_with_no_waiter_left_the_flight_goes_on(world):
+def test_with_no_waiter_left_the_refresh_goes_on(world):
     async def main():
         manager = world.manager()
         task = asyncio.ensure_future(manager.get())
@@ -314,7 +314,7 @@ def test_a_timeout_with_a_valid_token_at_hand_gives_that(world):
     world.run(main())
 
 
-def test_a_flight_has_a_bound_of_its_own(world):
+def test_a_refresh_has_a_bound_of_its_own(world):
     async def main():
         world.server.latency = 1e6
         manager = world.manager(policy=RefreshPolicy(flight_timeout=20))
@@ -492,7 +492,7 @@ def test_a_lifetime_too_long_to_count_with_is_a_long_one(world, lifetime):
 
 
 @pytest.mark.parametrize("lifetime", [0, -5, "soon", True, [60], "nan", "-1"])
-def test_a_senseless_lifetime_serves_this_flight_and_is_never_cached(world, lifetime):
+def test_a_senseless_lifetime_serves_this_refresh_and_is_never_cached(world, lifetime):
     async def main():
         manager = world.manager()
         world.server.lifetime = lifetime
@@ -684,7 +684,7 @@ def test_forget_drops_the_token_and_generations_still_rise(world):
     world.run(main())
 
 
-def test_a_forgotten_flight_answers_its_waiters_and_is_not_kept(world):
+def test_a_forgotten_refresh_answers_its_waiters_and_is_not_kept(world):
     async def main():
         manager = world.manager()
         waiting = asyncio.ensure_future(manager.get())
@@ -768,7 +768,7 @@ def test_after_aclose_nothing_runs_and_nothing_is_given(world):
     world.run(main())
 
 
-def test_aclose_lets_a_renewal_finish(world):
+def test_aclose_lets_a_refresh_finish(world):
     async def main():
         manager = world.manager()
         waiting = asyncio.ensure_future(manager.get())
@@ -876,7 +876,7 @@ def test_a_hook_that_raises_is_logged_and_harms_nobody(world, caplog):
     assert "a token hook failed: RuntimeError" in caplog.text
 
 
-def test_the_events_of_a_renewal(world):
+def test_the_events_of_a_refresh(world):
     async def main():
         manager = world.manager()
         await manager.get()
@@ -933,7 +933,7 @@ def test_status_tells_what_is_served_and_why(world):
     world.run(main())
 
 
-def test_the_flight_runs_in_a_context_of_its_own(world):
+def test_the_refresh_runs_in_a_context_of_its_own(world):
     import contextvars
 
     variable = contextvars.ContextVar("variable", default="unset")
@@ -1144,7 +1144,7 @@ def test_a_failure_at_the_last_moment_gives_the_old_token(world):
     world.run(main())
 
 
-def test_a_renewal_is_due_at_its_very_time(world):
+def test_a_refresh_is_due_at_its_very_time(world):
     async def main():
         manager = world.manager()
         token = await manager.get()
@@ -1195,7 +1195,7 @@ def test_even_a_short_back_off_is_told_to_who_has_no_time_for_it(world):
     world.run(main())
 
 
-def test_a_renewal_after_a_back_off_is_forgotten_and_waited_for_like_any_other(world):
+def test_a_refresh_after_a_back_off_is_forgotten_and_waited_for_like_any_other(world):
     async def main():
         manager = world.manager()
         world.server.faults.append("429")
@@ -1211,7 +1211,7 @@ def test_a_renewal_after_a_back_off_is_forgotten_and_waited_for_like_any_other(w
     world.run(main())
 
 
-def test_a_forgotten_renewal_after_a_back_off_is_not_kept(world):
+def test_a_forgotten_refresh_after_a_back_off_is_not_kept(world):
     async def main():
         manager = world.manager()
         world.server.faults.append("429")
@@ -1278,7 +1278,7 @@ def test_a_policy_is_the_managers_own(world):
     world.run(main())
 
 
-def test_a_rejection_is_told_with_its_generation_and_outside_of_any_flight(world):
+def test_a_rejection_is_told_with_its_generation_and_outside_of_any_refresh(world):
     async def main():
         manager = world.manager()
         first = await manager.get()

@@ -93,7 +93,7 @@ def spent(world):
 
 
 @pytest.mark.parametrize("rotation", ["none", "strict", "grace"])
-def test_renewals_follow_the_rotation(world, rotation):
+def test_refreshes_follow_the_rotation(world, rotation):
     async def main():
         world.server.rotation = rotation
         manager = world.manager(world.refresh())
@@ -277,7 +277,7 @@ def test_a_refusal_while_resolving_ends_it_and_leaves_the_intent(world):
     world.run(main())
 
 
-def test_a_later_renewal_of_an_unknown_outcome_sends_it_once(world):
+def test_a_later_refresh_of_an_unknown_outcome_sends_it_once(world):
     async def main():
         manager = world.manager(world.refresh())
         world.server.faults.extend(["500"] * 7)
@@ -387,7 +387,7 @@ def test_a_valid_access_token_outlives_its_refresh_token(world):
     world.run(main())
 
 
-def test_somebody_elses_good_token_is_adopted_without_a_request(world):
+def test_another_processs_good_token_is_adopted_without_a_request(world):
     async def main():
         store = Faulty()
         world.server.rotation = "strict"
@@ -426,7 +426,7 @@ def test_n_expiries_and_many_managers_make_n_requests(world):
     world.run(main())
 
 
-def test_somebody_elses_newer_refresh_token_is_used(world):
+def test_another_processs_newer_refresh_token_is_used(world):
     async def main():
         store = Faulty()
         world.server.rotation = "strict"
@@ -831,7 +831,7 @@ def test_a_token_that_expires_while_a_slow_store_keeps_it_waiting_is_given_to_no
 
 
 @pytest.mark.parametrize("where", ["store", "proof"])
-def test_a_renewal_cut_short_after_its_answer_does_not_lose_the_new_refresh_token(world, where):
+def test_a_refresh_cut_short_after_its_answer_does_not_lose_the_new_refresh_token(world, where):
     async def main():
         store, verifier = Hanging(), Verifier()
         world.server.rotation = "strict"
@@ -1021,7 +1021,7 @@ def test_a_stored_token_below_min_ttl_is_not_enough(world):
     world.run(main())
 
 
-def test_a_foreign_record_is_set_aside_and_not_used(world, caplog):
+def test_a_foreign_record_is_quarantined_and_not_used(world, caplog):
     async def main():
         store = Faulty()
         key = world.credentials().key.store_key
@@ -1034,8 +1034,8 @@ def test_a_foreign_record_is_set_aside_and_not_used(world, caplog):
         assert "delete" in store.log
         assert not world.told(PersistenceDegraded)
         assert world.told(RecordSetAside)[0].flight == world.events[0].flight
-        aside = [name for name in store.records if ".aside-" in name]
-        assert [store.records[name].access_token for name in aside] == ["stolen"]
+        quarantined = [name for name in store.records if ".aside-" in name]
+        assert [store.records[name].access_token for name in quarantined] == ["stolen"]
         await manager.aclose()
 
     world.run(main())
@@ -1140,7 +1140,7 @@ def test_a_conflict_while_writing_the_intent_starts_over_from_what_is_there(worl
     world.run(main())
 
 
-def test_a_new_sign_in_outlasts_a_renewal_of_the_grant_before_it(world):
+def test_a_new_sign_in_outlasts_a_refresh_of_the_grant_before_it(world):
     async def main():
         store = Faulty()
         theirs = world.manager(world.refresh(), store=store)
@@ -1162,7 +1162,7 @@ def test_a_new_sign_in_outlasts_a_renewal_of_the_grant_before_it(world):
     world.run(main())
 
 
-def test_a_new_sign_in_waits_for_no_renewal_that_hangs(world):
+def test_a_new_sign_in_waits_for_no_refresh_that_hangs(world):
     async def main():
         manager = world.manager(world.refresh(), policy=RefreshPolicy(lock_timeout=3.0))
         await manager.get()
@@ -1422,7 +1422,7 @@ def test_a_store_that_never_stops_changing_is_given_up_for_now(world):
     world.run(main())
 
 
-def test_a_grant_forgotten_amid_its_renewal_is_not_written_again(world):
+def test_a_grant_forgotten_amid_its_refresh_is_not_written_again(world):
     async def main():
         store = Faulty()
         manager = world.manager(world.refresh(), store=store)
@@ -1439,7 +1439,7 @@ def test_a_grant_forgotten_amid_its_renewal_is_not_written_again(world):
             await again
         assert not [name for name in store.records if not name.endswith(".forgotten")]
         assert await manager.get()
-        assert set(spent(world)) == {"r0"}  # where it began, not what the forgotten renewal was given
+        assert set(spent(world)) == {"r0"}  # where it began, not what the forgotten refresh was given
         await manager.aclose()
 
     world.server.rotation = "grace"
@@ -1480,7 +1480,7 @@ def test_saving_is_tried_again_at_growing_distances_and_told_of_once(world):
         assert distances == [0, 0.5, 1, 2, 4, 8, 10, 10, 10, 10, 10, 10]
         await manager.get()
         await asyncio.sleep(8)
-        assert len(times) == 15  # the renewal's own, and one more: two do not try at the same time
+        assert len(times) == 15  # the refresh's own, and one more: two do not try at the same time
         assert [event.operation for event in world.told(PersistenceDegraded)] == ["persist"] * 2
         store.broken = set()
         await asyncio.sleep(10)

@@ -333,19 +333,19 @@ async def test_a_record_that_others_could_read_is_closed_to_them(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_a_corrupt_file_is_moved_aside_and_told(tmp_path, caplog):
+async def test_a_corrupt_file_is_quarantined_and_logged(tmp_path, caplog):
     store = FileStore(tmp_path / "tokens")
     await store.compare_and_swap("key", None, GRANT)
     (tmp_path / "tokens" / "key.json").write_bytes(b'{"access_token": "planted-secret')
     assert await store.load("key") is None
-    (aside,) = (tmp_path / "tokens").glob("key.aside-*")
-    assert b"planted-secret" in aside.read_bytes()
+    (quarantined,) = (tmp_path / "tokens").glob("key.aside-*")
+    assert b"planted-secret" in quarantined.read_bytes()
     assert "planted-secret" not in caplog.text
     assert "cannot be used" in caplog.text
     await store.compare_and_swap("key", None, GRANT)
 
 
-async def test_of_many_that_find_a_corrupt_file_one_moves_it_aside(tmp_path):
+async def test_of_many_that_find_a_corrupt_file_one_quarantines_it(tmp_path):
     path = tmp_path / "tokens" / "key.json"
     stores = [FileStore(tmp_path / "tokens") for _ in range(6)]
     await stores[0].compare_and_swap("key", None, GRANT)
@@ -354,7 +354,7 @@ async def test_of_many_that_find_a_corrupt_file_one_moves_it_aside(tmp_path):
     assert len(list(path.parent.glob("key.aside-*"))) == 1
 
 
-async def test_a_good_record_in_a_corrupt_ones_place_is_not_moved_aside(tmp_path, monkeypatch):
+async def test_a_good_record_in_a_corrupt_ones_place_is_not_quarantined(tmp_path, monkeypatch):
     store = FileStore(tmp_path / "tokens")
     version = await store.compare_and_swap("key", None, GRANT)
     reads = [Secret(b"{")]
@@ -460,13 +460,13 @@ async def test_a_lock_that_another_has_is_lost(valkey, tmp_path):
         assert await client.get(f"{tmp_path}:key.lock") == b"another's"
 
 
-async def test_a_corrupt_value_is_renamed_and_told(valkey, tmp_path, caplog):
+async def test_a_corrupt_value_is_quarantined_and_logged(valkey, tmp_path, caplog):
     async with redis.asyncio.Redis.from_url(valkey) as client:
         await client.set(f"{tmp_path}:key", b"\xffnot json planted-secret")
         store = RedisStore(valkey, prefix=f"{tmp_path}:")
         assert await store.load("key") is None
-        (aside,) = [name async for name in client.scan_iter(f"{tmp_path}:key.aside-*")]
-        assert b"planted-secret" in await client.get(aside)
+        (quarantined,) = [name async for name in client.scan_iter(f"{tmp_path}:key.aside-*")]
+        assert b"planted-secret" in await client.get(quarantined)
     assert "planted-secret" not in caplog.text
     assert "cannot be used" in caplog.text
 
@@ -526,7 +526,7 @@ def cluster():
 
 
 @pytest.mark.parametrize("decoded", [False, True])
-async def test_a_cluster_keeps_records_and_locks_and_what_is_set_aside(cluster, tmp_path, caplog, decoded):
+async def test_a_cluster_keeps_records_and_locks_and_quarantined_records(cluster, tmp_path, caplog, decoded):
     async with redis.asyncio.cluster.RedisCluster("127.0.0.1", cluster, decode_responses=decoded) as client:
         store = RedisStore(client, prefix=f"{tmp_path}:", lock_ttl=0.3)
         version = await store.compare_and_swap("key", None, GRANT)
@@ -541,8 +541,8 @@ async def test_a_cluster_keeps_records_and_locks_and_what_is_set_aside(cluster, 
         await client.set(f"{tmp_path}:key", "{planted-secret")
         assert await store.load("key") is None
         assert await client.get(f"{tmp_path}:key") is None
-        aside = await client.get(f"{tmp_path}:key.aside-latest")
-        assert aside == ("{planted-secret" if decoded else b"{planted-secret")
+        quarantined = await client.get(f"{tmp_path}:key.aside-latest")
+        assert quarantined == ("{planted-secret" if decoded else b"{planted-secret")
         assert 0 < await client.ttl(f"{tmp_path}:key.aside-latest") <= 30 * 86400
         assert "cannot be used" in caplog.text
         assert "planted-secret" not in caplog.text
@@ -576,7 +576,7 @@ async def test_a_machine_without_a_keyring_says_so(tmp_path, chain):
         await KeyringStore(folder=tmp_path / "locks").load("key")
 
 
-async def test_a_corrupt_entry_is_renamed_and_told(tmp_path, chain, caplog):
+async def test_a_corrupt_entry_is_quarantined_and_logged(tmp_path, chain, caplog):
     chain.set_password("telnyx-oauth", "key", "planted-secret")
     store = KeyringStore(folder=tmp_path / "locks")
     assert await store.load("key") is None

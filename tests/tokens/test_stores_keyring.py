@@ -153,7 +153,7 @@ async def test_a_reader_finds_a_whole_record_while_another_process_writes(use, s
     assert "cannot be used" not in caplog.text
 
 
-async def test_parts_that_are_not_whole_are_moved_aside(use, store, caplog, tmp_path):
+async def test_parts_that_are_not_whole_are_quarantined(use, store, caplog, tmp_path):
     small = use(SmallKeyring())
     await store.compare_and_swap("key", None, attrs.evolve(GRANT, access_token="planted-secret" * 200))
     del small.kept["telnyx-oauth", "key.part-a-1"]

@@ -39,7 +39,7 @@ def backend():
     return made
 
 
-def test_a_renewal_is_a_span_of_its_own_linked_to_those_who_waited(world, backend, secrets):
+def test_a_refresh_is_a_span_of_its_own_linked_to_those_who_waited(world, backend, secrets):
     async def main():
         hook = TokenTelemetry(backend.tracers, backend.meters)
         manager = world.manager(
@@ -54,13 +54,13 @@ def test_a_renewal_is_a_span_of_its_own_linked_to_those_who_waited(world, backen
                 return span.get_span_context().span_id
 
         waiters = await asyncio.gather(*(ask(f"w{n}") for n in range(3)))
-        renewal = next(span for span in backend.exporter.get_finished_spans() if span.name == "oauth.token.refresh")
-        assert renewal.parent is None
-        assert {link.context.span_id for link in renewal.links} == set(waiters)
-        assert renewal.attributes["outcome"] == "refreshed"
-        assert renewal.attributes["oauth.grant_type"] == "client_credentials"
-        assert renewal.attributes["server.address"] == "auth.test"
-        assert not secrets.found_in(renewal.to_json())
+        refresh = next(span for span in backend.exporter.get_finished_spans() if span.name == "oauth.token.refresh")
+        assert refresh.parent is None
+        assert {link.context.span_id for link in refresh.links} == set(waiters)
+        assert refresh.attributes["outcome"] == "refreshed"
+        assert refresh.attributes["oauth.grant_type"] == "client_credentials"
+        assert refresh.attributes["server.address"] == "auth.test"
+        assert not secrets.found_in(refresh.to_json())
         assert hook._spans == hook._waiting == {}
         await manager.aclose()
 
@@ -70,15 +70,15 @@ def test_a_renewal_is_a_span_of_its_own_linked_to_those_who_waited(world, backen
     assert [event.name for event in world.events] == ["requested", "refreshed"]
 
 
-def test_a_failed_renewal_is_an_error_by_its_stable_name(world, backend):
+def test_a_failed_refresh_is_an_error_by_its_stable_name(world, backend):
     async def main():
         manager = world.manager(hooks=[TokenTelemetry(backend.tracers, backend.meters)])
         world.server.faults.append("invalid_scope")
         with pytest.raises(TelnyxError):
             await manager.get()
-        (renewal,) = backend.exporter.get_finished_spans()
-        assert not renewal.status.is_ok
-        assert renewal.attributes["error.type"] == "invalid_scope"
+        (refresh,) = backend.exporter.get_finished_spans()
+        assert not refresh.status.is_ok
+        assert refresh.attributes["error.type"] == "invalid_scope"
         await manager.aclose()
 
     world.run(main())
@@ -100,8 +100,8 @@ def test_those_who_wait_out_a_back_off_are_linked_too(world, backend):
         with backend.tracers.get_tracer("test").start_as_current_span("patient") as span:
             await manager.get()
             patient = span.get_span_context().span_id
-        renewal = backend.exporter.get_finished_spans()[1]
-        assert [link.context.span_id for link in renewal.links] == [patient]
+        refresh = backend.exporter.get_finished_spans()[1]
+        assert [link.context.span_id for link in refresh.links] == [patient]
         await manager.aclose()
 
     world.run(main())
