@@ -1,4 +1,4 @@
-"""The plain values that cross the network: what is sent, what comes back, and how long it may take."""
+"""Requests and responses as plain values, and their time limits."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def headers(*pairs: tuple[str, str]) -> Headers:
 
 NO_HEADERS = headers()
 ENDED_EARLY: Final = "the body ended early or could not be decoded"
-"""The `Response.fault` that another attempt may mend."""
+"""The `Response.fault` after which another attempt may succeed."""
 
 
 @attrs.frozen(cache_hash=True)
 class Timeout:
-    """How long one attempt may take, in seconds; `None` is no limit.
+    """Time limits of one attempt, in seconds; `None` is no limit.
 
-    `total` bounds the attempt from the first byte to the last, `connect` the opening of a connection. Where a call has to wait
-    for its token, the wait is part of the first attempt. Raises `TypeError` for what is no number.
+    `total` limits the attempt from the first byte to the last, `connect` the opening of a connection. If a call has to wait for
+    its token, the wait is part of the first attempt. Raises `TypeError` for a value that is not a number.
     """
 
     total: float | None = 60.0
@@ -40,24 +40,24 @@ class Timeout:
 
 
 def check_number(
-    value: object, parameter: str, wanted: str = "a number of seconds", also: str = "", *, optional: bool = False
+    value: object, parameter: str, expected: str = "a number of seconds", also: str = "", *, optional: bool = False
 ) -> None:
-    """Raises `TypeError`, naming the parameter, unless `value` is a number, or `None` where `optional`.
+    """Raise `TypeError`, naming the parameter, unless `value` is a number, or `None` where `optional`.
 
-    A truth value is no number. `also` is what else the caller takes.
+    `True` and `False` are not numbers here. `also` names other types that the caller accepts, for the message.
     """
     if (isinstance(value, (int, float)) and not isinstance(value, bool)) or (optional and value is None):
         return
     hint = ", such as delta.total_seconds()" if hasattr(value, "total_seconds") else ""
-    given = "None" if value is None else f"of type {type(value).__name__}"
-    choice = f"{wanted}{hint}{also}{' or None' if optional else ''}"
-    raise TypeError(f"`{parameter}` must be {choice}; what was given is {given}.")
+    kind = "None" if value is None else f"of type {type(value).__name__}"
+    choice = f"{expected}{hint}{also}{' or None' if optional else ''}"
+    raise TypeError(f"`{parameter}` must be {choice}; what was given is {kind}.")
 
 
-# Made for every call: without slots attrs fills an instance in two thirds of the time.
+# Created for every call: without slots, attrs fills an instance in two thirds of the time.
 @attrs.frozen(slots=False)
 class RequestInfo:
-    """What may be said of a request in an error or a log: no query, no headers, no body, no secret in the path."""
+    """The part of a request that may stand in an error or a log: no query, no headers, no body, no secret in the path."""
 
     method: str
     url: str
@@ -66,20 +66,24 @@ class RequestInfo:
         return f"{self.method} {self.url}"
 
 
+def _info(request: Request) -> RequestInfo:
+    return RequestInfo(request.method, request.url.partition("?")[0])
+
+
 @attrs.frozen(slots=False)
 class Request:
     """One HTTP request as a transport sends it.
 
-    `url` is absolute and already percent-encoded. `max_bytes` bounds the answer's decoded body. With `stream` a
-    successful answer's body is left on the wire, as `Response.stream`. The repr shows `info` alone: everything else
-    may hold a secret. `secrets` are the strings to be struck out of whatever an error keeps of the answer.
-    `check` is called at the last moment before the request's first byte leaves, once for each time that it is sent: what it
-    raises stops the sending and comes out unchanged.
+    `url` is absolute and already percent-encoded. The repr shows `info` alone, since everything else may hold a secret;
+    `info` is made of `url` without its query unless it is given. `max_bytes` limits the decoded body of the response. With
+    `stream` the body of a successful response stays on the wire, as `Response.stream`. `secrets` are redacted in whatever an
+    error keeps of the response. `check` is called at the last moment before the first byte leaves, each time that the
+    request is sent: what it raises stops the request and comes out unchanged.
     """
 
     method: str = attrs.field(repr=False)
     url: str = attrs.field(repr=False)
-    info: RequestInfo
+    info: RequestInfo = attrs.field(default=attrs.Factory(_info, takes_self=True))
     headers: Mapping[str, str] = attrs.field(repr=False, factory=dict[str, str])
     content: bytes = attrs.field(repr=False, default=b"")
     timeout: Timeout = attrs.field(repr=False, default=Timeout())
@@ -90,20 +94,20 @@ class Request:
 
 
 class ByteStream(Protocol):
-    """A response body that is still on the wire."""
+    """A response body that has not been read from the connection yet."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     async def aclose(self) -> None:
-        """Give the connection back (or up). May be called twice."""
+        """Return the connection to the pool, or close it. May be called twice."""
         ...
 
 
 @attrs.frozen(eq=False, slots=False)
 class Response:
-    """One HTTP answer. `content` is the decoded body: empty while `stream` holds it, or when it has a `fault`.
+    """One HTTP response. `content` is the decoded body: empty while `stream` holds it, or if the body has a `fault`.
 
-    `fault` says what is wrong with the body: it ended early, or is too large.
+    `fault` describes what is wrong with the body, for example that it ended early or is too large.
     """
 
     status_code: int
@@ -126,30 +130,30 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """Telnyx's name for this answer (`X-Request-Id`): quote it to their support."""
+        """Telnyx's id of this response (`X-Request-Id`): quote it to their support."""
         return self.headers.get("X-Request-Id")
 
     def text(self) -> str:
-        """The body as text, in the charset that the answer declares, else UTF-8; undecodable bytes are replaced."""
+        """The body as text, in the charset that the response declares, else UTF-8; undecodable bytes are replaced."""
         return self.content.decode(self.charset, "replace")
 
     @property
     def charset(self) -> str:
-        """The charset that the answer declares, else UTF-8."""
+        """The charset that the response declares, else UTF-8."""
         return _charset(self.headers.get("Content-Type", ""))
 
     def json(self, *, parse_int: Callable[[str], object] | None = None) -> object:
-        """The body as JSON. Raises `ValueError` when it is not.
+        """The body as JSON. Raises `ValueError` if it is not JSON.
 
-        Bytes that are no UTF-8 are read in the charset that the answer declares, and replaced where that fails too: what
-        cannot be read in one member costs no other. `parse_int` reads the digits of integers, as in
-        `json.loads`: by itself Python refuses those of more than 4,300.
+        Bytes that are not UTF-8 are decoded in the charset that the response declares, and replaced if that fails too, so that
+        one unreadable member does not cost the others. `parse_int` converts the digits of integers, as in `json.loads`:
+        Python's own refuses more than 4,300 of them.
         """
         try:
             return self._parsed(parse_int)
         except _json.JSONDecodeError as exc:
             error = _json.JSONDecodeError(exc.msg, "", exc.pos)
-        # Apart from Python's own error, which holds the whole body.
+        # Raised outside the handler: Python's own error, its context, would hold the whole body.
         raise error
 
     def _parsed(self, parse_int: Callable[[str], object] | None) -> object:
@@ -174,7 +178,7 @@ def _restore(
     return Response(status_code, headers(*pairs), content, request, http_version, None, fault)
 
 
-# Python's codecs include base64, idna and others that are no charset, or fail on a stranger's bytes.
+# Python's codecs include base64, idna and others that are not charsets, or that fail on arbitrary bytes.
 _CHARSETS: Final = ("ascii", "big5", "cp", "euc", "gb", "iso8859", "koi8", "mac", "shift_jis", "utf")
 
 
@@ -183,12 +187,12 @@ def _charset(content_type: str) -> str:
         name, _, value = part.partition("=")
         if name.strip().lower() == "charset":
             try:
-                found = codecs.lookup(value.strip().strip('"')).name
-            except (LookupError, ValueError):  # ValueError: NUL, or bytes that were no text
+                codec = codecs.lookup(value.strip().strip('"')).name
+            except (LookupError, ValueError):  # ValueError: NUL, or bytes that are not text
                 break
-            return found if found.startswith(_CHARSETS) else "utf-8"
+            return codec if codec.startswith(_CHARSETS) else "utf-8"
     return "utf-8"
 
 
 Send: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""A transport is one async function. It raises `APIConnectionError` when no complete answer came."""
+"""A transport: one async function. It raises `APIConnectionError` if no complete response came."""

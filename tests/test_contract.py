@@ -16,8 +16,9 @@ import referencing.jsonschema
 import yaml
 
 from telnyx_oauth.messages import Request
+from telnyx_oauth.protocol.credentials import Credentials
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.transport.engine import Identity, Shared
+from telnyx_oauth.transport.engine import Shared
 from tests.operations import EXAMPLE, OPERATIONS, Operation
 from tests.wire import Script, StaticToken, resources
 
@@ -107,7 +108,7 @@ def hold_authorization(name: str, operation: Mapping[str, Any], request: Request
 async def test_every_request_is_one_that_the_api_describes(operation: Operation, full: bool):
     """In both forms of its path, where it has two."""
     send = Script(operation.response)
-    identity = Identity("KEY", "id", "secret", StaticToken("token"))
+    identity = Credentials("KEY", "id", "secret", StaticToken("token"))
     await operation.call(resources(send, identity), full=full)
     underscore = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
     await operation.call(resources(send, identity, shared=Shared(underscore)), full=full)

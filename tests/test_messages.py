@@ -29,6 +29,14 @@ def test_headers_are_read_in_any_case_may_repeat_and_cannot_be_written():
     assert len(NO_HEADERS) == 0
 
 
+@pytest.mark.parametrize("query", ["", "?code=planted", "?a=b&code=planted?"])
+def test_a_request_is_shown_by_its_method_and_address_without_the_query(query):
+    request = Request("GET", f"https://api.telnyx.com/x{query}")
+    assert request.info == RequestInfo("GET", "https://api.telnyx.com/x")
+    assert "planted" not in repr(request)
+    assert attrs.evolve(request, info=RequestInfo("GET", "/y")).info.url == "/y"
+
+
 def test_a_request_shows_its_method_and_place_and_nothing_else(secrets):
     request = Request(
         "POST",

@@ -15,8 +15,8 @@ import pytest
 from telnyx_oauth import AsyncTelnyx, Telnyx
 from telnyx_oauth.errors import TelnyxError
 from telnyx_oauth.messages import Response, headers
+from telnyx_oauth.protocol.credentials import Credentials
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.transport.engine import Identity
 from tests.conftest import Secrets, found_among
 from tests.operations import CLIENT, OPERATIONS
 from tests.wire import RawServer, Script, StaticToken, cut, http, refused, resources
@@ -49,7 +49,7 @@ def planted(secrets):
 
 def client_of(send, planted, **changes):
     mine = planted.secrets
-    identity = Identity(mine.api_key, "id", mine.client_secret, StaticToken(mine.access_token))
+    identity = Credentials(mine.api_key, "id", mine.client_secret, StaticToken(mine.access_token))
     return resources(send, identity, max_retries=1, **changes)
 
 
@@ -225,7 +225,7 @@ async def test_no_repr_tells_a_secret(planted):
         default_query={"q": mine.code},
     )
     planted.look_in(
-        client, client._options, client._engine.defaults, client._engine.identity, client.tokens, vars(client)
+        client, client._options, client._engine.defaults, client._engine.credentials, client.tokens, vars(client)
     )
     for operation in OPERATIONS:
         seen = []

@@ -15,6 +15,7 @@ import attrs
 
 from telnyx_oauth.errors import APIConnectionError
 from telnyx_oauth.messages import Request, Response, Timeout, headers
+from telnyx_oauth.protocol.credentials import Credentials
 from telnyx_oauth.protocol.requests import Defaults
 from telnyx_oauth.protocol.token import Token
 from telnyx_oauth.resources.oauth import AsyncOAuth
@@ -22,7 +23,7 @@ from telnyx_oauth.resources.oauth_clients import AsyncOAuthClients
 from telnyx_oauth.resources.oauth_grants import AsyncOAuthGrants
 from telnyx_oauth.resources.verbs import AsyncUndocumented
 from telnyx_oauth.resources.well_known import AsyncWellKnown
-from telnyx_oauth.transport.engine import Engine, Identity, Shared
+from telnyx_oauth.transport.engine import Engine, Shared
 
 BASE = "https://api.telnyx.com/v2"
 
@@ -78,7 +79,7 @@ def refused(*, sent: bool) -> APIConnectionError:
 
 def resources(
     send: Callable[[Request], Awaitable[Response]],
-    identity: Identity | None = None,
+    identity: Credentials | None = None,
     *,
     clock: FakeClock | None = None,
     shared: Shared | None = None,
@@ -89,7 +90,7 @@ def resources(
     engine = Engine(
         send,
         attrs.evolve(defaults, **changes),
-        identity or Identity(tokens=StaticToken("KEY"), api_key="KEY"),
+        identity or Credentials(tokens=StaticToken("KEY"), api_key="KEY"),
         shared=shared,
         clock=clock or FakeClock(),
         jitter=lambda: 0.0,

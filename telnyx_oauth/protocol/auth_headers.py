@@ -16,11 +16,11 @@ from .secret import Secret
 
 
 def bearer(token: Secret[str], *, spaced: bool = False) -> Secret[str]:
-    """The `Authorization` value for a bearer token (RFC 6750 section 2.1). With `spaced` it may hold spaces, as an API key may.
+    """The `Authorization` value for a bearer token (RFC 6750 section 2.1). With `spaced` it may contain spaces, as API keys may.
 
     Raises `ValueError` when the token cannot be part of a header; the message does not quote it.
     """
-    # Line breaks would start a header of their own; the rest of RFC 6750's b64token is the server's to judge.
+    # A line break would start another header. The server checks the rest of RFC 6750's b64token.
     if not (_SPACED if spaced else _VISIBLE).fullmatch(token.plain):
         raise ValueError("A bearer token must be one or more visible ASCII characters.")
     return Secret(f"Bearer {token.plain}")
@@ -29,7 +29,7 @@ def bearer(token: Secret[str], *, spaced: bool = False) -> Secret[str]:
 def basic_credentials(client_id: str, client_secret: Secret[str]) -> Secret[str]:
     """The `Authorization` value for a client's id and secret, form-urlencoded first (RFC 6749 section 2.3.1).
 
-    Only what must be encoded is: at least one real server does not decode, so `-._~` stay as they are.
+    Only characters that must be encoded are, so `-._~` stay: at least one real server does not decode.
     Raises `ValueError`, quoting nothing, for a lone surrogate.
     """
     encoded = _encoded_pair(client_id, client_secret)
@@ -46,7 +46,7 @@ def _encoded_pair(client_id: str, client_secret: Secret[str]) -> Secret[bytes] |
 
 
 def secrets_in(authorization: str) -> tuple[str, ...]:
-    """What must not come back from the server in an error: the credentials, and the secret inside Basic's. Never raises."""
+    """The secrets in an `Authorization` header: the credentials, and the secret inside Basic's. Never raises."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
         return (credentials or scheme,)
@@ -74,8 +74,8 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _SPACED = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _GAP = re.compile(r"[\s,]*")
-# A value without quotes, or in single ones, may be anything up to a comma or a space: servers write addresses so. The last
-# value's closing quote may be missing.
+# A value without quotes, or in single ones, may be anything up to a comma or a space: some servers write addresses that way.
+# The closing quote of the last value may be missing.
 _PARAM = re.compile(
     rf"""({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*+)(?:"|$)|'([^\s,"']+)'(?=[\s,]|$)|([^\s,"]+))""", re.DOTALL
 )
@@ -86,18 +86,15 @@ _ODD = re.compile(r"""(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[^\s,"])+""", re.DOTALL)
 
 
 def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
-    """The challenges of all `WWW-Authenticate` headers of one answer (RFC 9110 section 11.6.1).
+    """Parse the challenges of all `WWW-Authenticate` headers of one response (RFC 9110 section 11.6.1).
 
-    Never raises: these are a stranger's words. What cannot be read costs nothing that stands beside it.
+    Never raises, since the headers are untrusted. A part that cannot be parsed is skipped; the parts beside it are kept.
     """
-    found: list[Challenge] = []
-    for value in values:
-        found += _challenges(value)
-    return tuple(found)
+    return tuple(challenge for value in values for challenge in _challenges(value))
 
 
 def _challenges(header: str) -> list[Challenge]:
-    found: list[tuple[str, dict[str, str]]] = []
+    challenges: list[tuple[str, dict[str, str]]] = []
     params: dict[str, str] = {}
     position, after_comma = 0, True
     while gap := _GAP.match(header, position):
@@ -105,30 +102,31 @@ def _challenges(header: str) -> list[Challenge]:
         position = gap.end()
         if position == len(header):
             break
-        if found and (param := _PARAM.match(header, position)):
+        if challenges and (param := _PARAM.match(header, position)):
             name, quoted, *plain = param.groups()
-            told = next(filter(None, plain), "") if quoted is None else _ESCAPED.sub(r"\1", quoted)
-            params.setdefault(name.lower(), told)
+            value = next(filter(None, plain), "") if quoted is None else _ESCAPED.sub(r"\1", quoted)
+            params.setdefault(name.lower(), value)
             position = param.end()
         elif after_comma and (scheme := _SCHEME.match(header, position)):  # without a comma it is a word of a value
-            found.append((scheme[1].lower(), {}))
+            challenges.append((scheme[1].lower(), {}))
             position = scheme.end()
-            if len(found) == 1 or not _COMMA.match(header, position):  # what follows a comma is still the one's before
-                params = found[-1][1]
+            # A scheme with a comma right after it may be a stray word: parameters still belong to the challenge before.
+            if len(challenges) == 1 or not _COMMA.match(header, position):
+                params = challenges[-1][1]
         elif odd := _ODD.match(header, position):
             position = odd.end()
         after_comma = False
-    return [Challenge(scheme, given) for scheme, given in found]
+    return [Challenge(scheme, params) for scheme, params in challenges]
 
 
 _NOT_THE_TOKEN = frozenset({"insufficient_scope", "invalid_request"})
 
 
 def another_token_helps(www_authenticate: Iterable[str]) -> bool:
-    """Tell if another token could mend a 401 with these `WWW-Authenticate` headers (RFC 6750 section 3).
+    """Return whether another token could help after a 401 with these `WWW-Authenticate` headers (RFC 6750 section 3).
 
-    It could where there is no challenge, or a Bearer one that blames the token or nothing. It could not where only another
-    scheme is asked for, or where a Bearer challenge misses a scope or blames the request.
+    It could if there is no challenge, or a Bearer challenge that blames the token or nothing. It could not if the server asks
+    for another scheme only, or if a Bearer challenge names a missing scope or blames the request.
     """
     challenges = parse_challenges(www_authenticate)
     errors = [(each.error or "").lower() for each in challenges if each.scheme == "bearer"]
@@ -141,16 +139,16 @@ _PRINTABLE: Final = re.compile(r"[\x20-\x7e]*")
 
 
 def bearer_token(authorization: Sequence[str], *, token_in_query: bool = False) -> str:
-    """The token in a request's `Authorization` headers. All of them are given, since two would be read differently.
+    """The token in a request's `Authorization` headers. Pass all of them: servers disagree on which of several counts.
 
-    A token in the query is not taken (RFC 9700 section 4.3.2). Raises `MissingTokenError` without bearer credentials, and
-    `MalformedCredentialsError` for several, for a token in the query beside the header, and for what is no `b64token`.
+    A token in the query is not accepted (RFC 9700 section 4.3.2). Raises `MissingTokenError` without bearer credentials, and
+    `MalformedCredentialsError` for several headers, for a token in the query beside the header, and for a malformed token.
     """
-    found = _credentials(authorization, token_in_query=token_in_query)
+    token = _credentials(authorization, token_in_query=token_in_query)
     del authorization
-    if not isinstance(found, str):
-        raise found
-    return found
+    if not isinstance(token, str):
+        raise token
+    return token
 
 
 def _credentials(authorization: Sequence[str], *, token_in_query: bool) -> str | TokenValidationError:
@@ -175,10 +173,10 @@ def challenge(
     resource_metadata: str | None = None,
     scopes: Iterable[str] = (),
 ) -> str | None:
-    """The `WWW-Authenticate` value that tells the client what it lacks, or None where there is nothing to tell.
+    """The `WWW-Authenticate` value for an error, or `None` if the error is no reason for one.
 
-    `scopes` are those that the place demands; `resource_metadata` is RFC 9728's address, for 401 and 403. All values
-    must have passed `check_quotable` or `check_scopes`.
+    `scopes` are those that the route requires; `resource_metadata` is RFC 9728's address, for 401 and 403. All values must
+    have passed `check_quotable` or `check_scopes`.
     """
     if error.status >= 500:
         return None
@@ -187,9 +185,10 @@ def challenge(
         params["error"] = error.error
     if error.status == 401 and error.error is not None:
         params["error_description"] = error.description
-    wanted = sorted(error.required) if isinstance(error, InsufficientScopeError) else sorted(scopes)
-    if wanted and (error.error is None or error.status == 403):
-        params["scope"] = " ".join(wanted)
+    required = error.required if isinstance(error, InsufficientScopeError) else scopes
+    scope = " ".join(sorted(required))
+    if scope and (error.error is None or error.status == 403):
+        params["scope"] = scope
     if resource_metadata is not None and error.status != 400:
         params["resource_metadata"] = resource_metadata
     return " ".join(("Bearer", ", ".join(f"{name}={_quoted(value)}" for name, value in params.items()))).rstrip()
@@ -200,9 +199,7 @@ def _quoted(value: str) -> str:
 
 
 def check_quotable(value: str, name: str) -> str:
-    """The value, fit for a quoted string. Raises `TypeError` or `ValueError`, naming the parameter, for all but printable
-    ASCII.
-    """
+    """Return the value. Raises `TypeError` or `ValueError`, naming the parameter, unless it is printable ASCII."""
     expect_text(type(value), name)
     if not _PRINTABLE.fullmatch(value):
         raise ValueError(f"{name} must be printable ASCII: it goes into a header.")
@@ -210,16 +207,16 @@ def check_quotable(value: str, name: str) -> str:
 
 
 def check_scopes(scopes: Iterable[str], name: str) -> frozenset[str]:
-    """The scopes as a set. Raises `TypeError` for what is no text, and `ValueError` for what RFC 6749 section 3.3 does not
-    know as a scope.
+    """The scopes as a set. Raises `TypeError` unless they are texts, and `ValueError` for a text that is not a scope by
+    RFC 6749 section 3.3.
     """
-    given = expect_texts(scopes, name)
-    found = frozenset(scopes.split() if isinstance(scopes, str) else given)
-    if not all(_SCOPE_TOKEN.fullmatch(scope) for scope in found):
+    texts = expect_texts(scopes, name)
+    values = frozenset(scopes.split() if isinstance(scopes, str) else texts)
+    if not all(_SCOPE_TOKEN.fullmatch(scope) for scope in values):
         raise ValueError(f"{name} must be scopes: printable ASCII without space, quote or backslash.")
-    return found
+    return values
 
 
 def metadata_path(resource: str) -> str:
-    """Where a resource's own metadata is: the well-known segment comes before its path (RFC 9728 section 3.1)."""
+    """The path of a resource's metadata: the well-known segment comes before the resource's path (RFC 9728 section 3.1)."""
     return "/.well-known/oauth-protected-resource" + urlsplit(resource).path.rstrip("/")

@@ -27,24 +27,24 @@ from .token_endpoint import authorize_url, base64url, pkce
 from .urls import is_loopback
 
 LIFETIME: Final = 600.0
-"""Seconds in which a sign-in must be answered."""
+"""Seconds within which a sign-in must be completed."""
 LONGEST_ANSWER: Final = 256 * 1024
-"""Characters of the address that the browser comes back to. Codes that are tokens with all claims of a person are long."""
+"""The most characters of a callback address. Some servers' codes are long: tokens with all claims of a person."""
 _MOST_PARAMETERS: Final = 50
 _BAD_IN_URI: Final = re.compile(r"[^\x21-\x7e]")
 _CODE: Final = re.compile(r"[\x20-\x7e]+")
 _ERROR: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _ANSWER: Final = ("code", "error", "error_description", "iss", "state")
 Answer: TypeAlias = Secret[Mapping[str, str]]
-"""The parameters of the address that the browser came back to."""
+"""The parameters of the callback address."""
 
 
 @attrs.frozen
 class PendingAuthorization:
-    """A sign-in that has begun and was not answered yet: `url` is where to send the person.
+    """A sign-in that has begun and is not complete: send the person to `url`.
 
-    The state and the code verifier are what proves the answer to be this person's; keep the value where nobody else
-    gets at it. `to_json` is for a web application's session. `expires_at` is Unix seconds.
+    The state and the code verifier prove that the callback belongs to this person, so keep the value where no one else can
+    read it. `to_json` is for a web application's session. `expires_at` is Unix seconds.
     """
 
     url: str = attrs.field(repr=False)
@@ -59,12 +59,12 @@ class PendingAuthorization:
     code_verifier: str = attrs.field(repr=False)
 
     def to_json(self) -> str:
-        """All of it as text, secrets included, for a session that is kept on the server or encrypted."""
+        """The value as text, secrets included, for a session that is encrypted or stays on the server."""
         return json.dumps(attrs.asdict(self) | {"scopes": sorted(self.scopes)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The value that `to_json` wrote down. Raises `ValueError`, quoting nothing, for any other text."""
+        """The value that `to_json` wrote. Raises `ValueError`, quoting nothing, for any other text."""
         fields = Secret(_members(text))
         del text
         if not fields:
@@ -79,13 +79,13 @@ def _members(text: str) -> dict[str, object] | None:
         return None
     if not isinstance(fields, dict) or fields.keys() != _KINDS.keys():
         return None
-    given = cast("dict[str, object]", fields)
-    if not all(isinstance(given[name], kind) for name, kind in _KINDS.items()):
+    members = cast("dict[str, object]", fields)
+    if not all(isinstance(members[name], kind) for name, kind in _KINDS.items()):
         return None
-    words = cast("list[object]", given["scopes"])
-    if not all(isinstance(word, str) for word in words):
+    scopes = cast("list[object]", members["scopes"])
+    if not all(isinstance(scope, str) for scope in scopes):
         return None
-    return given | {"scopes": scope_set(cast("list[str]", words))}
+    return members | {"scopes": scope_set(cast("list[str]", scopes))}
 
 
 _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -115,17 +115,17 @@ def begin(
 ) -> PendingAuthorization:
     """Begin a sign-in. `entropy`: 32 random bytes each for the state and the verifier; `now`: Unix seconds.
 
-    Raises `ValueError` for a `redirect_uri` that is not fit for one, and for an `extra` that repeats a parameter.
+    Raises `ValueError` for a `redirect_uri` that is not allowed, and for an `extra` that repeats a parameter.
     """
     proof = pkce(entropy[1])
     state = Secret(base64url(entropy[0].plain))
-    wanted = scope_set(scopes)
+    requested = scope_set(scopes)
     url = Secret(
         authorize_url(
             server.authorization_endpoint,
             client_id=client_id,
             redirect_uri=check_redirect_uri(redirect_uri),
-            scopes=wanted,
+            scopes=requested,
             state=state,
             code_challenge=proof.challenge,
             resource=resource,
@@ -137,7 +137,7 @@ def begin(
         server.issuer,
         client_id,
         redirect_uri,
-        wanted,
+        requested,
         resource,
         now + LIFETIME,
         server.issuer_in_response,
@@ -147,7 +147,7 @@ def begin(
 
 
 def check_redirect_uri(uri: str) -> str:
-    """The URI. Raises `ValueError` unless it is https, http to this machine, or of an app's own scheme (RFC 8252 section 7)."""
+    """Return the URI. Raises `ValueError` unless it is https, http to this machine, or in a private-use scheme (RFC 8252)."""
     expect_text(type(uri), "redirect_uri", AS_TEXT)
     try:
         parts = urlsplit(uri)
@@ -155,7 +155,7 @@ def check_redirect_uri(uri: str) -> str:
     except ValueError:
         raise ValueError("`redirect_uri` is not a URL.") from None
     web = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    # An app's own scheme is a domain name reversed, so it has a dot; `javascript:` and `data:` have none.
+    # A private-use scheme is a reversed domain name, so it has a dot (section 7.1); `javascript:` and `data:` have none.
     if not ((web and host) or "." in parts.scheme) or "@" in parts.netloc:
         raise ValueError("`redirect_uri` must be https, http to this machine, or have a scheme like com.example.app.")
     if _BAD_IN_URI.search(uri) or "#" in uri:
@@ -164,19 +164,19 @@ def check_redirect_uri(uri: str) -> str:
 
 
 def read_callback(callback_url: Secret[str]) -> Answer:
-    """What the browser was sent back with: those parameters of the address that an answer has.
+    """The parameters of an authorization response, from the address that the browser was redirected to.
 
-    Raises `InvalidCallbackError` for an address that answers nothing, is too long, or has a parameter twice (RFC 6749
-    section 3.1).
+    Raises `InvalidCallbackError` for an address without a code or an error, one that is too long, and one that has a
+    parameter twice (RFC 6749 section 3.1).
     """
     if len(callback_url.plain) > LONGEST_ANSWER:
         raise InvalidCallbackError(
             f"This address has more than {LONGEST_ANSWER:,} characters, so it is not read. Take the whole address of the page "
             "that the browser ended at, and nothing else."
         )
-    found = Secret(_parameters(callback_url.plain.strip()))
-    answer: Answer = Secret(dict(found.plain))
-    if len(answer.plain) < len(found.plain):
+    pairs = Secret(_parameters(callback_url.plain.strip()))
+    answer: Answer = Secret(dict(pairs.plain))
+    if len(answer.plain) < len(pairs.plain):
         raise InvalidCallbackError("This address has a parameter twice, so it is not what the server sent.")
     if "code" not in answer.plain and "error" not in answer.plain:
         raise InvalidCallbackError(
@@ -196,19 +196,19 @@ def _parameters(address: str) -> list[tuple[str, str]]:
 
 
 def check_state(pending: PendingAuthorization, answer: Answer) -> None:
-    """Raises `StateMismatchError` unless the answer is to this very sign-in (RFC 6749 section 10.12)."""
-    given = Secret(answer.plain.get("state"))
-    if given.plain is None:
-        said = f" It says: {_words(answer.plain['error'])}." if "error" in answer.plain else ""
-        raise StateMismatchError(f"The answer has no state, so it may not be to this sign-in.{said}")
-    if not _is_state(given.plain or "", pending.state):
+    """Raise `StateMismatchError` unless the answer belongs to this sign-in (RFC 6749 section 10.12)."""
+    state = Secret(answer.plain.get("state"))
+    if state.plain is None:
+        error = f" It says: {_words(answer.plain['error'])}." if "error" in answer.plain else ""
+        raise StateMismatchError(f"The answer has no state, so it may not be to this sign-in.{error}")
+    if not _is_state(state.plain or "", pending.state):
         raise StateMismatchError(
             "The answer is to another sign-in than this one: its state is not the one that was sent."
         )
 
 
-def _is_state(given: str, state: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), state.encode("utf-8", "surrogatepass"))
+def _is_state(value: str, state: str) -> bool:
+    return hmac.compare_digest(value.encode("utf-8", "surrogatepass"), state.encode("utf-8", "surrogatepass"))
 
 
 def code_in(pending: PendingAuthorization, answer: Answer, *, now: float) -> Secret[str]:
@@ -219,11 +219,11 @@ def code_in(pending: PendingAuthorization, answer: Answer, *, now: float) -> Sec
     """
     if not now < pending.expires_at:
         raise AuthorizationExpiredError("This sign-in began more than 10 minutes ago. Begin another.")
-    # https://www.rfc-editor.org/rfc/rfc9207#section-2.4 - before anything else, errors included
+    # Before anything else, errors included: https://www.rfc-editor.org/rfc/rfc9207#section-2.4
     issuer = answer.plain.get("iss")
     if issuer is not None and not same_issuer(issuer, pending.issuer):
         raise IssuerMismatchError("The answer is from another authorization server than the one that was asked.")
-    # An error without a name still ends the sign-in, and why is worth more than that the name is missing: no code is in it.
+    # An error ends the sign-in with or without `iss`, and the error is worth more to the caller than the missing `iss`.
     if "error" in answer.plain:
         raise _refusal(_words(answer.plain["error"]), _words(answer.plain.get("error_description", "")))
     if issuer is None and pending.issuer_in_response:
@@ -234,12 +234,12 @@ def code_in(pending: PendingAuthorization, answer: Answer, *, now: float) -> Sec
 
 
 def _refusal(code: str, description: str) -> AuthorizationResponseError:
-    said = f"{code}: {description}" if description else code
+    reason = f"{code}: {description}" if description else code
     if code == "access_denied":
-        return AccessDeniedError(f"The sign-in was denied ({said}).")
-    return AuthorizationResponseError(f"The authorization server refused the sign-in ({said}).", code=code)
+        return AccessDeniedError(f"The sign-in was denied ({reason}).")
+    return AuthorizationResponseError(f"The authorization server refused the sign-in ({reason}).", code=code)
 
 
 def _words(text: str) -> str:
-    """A stranger's words, as the RFC allows them: one line, nothing that a terminal obeys, not too long."""
+    """Untrusted text in the characters that RFC 6749 allows: one line, no terminal escapes, at most 300 characters."""
     return _ERROR.sub("?", text)[:300]

@@ -19,8 +19,8 @@ from cattrs import Converter
 from ..errors import APIConnectionError, APIResponseValidationError
 from ..messages import Request, Response
 from ..types import BaseModel, OAuthRetrieveAuthorizeResponse
-from .charsets import as_utf8
 from .error_responses import broken
+from .json_body import as_utf8
 from .secret import Secret
 
 Hook: TypeAlias = Callable[[Any, Any], Any]
@@ -37,7 +37,7 @@ class RefusedError(ValueError):
 
 
 def is_readable(kind: Any) -> bool:
-    """Whether there is a hook for a kind of value."""
+    """Return whether there is a hook for a kind of value."""
     if _is_list(kind) or _is_union(kind):
         return all(map(is_readable, get_args(kind)))
     return kind in (str, bool, int, datetime, object, NoneType) or _is_model(kind) or _is_dict(kind)
@@ -73,48 +73,48 @@ def _member(name: str, hint: Any, *, required: bool) -> _Member:
 
 
 def _model_hook(kind: Any) -> Hook:
-    """Structure one attrs class straight into its instance's dictionary: `__init__` would cost as much as the parsing.
+    """Make the structure function of one model. It fills the instance's dictionary itself: `__init__` costs as much as parsing.
 
-    The function is compiled from text, as attrs compiles `__init__`: a loop over the members would take half as long again.
+    The function is compiled from text, as attrs compiles `__init__`: a loop over the members takes half as long again.
     """
     members = _members(kind)
-    known: dict[str, Any] = {
+    names: dict[str, Any] = {
         "ABSENT": _ABSENT,
         "NoneType": NoneType,
         "Refused": RefusedError,
         "blank": {member.name: _ABSENT for member in members},
         "kind": kind,
         "members": members,
-        "named": _named,
+        "name_of": _name_of,
         "new": kind.__new__,
         "problems": _problems_of_members,
         "set_attribute": object.__setattr__,
         "without_empties": _without_empties,
     }
-    passages: list[str] = []
+    statements: list[str] = []
     for number, member in enumerate(members):
-        known |= {f"hook_{number}": member.hook, f"kind_{number}": member.kind}
-        known |= {each.__name__: each for each in member.kept}
-        passages.append(_passage(member, number))
-    body = "".join(passages) or "        pass\n"
+        names |= {f"hook_{number}": member.hook, f"kind_{number}": member.kind}
+        names |= {each.__name__: each for each in member.kept}
+        statements.append(_statement(member, number))
+    body = "".join(statements) or "        pass\n"
     text = compile(_STRUCTURE.replace("        ...\n", body), f"<telnyx_oauth reads {kind.__name__}>", "exec")
-    exec(text, known)  # noqa: S102 - of our own text and the names of members
-    return cast("Hook", known["structure"])
+    exec(text, names)  # noqa: S102 - the text holds nothing but this file's code and the names of members
+    return cast("Hook", names["structure"])
 
 
 _STRUCTURE: Final = """
 def structure(value, _):
     if value.__class__ is not dict:
-        raise Refused(f": expected an object, found {named(value)}")
+        raise Refused(f": expected an object, found {name_of(value)}")
     fields = blank | value
     absent = ()
     try:
         ...
     except Refused:
-        told = without_empties(value, members)
-        if told is None:
+        cleaned = without_empties(value, members)
+        if cleaned is None:
             raise Refused(*problems(value, members)) from None
-        return structure(told, _)
+        return structure(cleaned, _)
     fields["model_extra"] = {} if len(fields) == len(blank) else {
         name: fields.pop(name) for name in value if name not in blank
     }
@@ -126,10 +126,10 @@ def structure(value, _):
 """
 
 
-def _passage(member: _Member, number: int) -> str:
-    """The lines that read one member: what the parser made is kept, and what it left out is noted."""
+def _statement(member: _Member, number: int) -> str:
+    """The code that reads one member: a value of a kept type stays, an absent member is noted, others go through the hook."""
     name = member.name
-    rarest_last = sorted(member.kept, key=lambda each: each is NoneType)
+    rarest_last = sorted(member.kept, key=lambda each: each is NoneType)  # the likeliest class is compared first
     unless = [f"item.__class__ is not {each.__name__}" for each in rarest_last]
     read = f"fields[{name!r}] = hook_{number}(item, kind_{number})"
     if not member.required:
@@ -156,17 +156,17 @@ def _problems_of_members(value: dict[str, object], members: list[_Member]) -> li
 
 
 def _without_empties(value: dict[str, object], members: list[_Member]) -> dict[str, object] | None:
-    """The value with null for each member that may be null and is an empty value of another kind, as some serialisers write
-    what is not there. None where there is no such member.
+    """The value with null for each nullable member that is an empty value of another kind: some serialisers write absent
+    members that way. `None` if there is no such member.
     """
-    told = dict(value)
+    cleaned = dict(value)
     for member in members:
         if NoneType in member.kept and value.get(member.name) in ("", [], {}):
             try:
                 member.read(value[member.name])
             except RefusedError:
-                told[member.name] = None
-    return None if told == value else told
+                cleaned[member.name] = None
+    return None if cleaned == value else cleaned
 
 
 def _kept(kind: Any) -> frozenset[type]:
@@ -190,10 +190,10 @@ def _list_hook(kind: Any) -> Hook:
 
     def structure(value: Any, _: Any) -> Any:
         if value.__class__ is not list:
-            raise RefusedError(f": expected an array, found {_named(value)}")
+            raise RefusedError(f": expected an array, found {_name_of(value)}")
         if item_kind is str:
             try:
-                _join(value)  # the fastest look at all of them: it fails at what is no text
+                _join(value)  # the fastest check of all items: it fails at one that is not a text
             except TypeError:
                 pass
             else:
@@ -217,7 +217,7 @@ def _problems_of_items(value: list[object], hook: Hook, kind: object) -> list[st
 
 
 def _union_hook(kind: Any) -> Hook:
-    """`T | None`, and `str | list[str]`: the first hook that takes the value wins."""
+    """Hook of `T | None` and `str | list[str]`: the first that accepts the value wins."""
     (first, first_kind), *others = [(hook_for(each), each) for each in get_args(kind) if each is not NoneType]
     nullable = NoneType in get_args(kind)
 
@@ -237,25 +237,25 @@ def _union_hook(kind: Any) -> Hook:
 def _str(value: Any, _: Any) -> str:
     if type(value) is str:
         return value
-    raise RefusedError(f": expected a string, found {_named(value)}")
+    raise RefusedError(f": expected a string, found {_name_of(value)}")
 
 
 def _bool(value: Any, _: Any) -> bool:
     if value is True or value is False:
         return value
-    raise RefusedError(f": expected true or false, found {_named(value)}")
+    raise RefusedError(f": expected true or false, found {_name_of(value)}")
 
 
 def _int(value: Any, _: Any) -> int:
-    # Digits in a string are tolerated: servers send `expires_in` that way.
+    # Digits in a string are accepted: servers send `expires_in` that way.
     if type(value) is int:
         return value
     if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
-    # Some parsers make a float of an integer that has more than 64 bits, such as the end of a token that never ends.
+    # orjson reads an integer of more than 64 bits as a float. Servers send such for tokens that never expire.
     if type(value) is float and _64_BITS <= abs(value) < inf:
         return int(value)
-    raise RefusedError(f": expected an integer, found {_named(value)}")
+    raise RefusedError(f": expected an integer, found {_name_of(value)}")
 
 
 def _datetime(value: Any, _: Any) -> datetime:
@@ -265,17 +265,17 @@ def _datetime(value: Any, _: Any) -> datetime:
         pass
     else:
         return time if time.tzinfo else time.replace(tzinfo=UTC)
-    raise RefusedError(f": expected a date and time, found {_named(value)}")
+    raise RefusedError(f": expected a date and time, found {_name_of(value)}")
 
 
-def _as_it_is(value: Any, _: Any) -> Any:
+def _unchanged(value: Any, _: Any) -> Any:
     return value
 
 
 def _object(value: Any, _: Any) -> dict[str, object]:
     if type(value) is dict:
         return cast("dict[str, object]", value)
-    raise RefusedError(f": expected an object, found {_named(value)}")
+    raise RefusedError(f": expected an object, found {_name_of(value)}")
 
 
 _JSON_NAMES: Final[dict[type, str]] = {
@@ -289,7 +289,7 @@ _JSON_NAMES: Final[dict[type, str]] = {
 }
 
 
-def _named(value: object) -> str:
+def _name_of(value: object) -> str:
     return _JSON_NAMES.get(type(value), "something else")
 
 
@@ -316,7 +316,7 @@ def _origin(kind: Any) -> object:
 _converter = Converter()
 for _kind, _plain_hook in {str: _str, bool: _bool, int: _int, datetime: _datetime}.items():
     _converter.register_structure_hook(_kind, _plain_hook)
-_converter.register_structure_hook_func(lambda kind: kind is object, _as_it_is)
+_converter.register_structure_hook_func(lambda kind: kind is object, _unchanged)
 _converter.register_structure_hook_func(_is_dict, _object)
 _converter.register_structure_hook_factory(_is_model, _model_hook)
 _converter.register_structure_hook_factory(_is_list, _list_hook)
@@ -325,7 +325,7 @@ _converter.register_structure_hook_factory(_is_union, _union_hook)
 
 @cache
 def hook_for(kind: Any) -> Hook:
-    """What makes a value of this kind of a JSON value, or raises `RefusedError`."""
+    """The function that turns a JSON value into this kind of value, or raises `RefusedError`."""
     return _converter.get_structure_hook(kind)
 
 
@@ -336,10 +336,10 @@ _NO_JSON: Final = object()
 
 
 def decode(response: Response, kind: type[_T], *, asked: Request | None = None) -> _T:
-    """The answer's body as a `kind`: a model, a list of them, `object` for any JSON, `str`, `bytes`, `Response`, `None`'s type.
+    """Read a body as a `kind`: a model, a list of them, `object` for any JSON, `str`, `bytes`, `Response`, `None`'s type.
 
-    `asked` is the request. Raises `APIResponseValidationError` with a path for each problem, and `APIConnectionError` where
-    the connection broke inside the body.
+    `asked` is the request. Raises `APIResponseValidationError` with a path for each problem, and `APIConnectionError` if the
+    connection broke inside the body.
     """
     special = _SPECIAL.get(kind)
     if special is not None:
@@ -347,7 +347,7 @@ def decode(response: Response, kind: type[_T], *, asked: Request | None = None) 
     value = _parsed(_whole(response))
     if value is _NO_JSON:
         raise APIResponseValidationError((_no_json(response),), response=response)
-    hashable: Any = kind
+    hashable: Any = kind  # type checkers know no hash of a type variable's class
     try:
         typed: _T = hook_for(hashable)(value, kind)
     except RefusedError as refused:
@@ -372,14 +372,14 @@ def _parsed(response: Response) -> object:
 
 
 def _no_number(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")  # RFC 8259 section 6, which Python does not hold by itself
+    raise ValueError(f"{name} is not JSON")  # RFC 8259 section 6; Python accepts NaN and Infinity by default
 
 
 _from_text: Final = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def plain_loads(content: bytes) -> object:
-    """JSON with Python's own parser. Raises `ValueError`, or `RecursionError` where it is nested too deep."""
+    """Parse JSON with Python's own parser. Raises `ValueError`, or `RecursionError` if it is nested too deep."""
     return _from_text(content.decode())
 
 
@@ -401,7 +401,7 @@ def _unread(response: Response) -> APIConnectionError | APIResponseValidationErr
 
 
 def _authorize_response(response: Response, url: Secret[str]) -> OAuthRetrieveAuthorizeResponse:
-    """The consent page, or where the server points to (RFC 6749 section 4.1)."""
+    """The consent page, or the address that the server redirects to (RFC 6749 section 4.1)."""
     if response.status_code < 300:
         return OAuthRetrieveAuthorizeResponse(url=url.plain, html=_whole(response).text())
     target = Secret(_joined(url.plain, response.headers.get("Location")))
@@ -430,11 +430,11 @@ _SPECIAL: Final[dict[object, Callable[[Response, Secret[str]], object]]] = {
 
 def _no_json(response: Response) -> str:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    named = kind if _MEDIA_TYPE.fullmatch(kind) else "no content type"
-    return f"$: expected JSON, found {len(response.content)} bytes of something else ({named})"
+    label = kind if _MEDIA_TYPE.fullmatch(kind) else "no content type"
+    return f"$: expected JSON, found {len(response.content)} bytes of something else ({label})"
 
 
 def check_kind(kind: object) -> None:
-    """Raise `TypeError` for what no answer can be read as, before anything is sent for it."""
+    """Raise `TypeError` for a `cast_to` that no response can be read as. To be called before anything is sent."""
     if kind not in _SPECIAL and not is_readable(kind):
         raise TypeError(f"cast_to cannot be {kind!r}: give a class of telnyx_oauth.types, `object`, `str` or `bytes`")

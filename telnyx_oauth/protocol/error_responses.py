@@ -36,32 +36,32 @@ from .auth_headers import secrets_in
 from .retry import retry_after
 
 _MARK: Final = "***"
-# Shorter ones are no secrets, and striking them out would garble everything else.
+# Shorter values are not secrets, and redacting them would garble everything else.
 _SHORTEST: Final = 4
 _SECRET: Final = re.compile("auth|cookie|key|password|secret|session|signature|token", re.IGNORECASE)
 _SAME_IN_EVERY_FORM: Final = re.compile(r"[A-Za-z0-9._~\-]*")
 
 
 @attrs.frozen
-class Scrubber:
-    """Takes secrets out of text, bytes and JSON values, in each form in which a server would write them."""
+class Redactor:
+    """Redacts secrets in text, bytes and JSON values, in each form in which a server would write them."""
 
     _forms: tuple[str, ...] = attrs.field(repr=False)
 
     @classmethod
-    def of(cls, secrets: Iterable[str]) -> Scrubber:
-        """A scrubber for these secrets, the longest first, so that none is left as the end of another."""
+    def of(cls, secrets: Iterable[str]) -> Redactor:
+        """A redactor of these secrets. Replaces the longest first, so that no end of a longer one is left."""
         forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
         return cls(tuple(sorted(forms, key=len, reverse=True)))
 
     def text(self, text: str) -> str:
-        """The text without them."""
+        """The text without the secrets."""
         for form in self._forms:
             text = text.replace(form, _MARK)
         return text
 
     def json(self, value: object) -> object:
-        """A JSON value without them, however its text spelt them. Raises `RecursionError` for one that is too deep."""
+        """A JSON value without the secrets, however its text spelt them. Raises `RecursionError` for one nested too deep."""
         if not self._forms:
             return value
         if isinstance(value, str):
@@ -73,19 +73,19 @@ class Scrubber:
         return value if self.text(str(value)) == str(value) else _MARK
 
     def bytes(self, content: bytes) -> bytes:
-        """The bytes without them, if the bytes are UTF-8 or ASCII."""
+        """The bytes without the secrets, if the bytes are UTF-8 or ASCII."""
         for form in self._forms:
             content = content.replace(form.encode("utf-8", "replace"), _MARK.encode())
         return content
 
 
-def secrets_beside(request: Request) -> Iterable[str]:
-    """The values of the request's headers and query parameters whose names say that they are secret."""
+def request_secrets(request: Request) -> Iterable[str]:
+    """The values of the request's headers and query parameters that are secret by their names."""
     for name, value in request.headers.items():
         if name.lower() in ("authorization", "proxy-authorization"):
             yield from secrets_in(value)
         elif _SECRET.search(name):
-            # Of several (cookies), also each by itself, unless it is so short that it may be a word of the answer's.
+            # Each of several values (cookies) by itself too, unless it is so short that it may be a word of the response.
             each = re.findall(r'=\s*"?([^\s;,"]{8,})', value)
             yield from (value, *secrets_in(value), *each, *map(unquote, each))
     for name, value in parse_qsl(urlsplit(request.url).query):
@@ -94,10 +94,10 @@ def secrets_beside(request: Request) -> Iterable[str]:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """How a server may write a text: plainly, in JSON, percent-encoded, in HTML."""
+    """The forms in which a server may write a text: plain, in JSON, percent-encoded, in HTML."""
     if _SAME_IN_EVERY_FORM.fullmatch(secret):
         return (secret,)
-    import html  # with its table of entities, which nothing but this needs
+    import html  # here, since only this function needs its table of entities
 
     in_json = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     in_urls = [
@@ -137,13 +137,13 @@ _BY_CODE: Final[dict[str, type[TokenEndpointError]]] = {
         InvalidTargetError,
     )
 }
-_LONGEST: Final = 500  # characters of a server's own words in a message
+_LONGEST: Final = 500  # characters of a server's text in a message
 
 
 def broken(response: Response) -> APIConnectionError | None:
-    """The error of an answer whose body broke off, which is a connection that broke; `None` for any other answer.
+    """The error of a response whose body ended early, which counts as a broken connection; `None` for any other response.
 
-    A server may have done all that it was asked, so what must not happen twice is not sent again.
+    The server may have processed the request, so one that must not be processed twice is not sent again.
     """
     if response.fault != ENDED_EARLY:
         return None
@@ -153,54 +153,54 @@ def broken(response: Response) -> APIConnectionError | None:
 def error_from(
     response: Response, *, token_endpoint: bool = False, secrets: Iterable[str] = (), now: float = 0.0
 ) -> APIStatusError:
-    """The exception for an answer. Never raises, whatever the bytes are.
+    """The exception for an error response. Never raises, whatever the bytes are.
 
-    At the token endpoint the OAuth error code chooses the class, elsewhere the status does. `secrets` are struck out of
-    everything that the exception keeps, since servers do echo what they were sent. `now` (Unix seconds) turns a
-    `Retry-After` date into seconds.
+    At the token endpoint the OAuth error code chooses the class, elsewhere the status does. `secrets` are redacted in
+    everything that the exception keeps, since servers do echo their input. `now` (Unix seconds) turns a `Retry-After` date
+    into seconds.
     """
     try:
         body = _decoded(response)
     except RecursionError:
         response, body = _unread(response)
-    code, errors, said = _read(body)
+    code, errors, summary = _read(body)
     kind = _kind(response.status_code, code, token_endpoint=token_endpoint)
-    if not said and 300 <= response.status_code < 400:
-        said = "a redirect, and no call follows one; see `location`"
-    scrubber = Scrubber.of(secrets)
-    response, body = _scrubbed(response, body, scrubber)
-    # Scrubbed before it is cut: half a secret would not be found any more.
-    said = _printable(scrubber.text(said)[:_LONGEST])
+    if not summary and 300 <= response.status_code < 400:
+        summary = "a redirect, and no call follows one; see `location`"
+    redactor = Redactor.of(secrets)
+    response, body = _redacted(response, body, redactor)
+    # Redacted before it is cut: half a secret would not be recognised.
+    summary = _printable(redactor.text(summary)[:_LONGEST])
     return kind(
-        f"{response.status_code} from {response.request}" + (f": {said}" if said else ""),
+        f"{response.status_code} from {response.request}" + (f": {summary}" if summary else ""),
         response=response,
         body=body,
-        code=code if code is None or code in _BY_CODE else _printable(scrubber.text(code)),
-        errors=tuple(_scrubbed_detail(each, scrubber) for each in errors),
+        code=code if code is None or code in _BY_CODE else _printable(redactor.text(code)),
+        errors=tuple(_redacted_detail(each, redactor) for each in errors),
         retry_after=retry_after(response.headers, now),
     )
 
 
 def _kind(status: int, code: str | None, *, token_endpoint: bool) -> type[APIStatusError]:
     by_status = _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)
-    # Being asked to slow down, or a server's failure, says nothing of the grant, whatever code comes with it.
+    # 429 and 5xx say nothing about the grant, whatever code comes with them.
     if not token_endpoint or code is None or status == 429 or status >= 500:
         return by_status
     return _BY_CODE.get(code, TokenEndpointError)
 
 
-def _scrubbed(response: Response, body: object, scrubber: Scrubber) -> tuple[Response, object]:
-    """The answer and what its body says, without secrets, cookies and stream."""
+def _redacted(response: Response, body: object, redactor: Redactor) -> tuple[Response, object]:
+    """The response and its decoded body, without secrets, cookies and stream."""
     pairs = [
-        (scrubber.text(name), scrubber.text(value))
+        (redactor.text(name), redactor.text(value))
         for name, value in response.headers.items()
         if name.lower() != "set-cookie"
     ]
-    response = attrs.evolve(response, headers=headers(*pairs), content=scrubber.bytes(response.content), stream=None)
+    response = attrs.evolve(response, headers=headers(*pairs), content=redactor.bytes(response.content), stream=None)
     try:
-        clean = scrubber.json(body)
+        clean = redactor.json(body)
         if clean != body and clean != _decoded(response):
-            # The body spells a secret with escapes, or in another charset.
+            # The body contains a secret with escapes, or in another charset.
             response = attrs.evolve(response, content=json.dumps(clean).encode())
     except RecursionError:
         return _unread(response)
@@ -208,21 +208,21 @@ def _scrubbed(response: Response, body: object, scrubber: Scrubber) -> tuple[Res
 
 
 def _unread(response: Response) -> tuple[Response, object]:
-    """The answer without a body that is too deep to be looked through for secrets."""
+    """The response without its body, which is nested too deep to search it for secrets."""
     return attrs.evolve(response, content=b""), None
 
 
-def _scrubbed_detail(error: ErrorDetail, scrubber: Scrubber) -> ErrorDetail:
-    return ErrorDetail(*(text and _printable(scrubber.text(text)) for text in attrs.astuple(error)))
+def _redacted_detail(error: ErrorDetail, redactor: Redactor) -> ErrorDetail:
+    return ErrorDetail(*(text and _printable(redactor.text(text)) for text in attrs.astuple(error)))
 
 
 def _printable(text: str) -> str:
-    """One line that no terminal and no log takes for a command of the server's."""
+    """The text as one line without control characters, which a terminal or a log could obey."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _decoded(response: Response) -> object:
-    """The body as JSON where it is, else as text, else `None` when there is none. Raises `RecursionError`."""
+    """The body as JSON if it is JSON, else as text; `None` if it is empty. Raises `RecursionError`."""
     try:
         return response.json() if response.content else None
     except ValueError:
@@ -230,7 +230,7 @@ def _decoded(response: Response) -> object:
 
 
 def _read(body: object) -> tuple[str | None, tuple[ErrorDetail, ...], str]:
-    """A code to branch on, Telnyx's list of errors, and one sentence for a person."""
+    """The error code, Telnyx's list of errors, and one sentence for a person."""
     if not isinstance(body, dict):
         return None, (), ""
     fields = cast("dict[str, object]", body)
@@ -238,9 +238,9 @@ def _read(body: object) -> tuple[str | None, tuple[ErrorDetail, ...], str]:
     if listed:
         return listed[0].code, listed, "; ".join(filter(None, map(_sentence, listed)))
     code, description = _text(fields.get("error")), _text(fields.get("error_description"))
-    refused = tuple(_refused_fields(fields.get("invalid_fields")))
-    said = ": ".join(filter(None, (code, description)))
-    return code, refused, "; ".join(filter(None, (said, *map(_sentence, refused))))
+    invalid = tuple(_invalid_fields(fields.get("invalid_fields")))
+    summary = ": ".join(filter(None, (code, description)))
+    return code, invalid, "; ".join(filter(None, (summary, *map(_sentence, invalid))))
 
 
 def _objects(value: object) -> Iterable[dict[str, object]]:
@@ -248,11 +248,11 @@ def _objects(value: object) -> Iterable[dict[str, object]]:
     return (cast("dict[str, object]", each) for each in items if isinstance(each, dict))
 
 
-def _refused_fields(value: object) -> Iterable[ErrorDetail]:
-    """What registration says of each field that it refuses."""
+def _invalid_fields(value: object) -> Iterable[ErrorDetail]:
+    """The errors of the fields that registration refuses."""
     fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-    for name, said in fields.items():
-        reasons = cast("list[object]", said) if isinstance(said, list) else [said]
+    for name, problem in fields.items():
+        reasons = cast("list[object]", problem) if isinstance(problem, list) else [problem]
         yield ErrorDetail(detail=", ".join(filter(None, map(_text, reasons))) or None, source=name)
 
 
@@ -272,7 +272,7 @@ def _sentence(error: ErrorDetail) -> str:
 
 
 def _text(value: object) -> str | None:
-    """Codes come as strings and, from some servers, as numbers."""
+    """A string or an integer as text: some servers send codes as numbers."""
     if isinstance(value, str):
         return value or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,6 +1,6 @@
-"""When a token is used, used and renewed, or renewed first: the whole life of one key as values and pure functions.
+"""Freshness of cached tokens: when one is served, when it is refreshed, and back-off, as values and pure functions.
 
-Times named `boot` are seconds of a clock that only grows, times named `wall` Unix seconds; ages and lifetimes are
+Times called `boot` are seconds of a clock that never decreases, times called `wall` Unix seconds; ages and lifetimes are
 seconds. `jitter` is uniform in 0..1.
 """
 
@@ -14,16 +14,17 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..errors import ReauthenticationRequiredError
+from .retry import backoff
 from .token import Token
 
 
 @attrs.frozen
 class RefreshPolicy:
-    """How early tokens are renewed and how failures are spaced; every time in seconds.
+    """Times of refresh and back-off, in seconds.
 
     The margins before the end of a lifetime are a fraction of it with a floor and a cap, so that no lifetime can turn
-    the cache off. From the advisory margin on, the old token is served while one renewal runs in the background; from
-    the mandatory margin on, callers wait for the renewal.
+    the cache off. From the advisory margin on, the old token is served while one refresh runs in the background; from
+    the mandatory margin on, callers wait for the refresh.
     """
 
     advisory_fraction: float = 0.20
@@ -33,22 +34,22 @@ class RefreshPolicy:
     mandatory_floor: float = 1.0
     mandatory_cap: float = 60.0
     recheck: float = 3600.0
-    """A token without a lifetime is renewed this often, and served meanwhile."""
+    """A token without a lifetime is refreshed this often, and served meanwhile."""
     backoff_first: float = 1.0
     backoff_cap: float = 60.0
-    """While a valid token is at hand."""
+    """The longest back-off while there is a valid token."""
     backoff_cap_expired: float = 10.0
     retry_after_cap: float = 300.0
     rejection_window: float = 5.0
-    """A token issued in place of a rejected one, and itself refused within this time, ends the renewing."""
+    """If a token that replaced a rejected one is itself rejected within this time, it is not replaced again."""
     flight_timeout: float = 60.0
-    """Bounds one renewal, whatever its callers' own timeouts are."""
+    """The time limit of one refresh, whatever its callers' own timeouts are."""
     lock_timeout: float = 10.0
-    """How long a renewal waits for the store's lock while another process holds it."""
+    """The longest wait of a refresh for the store's lock while another process holds it."""
     store_timeout: float = 2.0
-    """How long one answer of a store is waited for. A store that took longer is not asked again for `lock_timeout`."""
+    """The time limit of one store operation. A store that took longer is not used again for `lock_timeout`."""
     replay_window: float = 10.0
-    """How long an unknown outcome is resolved by sending the same refresh token again."""
+    """After a refresh with an unknown outcome, the same refresh token may be sent again for this long."""
     max_keys: int = 1024
 
 
@@ -60,12 +61,12 @@ REMEMBERED: Final = 8
 
 @attrs.frozen
 class Snapshot:
-    """All that is known of one key, replaced as a whole by one assignment.
+    """The state of one key, replaced as a whole by one assignment.
 
-    `token` was issued when the clocks stood at `since_boot` and `since_wall`, taken before the request was sent;
-    `advisory`, `mandatory` and `lifetime` are ages. After a failure or a renewal in vain, nothing is sent before
-    `retry_boot`, or before `urgent_boot` once no usable token is left. `error` is the last failure; a `terminal` one is
-    shared with callers until then, and came `repeats` times more in a row.
+    `token` was issued when the clocks stood at `since_boot` and `since_wall`, read before the request was sent;
+    `advisory`, `mandatory` and `lifetime` are ages. After a failure or a refresh that gave nothing better, nothing is sent
+    before `retry_boot`, or before `urgent_boot` once no usable token is left. `error` is the last failure. A `terminal` one
+    is raised to callers until then, and came `repeats` times more in a row.
     """
 
     token: Token | None = None
@@ -85,23 +86,22 @@ class Snapshot:
     error: Exception | None = attrs.field(default=None, eq=False)
     terminal: bool = False
     refused: tuple[str, ...] = attrs.field(default=(), repr=False)
-    """Digests of the tokens that the server has rejected lately: they are not handed out again, whoever offers them."""
+    """Digests of the tokens that the server rejected lately. They are not served again, even if a store or server offers them."""
     serve_until: float = attrs.field(init=False, repr=False)
-    """The boot clock's time until which the token may be handed out with nothing else to do.
+    """The boot clock's time until which the token may be served with nothing else to do.
 
-    That clock alone counts suspended time as well as a wall clock would; this one reading is all that a cached token
-    costs.
+    Serving a cached token costs one reading of one clock. The boot clock suffices, as it counts suspended time.
     """
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "serve_until", self.since_boot + _quiet_age(self))
 
     def age(self, boot: float, wall: float) -> float:
-        """Seconds since issue by whichever clock says more: one may have slept, the other may have been set back."""
+        """Seconds since issue by the clock that says more: the one may have stopped in a suspend, the other been set back."""
         return max(boot - self.since_boot, wall - self.since_wall)
 
     def remaining(self, boot: float, wall: float) -> float:
-        """Seconds for which the token may still be handed out; 0 without a usable one."""
+        """Seconds for which the token may still be served; 0 without a usable one."""
         if self.token is None or self.rejected:
             return 0.0
         return max(0.0, self.lifetime - self.age(boot, wall))
@@ -119,21 +119,21 @@ EMPTY: Final = Snapshot()
 
 @attrs.frozen
 class Use:
-    """Hand out `token`."""
+    """Serve `token`."""
 
     token: Token
 
 
 @attrs.frozen
 class UseAndRenew:
-    """Hand out `token` and have a renewal run in the background."""
+    """Serve `token`, and refresh in the background."""
 
     token: Token
 
 
 @attrs.frozen
 class Renew:
-    """Wait for a renewal; should it fail, a token that is still valid will do."""
+    """Wait for a refresh; if it fails, serve a token that is still valid."""
 
 
 @attrs.frozen
@@ -145,7 +145,7 @@ class HoldOff:
 
 @attrs.frozen
 class Refuse:
-    """Tell the caller what the last attempt came to; it would come to the same now."""
+    """Raise the error of the last attempt; another one now would fail in the same way."""
 
     error: Exception
 
@@ -155,7 +155,7 @@ _RENEW: Final = Renew()
 
 
 def decide(state: Snapshot, *, boot: float, wall: float, min_ttl: float = 0.0) -> Decision:
-    """What a caller who wants a token with at least `min_ttl` seconds left gets."""
+    """Decide what a caller gets that asks for a token with at least `min_ttl` seconds left."""
     remaining = state.remaining(boot, wall)
     if state.token is None or remaining <= 0:
         if boot >= state.urgent_boot:
@@ -169,9 +169,9 @@ def decide(state: Snapshot, *, boot: float, wall: float, min_ttl: float = 0.0) -
 
 
 def _is_scarce(state: Snapshot, age: float, remaining: float, min_ttl: float) -> bool:
-    """Whether less is left than the caller wants and a renewal could help.
+    """Return whether less is left than the caller asks for and a refresh could help.
 
-    It cannot when tokens never live that long; and one that was issued only just now is as good as a renewed one.
+    It cannot if tokens never live that long, and a token that was issued only just now is as good as a new one.
     """
     return remaining < min_ttl < state.lifetime and age >= min(1.0, state.lifetime / 4)
 
@@ -179,7 +179,7 @@ def _is_scarce(state: Snapshot, age: float, remaining: float, min_ttl: float) ->
 def windows(
     lifetime: float | None, jitter: float, policy: RefreshPolicy = DEFAULT_POLICY
 ) -> tuple[float, float, float]:
-    """The ages at which a token becomes advisory, mandatory and expired. `None`: a lifetime that nobody knows."""
+    """The ages at which a token becomes advisory, mandatory and expired. `None` is an unknown lifetime."""
     if lifetime is None:
         return policy.recheck, inf, inf
     advisory = min(max(policy.advisory_fraction * lifetime, policy.advisory_floor), policy.advisory_cap)
@@ -201,7 +201,7 @@ def issued(
     policy: RefreshPolicy = DEFAULT_POLICY,
     durable: bool = True,
 ) -> Snapshot:
-    """The state after a renewal gave `token`, whose lifetime began at the given times."""
+    """The state after a refresh gave `token`, whose lifetime began at these times."""
     advisory, mandatory, end = windows(lifetime, jitter, policy)
     return Snapshot(
         token,
@@ -212,14 +212,14 @@ def issued(
         mandatory,
         forced=state.rejected,
         durable=durable,
-        # Refused again and again, tokens are minted at ever greater distances: success alone does not reset that.
+        # If each new token is rejected too, the back-off must keep growing: a success does not reset it then.
         failures=state.failures if state.rejected else 0,
         refused=state.refused,
     )
 
 
 def is_gain(state: Snapshot, access_token: str, *, boot: float, wall: float, lifetime: float | None) -> bool:
-    """Whether a newly issued token is worth publishing: it is another one, and does not end before the one at hand."""
+    """Return whether a new token is worth publishing: it is another one, and does not end before the cached one."""
     remaining = state.remaining(boot, wall)
     if state.token is None or remaining <= 0:
         return True
@@ -229,7 +229,7 @@ def is_gain(state: Snapshot, access_token: str, *, boot: float, wall: float, lif
 
 
 def in_vain(state: Snapshot, *, boot: float, wall: float) -> Snapshot:
-    """The state after a renewal gave nothing better: no failure, and the next attempt keeps its distance."""
+    """The state after a refresh that gave nothing better: no failure, but a pause before the next attempt."""
     pause = max(1.0, min(state.remaining(boot, wall) / 4, 3600.0))
     return attrs.evolve(
         state, renewing=False, failures=0, error=None, terminal=False, retry_boot=boot + pause, urgent_boot=-inf
@@ -246,19 +246,20 @@ def failed(
     retry_after: float | None = None,
     policy: RefreshPolicy = DEFAULT_POLICY,
 ) -> Snapshot:
-    """The state after a renewal failed: full jitter from 1 s, doubling, and `Retry-After` where it says more.
+    """The state after a failed refresh: back-off with full jitter from 1 s, doubling, or `Retry-After` if that is longer.
 
-    After a `terminal` failure 1 to 5 s, doubling for as long as the same one comes again.
+    After a `terminal` failure 1 to 5 s, doubling for as long as the same failure comes again.
     """
-    asked = min(retry_after or 0.0, policy.retry_after_cap)
+    least = max(LEAST_DELAY, min(retry_after or 0.0, policy.retry_after_cap))
     repeats = state.repeats + 1 if terminal and _comes_again(state, error) else 0
     if terminal:
         longest = max(policy.backoff_cap, 1.0 + 4.0 * jitter)
-        calm = urgent = max(min((1.0 + 4.0 * jitter) * 2.0 ** min(repeats, 30), longest), asked)
+        calm = urgent = max(backoff(repeats, 1.0 + 4.0 * jitter, longest), least)
     else:
-        ceiling = policy.backoff_first * 2.0 ** min(state.failures, 30)
-        calm = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap), asked)
-        urgent = max(LEAST_DELAY, jitter * min(ceiling, policy.backoff_cap_expired), asked)
+        calm, urgent = (
+            max(jitter * backoff(state.failures, policy.backoff_first, cap), least)
+            for cap in (policy.backoff_cap, policy.backoff_cap_expired)
+        )
     return attrs.evolve(
         state,
         renewing=False,
@@ -272,9 +273,10 @@ def failed(
 
 
 def _comes_again(state: Snapshot, error: Exception) -> bool:
-    """Tell if the last attempt was refused in the same way.
+    """Return whether the last attempt failed in the same way.
 
-    That a person has to sign in is read from the store and costs the server nothing: who has signed in shall not wait.
+    `ReauthenticationRequiredError` does not count: it is read from the store and costs the server nothing, and a person who
+    has just signed in must not wait.
     """
     if not state.terminal or isinstance(error, ReauthenticationRequiredError):
         return False
@@ -282,7 +284,7 @@ def _comes_again(state: Snapshot, error: Exception) -> bool:
 
 
 def rejected(state: Snapshot) -> Snapshot:
-    """The state after the server refused the token: a renewal is due, and this token is never handed out again."""
+    """The state after the server rejected the token: a refresh is due, and this token is never served again."""
     if state.token is None:
         return state
     digest = digest_of(state.token.access_token)
@@ -291,19 +293,17 @@ def rejected(state: Snapshot) -> Snapshot:
 
 
 def digest_of(secret: str) -> str:
-    """A name for a secret that does not tell it."""
+    """A digest that identifies a secret without revealing it."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def is_refused_anew(state: Snapshot, boot: float, policy: RefreshPolicy = DEFAULT_POLICY) -> bool:
-    """Whether the refused token was itself issued in place of a refused one, and only just: renewing would go on for
-    ever.
-    """
+    """Return whether the rejected token had itself just replaced a rejected one: replacing it would go on for ever."""
     return state.forced and boot - state.since_boot < policy.rejection_window
 
 
 class Phase(StrEnum):
-    """Where a key stands; stable names for status and metrics."""
+    """The phase of a key; stable names for status and metrics."""
 
     EMPTY = "empty"
     FETCHING = "fetching"
@@ -319,7 +319,7 @@ class Phase(StrEnum):
 
 
 def phase(state: Snapshot, *, boot: float, wall: float) -> Phase:
-    """Where a key stands by its snapshot alone: FRESH, ADVISORY, MANDATORY, or why there is no usable token."""
+    """The phase of a key by its snapshot alone: FRESH, ADVISORY, MANDATORY, or why there is no usable token."""
     if state.remaining(boot, wall) > 0:
         age = state.age(boot, wall)
         return Phase.FRESH if age < state.advisory else Phase.ADVISORY if age < state.mandatory else Phase.MANDATORY

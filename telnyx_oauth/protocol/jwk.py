@@ -16,7 +16,9 @@ from .jws import decode_segment, parse_object, read_entries
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"P-256": ("ES256", 32), "P-384": ("ES384", 48), "P-521": ("ES512", 66)}
-_EDWARDS = frozenset({"EdDSA", "Ed25519"})  # RFC 9864 gave the one curve of RFC 8037 that we take its own name
+_EDWARDS = frozenset(
+    {"EdDSA", "Ed25519"}
+)  # RFC 9864 gave the one curve of RFC 8037 that is supported here its own name
 _RSA_BITS = range(2048, 8193)
 _P = 2**255 - 19
 # The y of the points whose order divides 8 (RFC 8032 section 5.1): 0, 1, -1, and those of order 8, whose y is ±_Y8. For
@@ -45,13 +47,13 @@ class VerificationKey:
     _checks: Mapping[str, _Check] = attrs.field(eq=False, repr=False)
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
-        """Whether the signature over the input was made with this key's private half by that algorithm."""
+        """Return whether the signature over the input is by this key's private half and that algorithm."""
         check = self._checks.get(algorithm)
         return check is not None and len(signature) == self.signature_bytes and check(signing_input, signature)
 
 
 class UnusableKeyError(ValueError):
-    """The JWK may not verify tokens. The text says why, in words of ours alone."""
+    """The JWK may not verify tokens. The text says why, and quotes nothing of the JWK."""
 
 
 def import_key(jwk: object) -> VerificationKey:
@@ -67,7 +69,7 @@ def import_key(jwk: object) -> VerificationKey:
 
 def _import(jwk: Mapping[str, object]) -> VerificationKey:
     if not _SECRET.isdisjoint(jwk):
-        # Whoever reads the set could sign with it: such a key proves nothing, whatever it says of itself.
+        # Everyone who reads the set could sign with it, so its signatures prove nothing.
         raise UnusableKeyError("it publishes a private or symmetric key")
     if jwk.get("use", "sig") != "sig":
         raise UnusableKeyError("use is not sig")
@@ -137,11 +139,11 @@ def _okp(jwk: Mapping[str, object]) -> VerificationKey:
 def _key(
     jwk: Mapping[str, object], possible: frozenset[str], signature_bytes: int, members: Mapping[str, str]
 ) -> VerificationKey:
-    """The key made of these members alone; nothing else that the JWK says reaches the library."""
+    """The key made of these members; no other member of the JWK reaches the library."""
     algorithms = possible
     if "alg" in jwk:
-        named = jwk["alg"] if isinstance(jwk["alg"], str) else ""
-        algorithms = possible & (_EDWARDS if named in _EDWARDS else {named})
+        algorithm = jwk["alg"] if isinstance(jwk["alg"], str) else ""
+        algorithms = possible & (_EDWARDS if algorithm in _EDWARDS else {algorithm})
     if not algorithms:
         raise UnusableKeyError("alg is none that the key can have here")
     checks = _checks(members, algorithms)
@@ -160,7 +162,7 @@ def _checks(members: Mapping[str, str], algorithms: frozenset[str]) -> Mapping[s
 
     try:
         public = JWKRegistry.import_key(dict(members))
-    except Exception:  # noqa: BLE001 - whatever a library makes of an odd key, the good ones beside it must go on
+    except Exception:  # noqa: BLE001 - a key that a library fails at must not cost the good keys beside it
         return None
     models = {name: JWSRegistry.algorithms["Ed25519" if name in _EDWARDS else name] for name in algorithms}
     return {name: partial(model.verify, key=public) for name, model in models.items()}
@@ -178,41 +180,41 @@ _Index: TypeAlias = Mapping[tuple[str, str | None], VerificationKey | None]
 
 
 def _indexed(keys: KeySet) -> _Index:
-    """By algorithm and id. None marks two keys where one must be: neither is usable, as they cannot be told apart.
+    """Index keys by algorithm and id. `None` marks an ambiguous pair: with two different keys for it, neither is usable.
 
-    Keys are the same by their material: one may be listed twice, with and without the algorithm that it is for.
+    Keys are compared by their material, since one may be listed twice, with and without its algorithm.
     """
     index: dict[tuple[str, str | None], VerificationKey | None] = {}
     for key in keys.keys:
         for name in key.algorithms:
             for kid in {key.kid, None}:  # a token without `kid` means the only key there is for its algorithm
-                known = index.get((name, kid), key)
-                index[name, kid] = known if known is not None and known.thumbprint == key.thumbprint else None
+                entry = index.get((name, kid), key)
+                index[name, kid] = entry if entry is not None and entry.thumbprint == key.thumbprint else None
     return index
 
 
 @attrs.frozen
 class KeySet:
-    """The usable keys of one JWKS, and per key that is not why not: `keys[2]: use is not sig`."""
+    """The usable keys of one JWKS, and the reason for each unusable one, such as `keys[2]: use is not sig`."""
 
     keys: tuple[VerificationKey, ...] = ()
     skipped: tuple[str, ...] = ()
     _index: _Index = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_indexed, takes_self=True))
 
     def select(self, algorithm: str, kid: str | None) -> VerificationKey | Reason:
-        """The one key that a token with this header means, or why there is none."""
-        found = self._index.get((algorithm, kid), Reason.KID_UNKNOWN)
-        return Reason.KID_AMBIGUOUS if found is None else found
+        """The one key for a token with this header, or the reason why there is none."""
+        key = self._index.get((algorithm, kid), Reason.KID_UNKNOWN)
+        return Reason.KID_AMBIGUOUS if key is None else key
 
     def knows(self, kid: str | None) -> bool:
-        """Whether a key has this id, be it for other algorithms."""
+        """Return whether a key has this id, even if for other algorithms."""
         return any(key.kid == kid for key in self.keys)
 
 
 def read_jwks(data: bytes, *, max_keys: int = 64) -> KeySet | None:
-    """The keys of a JWKS document (RFC 7517 section 5), or None when it is none, or longer than `max_keys`.
+    """The keys of a JWKS document (RFC 7517 section 5). `None` for another document, and for more than `max_keys` keys.
 
-    A key that is malformed or not for verifying is left out and takes no other with it, even if it cannot be read.
+    A key that is malformed or not for verifying is skipped, even if it is not valid JSON; the other keys are kept.
     """
     entries = read_entries(data, "keys")
     if entries is None or len(entries) > max_keys:

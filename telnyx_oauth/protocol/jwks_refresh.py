@@ -1,4 +1,4 @@
-"""When a key set is fetched, and what a fetch comes to."""
+"""Fetching of key sets: when to fetch, and the state after each fetch."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import attrs
 
 from ..errors import Reason
 from ..messages import Response
-from .charsets import as_utf8
+from .json_body import as_utf8
 from .jwk import KeySet, VerificationKey, read_jwks
+from .retry import LONGEST_RETRY_AFTER, backoff
 
 NEVER: Final = float("-inf")
-LONGEST_RETRY_AFTER: Final = 60.0
 _SECOND_LOOK: Final = 1.0
-_KEPT: Final = 3  # times `negative_ttl` for which an id that nobody asks for stays in memory
+_KEPT: Final = 3  # times `negative_ttl` for which an unknown id stays in memory after it was last looked for
 
 
 @attrs.frozen(kw_only=True)
 class FetchPolicy:
-    """How keys are kept and fetched. All in seconds, but for `refresh_ahead`, a fraction of the lifetime.
+    """Times and limits of caching and fetching keys. All times are seconds; `refresh_ahead` is a fraction of the lifetime.
 
-    `ttl` is how long keys are fresh when the answer does not say; what it says is held between `min_ttl` and `max_ttl`.
-    From `refresh_ahead` before the end on, the next caller has them fetched in the background. After a failure the old
-    keys serve until `stale_if_error` after their fetch; attempts are `backoff` apart, the first wait to the longest.
-    An unknown key id costs a fetch, at most `miss_burst` at once and one per `miss_interval` in the long run; whether one
-    beyond that exists cannot be known for now. As a key may be published late, its id is looked for again after a second,
-    and then whenever it has been unknown for as long again, up to `negative_ttl`. That is also how long after each look
-    the id is refused, and so what an attacker gains who asks for an id before it is published. At most `negative_kids`
-    are remembered. As a key may be replaced under its id, a signature that it did not make costs a fetch, too, at most
-    one per `replaced_interval`. A set of more than `max_keys` is refused.
+    `ttl` is the lifetime of keys if the response names none; one that it names is limited to `min_ttl` to `max_ttl`. In the
+    last `refresh_ahead` of it, the next caller starts a fetch in the background. After a failure the old keys serve until
+    `stale_if_error` after their fetch; the pause between attempts grows from the first to the second value of `backoff`.
+
+    An unknown key id costs a fetch: at most `miss_burst` at once, and one per `miss_interval` in the long run. Beyond that,
+    the key counts as unavailable. Since a key may be published late, its id is looked for again after a second, and then each
+    time that it has been unknown for twice as long, with pauses of up to `negative_ttl`. Between these looks the id is
+    refused; an attacker who asks for an id before it is published gains no more than that. At most `negative_kids` unknown
+    ids are remembered. Since a key may be replaced under its id, an invalid signature costs a fetch too, at most one per
+    `replaced_interval`. A set of more than `max_keys` is refused.
     """
 
     ttl: float = 300.0
@@ -50,7 +51,7 @@ class FetchPolicy:
 
 @attrs.frozen
 class Missed:
-    """A key id that was not there at `since`, nor at `looked_at`, when it was last looked for."""
+    """A key id that is missing since `since`, and was last looked for at `looked_at`."""
 
     since: float
     looked_at: float
@@ -58,7 +59,7 @@ class Missed:
 
 @attrs.frozen(kw_only=True)
 class FetchState:
-    """What is known: the keys, how old they are, and how the last attempts went."""
+    """The state of the cache: the keys, their age, and the outcome of the last attempts."""
 
     keys: KeySet = attrs.field(factory=KeySet)
     generation: int = 0
@@ -79,7 +80,7 @@ class FetchState:
 
 @attrs.frozen
 class Use:
-    """Use this key; with `refresh`, have the set fetched in the background as well."""
+    """Use this key; with `refresh`, also fetch the set in the background."""
 
     key: VerificationKey
     refresh: bool
@@ -87,7 +88,7 @@ class Use:
 
 @attrs.frozen
 class Fetch:
-    """Wait for one fetch, then ask again. `miss` is the unknown key id that it is for, if it is for one."""
+    """Wait for one fetch, then decide again. `miss` is the unknown key id that the fetch is for, if any."""
 
     miss: str | None = None
 
@@ -101,7 +102,7 @@ class Refuse:
 
 @attrs.frozen
 class Unavailable:
-    """Whether there is such a key cannot be known before `retry_after` seconds have passed."""
+    """The key may exist, but the set must not be fetched before `retry_after` seconds have passed."""
 
     retry_after: float
 
@@ -119,11 +120,11 @@ def decide(
     asked: int,
     issued: bool = False,
 ) -> Decision:
-    """What a caller does that asked for a key when `asked` attempts had begun.
+    """Decide what a caller does that asked for a key when `asked` attempts had begun.
 
-    An attempt that has begun since and ended is as good as another; the answer to an older one may have been made before
-    the token was. A token that the issuer itself has just `issued` is no attacker's, so an unknown key id of its always
-    costs a fetch.
+    An attempt that began after that and has ended is as good as another one. The response to an older one may be older than
+    the token. A token that the issuer itself has just `issued` is not an attacker's, so its unknown key id always costs a
+    fetch.
     """
     may_fetch = state.sequence <= asked and now >= state.retry_at
     unavailable = Unavailable(max(state.retry_at - now, 1.0))
@@ -131,27 +132,27 @@ def decide(
         return Fetch() if may_fetch else unavailable
     if now >= state.expires_at and may_fetch and not state.failures:
         return Fetch()
-    found = state.keys.select(algorithm, kid)
-    if isinstance(found, VerificationKey):
-        return Use(found, now >= state.ahead_at and now >= state.retry_at)
-    # A kid that another key bears, or a token without one, is not the sign of a rotation that a new kid is.
-    if found is Reason.KID_AMBIGUOUS or kid is None or state.keys.knows(kid):
-        return Refuse(found)
+    key = state.keys.select(algorithm, kid)
+    if isinstance(key, VerificationKey):
+        return Use(key, now >= state.ahead_at and now >= state.retry_at)
+    # Only a new `kid` is a sign of a rotation: not one that another key has, nor its absence.
+    if key is Reason.KID_AMBIGUOUS or kid is None or state.keys.knows(kid):
+        return Refuse(key)
     if state.failures or issued or not may_fetch:
-        refusal = unavailable if state.failures else Refuse(found)
+        refusal = unavailable if state.failures else Refuse(key)
         return Fetch() if may_fetch else refusal
     return _missing(policy, state, kid, now)
 
 
 def _missing(policy: FetchPolicy, state: FetchState, kid: str, now: float) -> Decision:
-    """What a caller does whose key id is not among the keys, when it may fetch but for what others have fetched."""
-    known = state.unknown.get(kid)
-    if known is not None and now < known.looked_at + _pause(policy, known):
+    """Decide for a key id that is not in the set. A fetch is allowed, within the limits for unknown ids."""
+    entry = state.unknown.get(kid)
+    if entry is not None and now < entry.looked_at + _pause(policy, entry):
         return Refuse(Reason.KID_UNKNOWN)
     wait = state.next_miss_at - (policy.miss_burst - 1) * policy.miss_interval - now
     if wait <= 0:
         return Fetch(kid)
-    if known is not None and now < known.looked_at + policy.negative_ttl:
+    if entry is not None and now < entry.looked_at + policy.negative_ttl:
         return Refuse(Reason.KID_UNKNOWN)
     return Unavailable(max(wait, 1.0))
 
@@ -161,14 +162,14 @@ def _pause(policy: FetchPolicy, missing: Missed) -> float:
 
 
 def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
-    """The state once a fetch for an unknown key id has begun: it took one of the few that may begin."""
+    """The state once a fetch for an unknown key id has begun, which counts against `miss_interval`."""
     return attrs.evolve(state, next_miss_at=max(state.next_miss_at, now) + policy.miss_interval)
 
 
 def may_be_replaced(state: FetchState, now: float, *, asked: int, issued: bool = False) -> bool:
-    """Tell if a signature that its key did not make costs a fetch, in case the key was replaced under its id.
+    """Return whether an invalid signature costs a fetch, in case the key was replaced under its id.
 
-    Not if the keys were fetched since the caller asked, when `asked` attempts had begun; nor in a back-off, nor too soon
+    Not if the keys were fetched since the caller asked, when `asked` attempts had begun; nor in a back-off; nor too soon
     after another such fetch, except for an `issued` token.
     """
     return state.sequence <= asked and now >= state.retry_at and (issued or now >= state.next_replaced_at)
@@ -181,7 +182,7 @@ def replaced(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
 
 @attrs.frozen
 class Answer:
-    """An answer that has keys. `lifetime`: seconds for which it is fresh, from when it was asked for."""
+    """A response that has keys. `lifetime` is the seconds for which it is fresh, from when the request was sent."""
 
     keys: KeySet
     etag: str | None
@@ -189,7 +190,7 @@ class Answer:
 
 
 def read_answer(policy: FetchPolicy, state: FetchState, response: Response) -> Answer | str:
-    """The keys in an answer, or what is wrong with it, in words of ours alone."""
+    """The keys in a response, or what is wrong with it, quoting nothing."""
     if response.status_code == 304 and state.keys.keys:
         return Answer(state.keys, state.etag, lifetime(policy, response.headers))
     if response.status_code != 200:
@@ -215,7 +216,7 @@ def succeeded(
     jitter: float,
     miss: str | None = None,
 ) -> FetchState:
-    """The state after an answer with keys; unchanged if a later request has been answered already.
+    """The state after a response with keys; unchanged if a later request has been answered already.
 
     `jitter`, uniform in 0..1, spreads the early refresh of many processes over 5 % to either side. `miss` is the unknown
     key id that the request was for.
@@ -231,7 +232,7 @@ def succeeded(
     if miss is not None and not answer.keys.knows(miss):
         since = unknown[miss].since if miss in unknown else sent_at
         if miss not in unknown and len(unknown) >= policy.negative_kids:
-            # Not the oldest: whoever could foretell which goes could have one's own asked for again.
+            # A random one: an attacker who could predict which is forgotten could have it looked for again and again.
             del unknown[list(unknown)[int(jitter * len(unknown)) % len(unknown)]]
         unknown[miss] = Missed(since, sent_at)
     return attrs.evolve(
@@ -264,12 +265,12 @@ def failed(
 ) -> FetchState:
     """The state after an attempt that brought no keys: the old ones stay, and the next attempt is put off.
 
-    The wait doubles per attempt, give or take 20 % by `jitter` (0..1); a server's wish of up to a minute is granted.
+    The wait doubles per attempt, plus or minus 20 % by `jitter` (0..1). A `Retry-After` of up to a minute is obeyed.
     """
     if sequence <= state.sequence:
         return state
     first, longest = policy.backoff
-    wait = min(first * 2.0 ** min(state.failures, 32), longest) * (0.8 + 0.4 * jitter)
+    wait = backoff(state.failures, first, longest) * (0.8 + 0.4 * jitter)
     if retry_after is not None:
         wait = max(wait, min(retry_after, LONGEST_RETRY_AFTER))
     return attrs.evolve(
@@ -281,7 +282,7 @@ _MAX_AGE = re.compile(r'max-age="?(\d{1,10})"?')
 
 
 def lifetime(policy: FetchPolicy, headers: Mapping[str, str]) -> float:
-    """How long an answer with these headers is fresh (RFC 9111 section 4.2), within the policy's bounds."""
+    """Seconds for which a response with these headers is fresh (RFC 9111 section 4.2), within the policy's bounds."""
     directives = [part.strip().lower() for part in headers.get("Cache-Control", "").split(",")]
     if "no-store" in directives or "no-cache" in directives:
         return policy.min_ttl

@@ -22,14 +22,14 @@ _LAST = {1: frozenset[int](), 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkos
 
 
 def looks_like_jwt(token: str) -> bool:
-    """Whether the token has the outer form of a compact JWS: three segments in base64url's alphabet."""
+    """Return whether the token has the form of a compact JWS: three segments in base64url's alphabet."""
     return _segments(token) is not None
 
 
 def split_compact(token: str) -> tuple[bytes | None, bytes | None, bytes | None, bytes] | None:
-    """The header, payload and signature of a compact JWS, and what is signed (RFC 7515 section 3.1).
+    """The header, payload, signature and signing input of a compact JWS (RFC 7515 section 3.1).
 
-    A part that is not in canonical form is None; the whole is None when the token has not the outer form of a JWS.
+    A part that is not in canonical form is `None`. The result is `None` if the token does not have the form of a JWS.
     """
     segments = _segments(token)
     if segments is None:
@@ -62,8 +62,8 @@ def _decoded(segment: bytes) -> bytes | None:
 def parse_object(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[str, object] | None:
     """A JSON object in UTF-8, deep-frozen: objects are read-only mappings, arrays are tuples.
 
-    None for anything else, and for what JSON parsers are known to differ on: repeated members, NaN and Infinity, half
-    surrogate pairs, byte order marks, and nesting deep enough to break a recursive parser.
+    `None` for anything else, and for JSON that parsers are known to read differently: repeated members, NaN and Infinity,
+    lone surrogates, byte order marks, and nesting deep enough to break a recursive parser.
     """
     if data.count(b"[") + data.count(b"{") > max_brackets:
         return None
@@ -72,9 +72,9 @@ def parse_object(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[st
 
 
 def parse_document(data: bytes, *, max_brackets: int = MAX_BRACKETS) -> Mapping[str, object] | None:
-    """The object of a JSON document from a server: as `parse_object`, but a byte order mark may stand before it.
+    """The object of a JSON document from a server: as `parse_object`, but a byte order mark may precede it.
 
-    RFC 8259 section 8.1 lets readers ignore the mark. In a token it would be part of what is signed.
+    RFC 8259 section 8.1 lets readers ignore the mark. In a token it would be part of the signed bytes.
     """
     return parse_object(data.removeprefix(BOM_UTF8), max_brackets=max_brackets)
 
@@ -83,9 +83,10 @@ _MARK = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
 
 
 def read_entries(data: bytes, name: str) -> tuple[bytes, ...] | None:
-    """The text of each entry of the array `name` in a JSON document, None where there is none.
+    """The text of each entry of the array `name` in a JSON document, `None` if there is no such array.
 
-    The document must be what `parse_document` takes. The entries are not read, so what is wrong inside one costs no other.
+    The document must be one that `parse_document` accepts. The entries are not parsed, so that an error inside one does not
+    cost the others.
     """
     outline, entries = _outline(data.removeprefix(BOM_UTF8))
     document = parse_object(outline)
@@ -96,7 +97,7 @@ def read_entries(data: bytes, name: str) -> tuple[bytes, ...] | None:
 
 
 def _outline(data: bytes) -> tuple[bytes, list[bytes]]:
-    """The document with a number in the place of each entry of an array in it, and those entries. Objects in it are emptied."""
+    """Replace each entry of the top-level arrays by its number, and empty the objects. Returns the document and the entries."""
     outline: list[bytes] = []
     entries: list[bytes] = []
     depth, start, in_array = 0, 0, False
@@ -129,7 +130,7 @@ def _outline(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _parse(data: bytes) -> object | None:
-    """The value, or None. The parser's errors hold the whole text, so none of them leaves."""
+    """The value, or `None`. The parser's errors hold the whole text, so none of them leaves this function."""
     try:
         text = data.decode("utf-8").strip(" \t\n\r")
         value, end = _DECODER.raw_decode(text)

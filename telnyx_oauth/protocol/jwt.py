@@ -1,4 +1,4 @@
-"""Claims of JSON Web Tokens: what a policy asks of them, and what a token says of its own type (RFC 7519, RFC 9068)."""
+"""Claims and headers of JSON Web Tokens, checked against a policy (RFC 7519, RFC 9068)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .arguments import AS_TEXT, expect_numbers, expect_text, expect_texts
 from .jws import parse_object, split_compact
 from .secret import Secret
 
-# Members that say what kind of token it is, and the kinds that are bearer access tokens, whatever their case and marks:
-# servers write `token_type`, `tokenType`, `Refresh` and `refresh_token`. A bare `JWT` says nothing of the purpose.
+# Claims that name the kind of a token, and the kinds that are bearer access tokens, whatever their case and punctuation:
+# servers write `token_type`, `tokenType`, `Refresh` and `refresh_token`. A bare `JWT` says nothing about the purpose.
 _KIND = re.compile(r"[\W_]*(?:token[\W_]*(?:type|use)|typ)[\W_]*", re.ASCII | re.IGNORECASE)
-# A name may have its owner before it: `https://login.example/token_use`.
+# A name may have a namespace before it: `https://login.example/token_use`.
 _OWNED = re.compile(r"[/:#.]_*token[-_]*(?:type|use)_*\Z", re.ASCII | re.IGNORECASE)
 _BEARER = frozenset(
     {"bearer", "bearertoken", "access", "accesstoken", "atjwt", "applicationatjwt", "jwt"}
     | {"urnietfparamsoauthtokentypeaccesstoken", "urnietfparamsoauthtokentypejwt"}
 )
 _KEY_BOUND = frozenset({"dpop", "pop", "mac"})
-# Names that may say what kind of token it is, or something else (`use` of a key, `type` of an account): of these only a value
-# counts that is plainly another kind of token.
+# Names that may name the kind of the token or something else (`use` of a key, `type` of an account). Their value counts only
+# if it clearly is another kind of token.
 _MAY_SAY = frozenset(
     before + word
     for before in ("", "token", "jwt")
@@ -47,40 +47,37 @@ _OTHER = frozenset(
 _NOT_BEARER = _OTHER | _KEY_BOUND
 _LONGEST_KIND = 64
 _MARKS = re.compile(r"[^a-z0-9]")
+_NAMESPACE = re.compile(r"\A.*[/:#.]", re.DOTALL)
 # A bare "JWT" says nothing about its purpose; these claims say that it is an ID token or a logout token.
 _NOT_ACCESS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
 
 
 def check_kind(claims: Mapping[str, object]) -> None:
-    """Refuse a token that is said to be another thing than a bearer access token. Raises `InvalidTokenError`."""
+    """Refuse a token that a claim declares to be anything but a bearer access token. Raises `InvalidTokenError`."""
     if "cnf" in claims:  # RFC 7800: good only together with a key that its bearer proves, so it is no bearer token
         raise InvalidTokenError(Reason.SENDER_CONSTRAINED)
     for name, value in claims.items():
         if value is None:
             continue
         if not _is_kind(name):
-            _check_doubtful(name, value)
+            _check_ambiguous(name, value)
             continue
         kind = _plain(value) if isinstance(value, str) else ""
         if kind not in _BEARER:
             raise InvalidTokenError(Reason.SENDER_CONSTRAINED if kind in _KEY_BOUND else Reason.NOT_AN_ACCESS_TOKEN)
 
 
-def _check_doubtful(name: str, value: object) -> None:
-    """Refuse a claim whose name may say the kind of token, and whose value plainly says that it is another."""
+def _check_ambiguous(name: str, value: object) -> None:
+    """Refuse a claim that may name the kind of the token, and whose value clearly names another kind."""
     words = cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else (value,)
     kinds = {_plain(word) for word in words if isinstance(word, str) and len(word) <= _LONGEST_KIND}
-    if kinds.isdisjoint(_NOT_BEARER) or _plain(name[_owner_ends(name) :]) not in _MAY_SAY:
+    if kinds.isdisjoint(_NOT_BEARER) or _plain(_NAMESPACE.sub("", name)) not in _MAY_SAY:
         return
     raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN if kinds & _OTHER else Reason.SENDER_CONSTRAINED)
 
 
-def _owner_ends(name: str) -> int:
-    return max(name.rfind(mark) for mark in "/:#.") + 1
-
-
 def names_kind(claims: Mapping[str, object]) -> bool:
-    """Tell if a claim says what kind of token it is."""
+    """Return whether a claim names the kind of the token."""
     return any(value is not None and _is_kind(name) for name, value in claims.items())
 
 
@@ -89,7 +86,7 @@ def _is_kind(name: str) -> bool:
 
 
 def is_for_something_else(claims: Mapping[str, object]) -> bool:
-    """Tell if there are claims that only ID tokens and logout tokens have."""
+    """Return whether there are claims that only ID tokens and logout tokens have."""
     return not _NOT_ACCESS.isdisjoint(claims) or ("sid" in claims and "sub" not in claims)
 
 
@@ -100,7 +97,7 @@ def _plain(name: str) -> str:
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 )
-"""All that can be allowed. HMAC and `none` are not among them: whoever could verify could also forge."""
+"""The algorithms that a policy may allow. HMAC and `none` are not: everyone who could verify a token could forge one."""
 
 TELNYX_ISSUER = "https://api.telnyx.com"
 MAX_HEADER_BYTES = 4096
@@ -108,9 +105,9 @@ MAX_KID_LENGTH = 256
 _MAX_TIME = 2**53  # beyond it a JSON number is not the same integer everywhere
 
 _ALWAYS_REQUIRED = frozenset({"iss", "exp", "aud"})
-# RFC 7515 section 4.1.11: an extension that is not understood makes the token invalid, and we understand none.
+# RFC 7515 section 4.1.11: an extension that is not understood makes the token invalid, and none is understood here.
 _EXTENSIONS = frozenset({"crit", "b64", "zip", "enc"})
-# https://www.rfc-editor.org/rfc/rfc6749#section-3.3, but for the number of spaces: some servers write two, or one at an end.
+# RFC 6749 section 3.3, except for the number of spaces: some servers write two, or one at an end.
 _SCOPE = re.compile(r"[ !#-\[\]-~]*")
 
 
@@ -136,16 +133,16 @@ def _required(value: str | Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen(kw_only=True)
 class TokenPolicy:
-    """What a service demands of an access token. The defaults are those of RFC 9068.
+    """A service's requirements for access tokens. The defaults are those of RFC 9068.
 
-    `issuer` is compared exactly; one of `audience` must be in the token's `aud`. `leeway` is how far the clocks may
-    differ, 0 to 300 seconds. `max_lifetime` bounds `exp - iat` and `max_age` bounds `now - iat`, in seconds. `iss`,
-    `exp` and `aud` are required whatever `required` says. The policy means the same for a JWT and for an introspection
-    answer, which must have the required claims, too.
+    `issuer` is compared exactly; one of `audience` must be in the token's `aud`. `leeway` is the tolerated difference of the
+    clocks, 0 to 300 seconds. `max_lifetime` limits `exp - iat` and `max_age` limits `now - iat`, in seconds. `iss`, `exp` and
+    `aud` are always required, in addition to `required`. The policy applies to a JWT and to an introspection response alike,
+    which must have the required claims, too.
 
-    `lifetime_without_exp` accepts tokens without `exp`: such a token ends so many seconds after its `iat`, without which
-    it is refused. For an introspection answer that has no `iat` either, the moment of the answer stands for it: the
-    verdict ends then, and the server is asked again. Raises `ValueError` for a policy that could not be meant.
+    `lifetime_without_exp` accepts tokens without `exp`: such a token ends that many seconds after its `iat`, without which
+    it is refused. For an introspection response that has no `iat` either, the moment of the response replaces it: the
+    cached result ends then, and the server is asked again. Raises `ValueError` for a policy that makes no sense.
     """
 
     issuer: str
@@ -217,7 +214,7 @@ class TokenPolicy:
         max_age: float | None = None,
         lifetime_without_exp: float | None = None,
     ) -> Self:
-        """A policy that makes do with what a Telnyx token can be expected to say; its format is not documented.
+        """A policy for the claims that a Telnyx token can be expected to have; its format is not documented.
 
         `typ` may be a bare `JWT` too, but an ID token or a logout token is refused by its claims.
         """
@@ -236,7 +233,7 @@ class TokenPolicy:
 
 @attrs.frozen
 class UnverifiedToken:
-    """A token taken apart, its header accepted. Nothing in it may be trusted before the signature is."""
+    """The parts of a token with an accepted header. Nothing in it may be trusted before its signature is verified."""
 
     algorithm: str
     key_id: str | None
@@ -246,17 +243,17 @@ class UnverifiedToken:
 
 
 def read_token(policy: TokenPolicy, token: str) -> UnverifiedToken:
-    """The token's parts, if its form and header are what the policy allows. Raises `InvalidTokenError`."""
+    """The parts of a token whose form and header the policy allows. Raises `InvalidTokenError` for any other."""
     presented = Secret(token)
     del token
     try:
-        return _taken_apart(policy, presented.plain)
+        return _parts(policy, presented.plain)
     except InvalidTokenError as error:
         reason = error.reason
-    raise InvalidTokenError(reason)  # without the frames that have the token in parts
+    raise InvalidTokenError(reason)  # without the frames that hold parts of the token
 
 
-def _taken_apart(policy: TokenPolicy, token: str) -> UnverifiedToken:
+def _parts(policy: TokenPolicy, token: str) -> UnverifiedToken:
     if len(token) > policy.max_token_bytes:
         raise InvalidTokenError(Reason.TOO_LONG)
     parts = split_compact(token)
@@ -278,7 +275,7 @@ def _taken_apart(policy: TokenPolicy, token: str) -> UnverifiedToken:
 
 
 def says_it_has_expired(policy: TokenPolicy, token: str, now: float) -> bool:
-    """Tell if a token is a JWT that says of itself that it has expired. It need not be proven for that."""
+    """Return whether a token is a JWT that has expired by its own `exp`. Its signature does not matter for that."""
     parts = split_compact(token)
     claims = parse_object(parts[1]) if parts is not None and parts[1] is not None else None
     try:
@@ -289,10 +286,10 @@ def says_it_has_expired(policy: TokenPolicy, token: str, now: float) -> bool:
 
 
 def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str, str | None, str]:
-    """The algorithm, the key's id and the short form of `typ`, if the policy allows such a header.
+    """The algorithm, the key's id and the short form of `typ`, if the policy allows the header.
 
-    RFC 7515 section 4, RFC 8725 section 3. `jku`, `jwk`, `x5u` and `x5c` are left alone: a key that the token itself
-    brings or points to proves nothing. Raises `InvalidTokenError`.
+    RFC 7515 section 4, RFC 8725 section 3. `jku`, `jwk`, `x5u` and `x5c` are ignored: a key from the token itself, or from an
+    address in it, proves nothing. Raises `InvalidTokenError`.
     """
     algorithm, key_id, typ = header.get("alg"), header.get("kid"), header.get("typ")
     if not isinstance(algorithm, str) or algorithm not in policy.algorithms:
@@ -312,20 +309,20 @@ def check_header(policy: TokenPolicy, header: Mapping[str, object]) -> tuple[str
 def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
     """Refuse the claims unless the policy accepts them at `now` (RFC 7519 section 4.1, RFC 9068 section 4).
 
-    It only ever refuses, so it may run before anything is proven: a token for someone else, or one that has expired, then
-    costs neither a fetch nor a signature. Raises `InvalidTokenError`.
+    It may run before the signature is verified, as it can only refuse: a token for another audience, or one that has expired,
+    then costs neither a fetch nor a verification. Raises `InvalidTokenError`.
     """
     for name in policy.required:
-        if claims.get(name) in (None, "") and not (name == "exp" and _ends_without(policy, claims)):
+        if claims.get(name) in (None, "") and not (name == "exp" and _expires_by_policy(policy, claims)):
             raise InvalidTokenError(Reason.CLAIM_MISSING)
-    check_named(policy, claims, now)
+    check_present(policy, claims, now)
 
 
 def check_answer(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
-    """Refuse what introspection says of an active token (RFC 7662 section 2.2), as `check_claims` does.
+    """Refuse the introspection response for an active token (RFC 7662 section 2.2) unless the policy accepts it.
 
-    There is no header with a `typ`: where the answer does not name the kind either, the claims that only ID tokens and
-    logout tokens have tell. Raises `InvalidTokenError`.
+    It has no header with a `typ`. If it does not name the kind either, claims that only ID tokens and logout tokens have
+    decide. Raises `InvalidTokenError`.
     """
     if is_for_something_else(claims) and not names_kind(claims):
         raise InvalidTokenError(Reason.NOT_AN_ACCESS_TOKEN)
@@ -335,10 +332,10 @@ def check_answer(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
 def check_both(policy: TokenPolicy, claims: Mapping[str, object], answer: Mapping[str, object], now: float) -> None:
     """Refuse what introspection says of a token whose own `claims` have been verified, or if the two contradict.
 
-    What the answer leaves out, the token has said. Raises `InvalidTokenError`.
+    Claims that the response leaves out are taken from the token. Raises `InvalidTokenError`.
     """
     check_expiry(policy, claims, now)  # again, since the answer may have kept us waiting
-    check_named(policy, {**claims, **answer}, now)
+    check_present(policy, {**claims, **answer}, now)
     for name in ("iss", "sub", "client_id", "jti"):
         if name in answer and name in claims and answer[name] != claims[name]:
             raise InvalidTokenError(Reason.INTROSPECTION_CONTRADICTS)
@@ -346,27 +343,27 @@ def check_both(policy: TokenPolicy, claims: Mapping[str, object], answer: Mappin
         raise InvalidTokenError(Reason.AUD_MISMATCH)
 
 
-def _ends_without(policy: TokenPolicy, claims: Mapping[str, object]) -> bool:
+def _expires_by_policy(policy: TokenPolicy, claims: Mapping[str, object]) -> bool:
     return policy.lifetime_without_exp is not None and "exp" not in claims and expiry(policy, claims) is not None
 
 
 def dated(policy: TokenPolicy, answer: Mapping[str, object], answered_at: float) -> Mapping[str, object]:
-    """The claims of an introspection answer, with the `exp` that the policy gives one that names no time at all."""
+    """The claims of an introspection response, with the `exp` that the policy sets for one that names no time at all."""
     if policy.lifetime_without_exp is None or "exp" in answer or "iat" in answer:
         return answer
     return {**answer, "exp": answered_at + policy.lifetime_without_exp}
 
 
-def check_named(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
-    """Refuse claims that the policy does not accept. One may be absent, but never of the wrong type or value.
+def check_present(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> None:
+    """Refuse claims of a wrong type or value. A claim may be absent.
 
     Raises `InvalidTokenError`.
     """
     check_kind(claims)
-    if "iss" in claims:
-        _check_issuer(policy, claims["iss"])
-    if "aud" in claims:
-        _check_audience(policy, claims)
+    if "iss" in claims and claims["iss"] != policy.issuer:
+        raise InvalidTokenError(Reason.ISS_MISMATCH)
+    if "aud" in claims and policy.audience.isdisjoint(_audience(claims)):
+        raise InvalidTokenError(Reason.AUD_MISMATCH)
     for name in ("sub", "client_id", "jti"):
         if not isinstance(claims.get(name, ""), str):
             raise InvalidTokenError(Reason.CLAIM_INVALID)
@@ -376,19 +373,9 @@ def check_named(policy: TokenPolicy, claims: Mapping[str, object], now: float) -
     _check_times(policy, claims, now)
 
 
-def _check_issuer(policy: TokenPolicy, issuer: object) -> None:
-    if not isinstance(issuer, str) or issuer != policy.issuer:
-        raise InvalidTokenError(Reason.ISS_MISMATCH)
-
-
-def _check_audience(policy: TokenPolicy, claims: Mapping[str, object]) -> None:
-    if policy.audience.isdisjoint(_audience(claims)):
-        raise InvalidTokenError(Reason.AUD_MISMATCH)
-
-
 def _audience(claims: Mapping[str, object]) -> frozenset[str]:
-    named = claims.get("aud", ())
-    values = cast("tuple[object, ...]", named) if isinstance(named, tuple) else (named,)
+    audience = claims.get("aud", ())
+    values = cast("tuple[object, ...]", audience) if isinstance(audience, tuple) else (audience,)
     texts = frozenset(value for value in values if isinstance(value, str))
     if not all(isinstance(value, str) for value in values):
         raise InvalidTokenError(Reason.CLAIM_INVALID)
@@ -396,7 +383,7 @@ def _audience(claims: Mapping[str, object]) -> frozenset[str]:
 
 
 def check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float) -> float | None:
-    """When the token expires, None where nothing says. Raises `ExpiredTokenError` if it has."""
+    """The time when the token expires, `None` if unknown. Raises `ExpiredTokenError` if it has expired."""
     expires_at = expiry(policy, claims)
     if expires_at is not None and now >= expires_at + policy.leeway:
         raise ExpiredTokenError
@@ -404,7 +391,7 @@ def check_expiry(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
 
 
 def expiry(policy: TokenPolicy, claims: Mapping[str, object]) -> float | None:
-    """When the token expires: its `exp`, or what the policy says instead. Raises `InvalidTokenError` for an odd time."""
+    """The time when the token expires, by its `exp` or else by the policy. Raises `InvalidTokenError` for an invalid time."""
     expires_at = numeric_date(claims, "exp")
     if expires_at is None and policy.lifetime_without_exp is not None:
         issued_at = numeric_date(claims, "iat")
@@ -428,9 +415,9 @@ def _check_times(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
 
 
 def numeric_date(claims: Mapping[str, object], name: str) -> float | None:
-    """A time claim in Unix seconds, None where absent, infinite for a date too large to count with (RFC 7519 section 2).
+    """A time claim in Unix seconds: `None` if absent, infinite from 2**53 on (RFC 7519 section 2).
 
-    Servers write the largest integer that they have for a token that never expires. Raises `InvalidTokenError`.
+    Some servers write their largest integer for a token that never expires. Raises `InvalidTokenError`.
     """
     value = claims.get(name)
     if value is None and name not in claims:

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import DiscoveryError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import Request, Response
 from .arguments import AS_TEXT, expect_text
 from .auth_headers import metadata_path, parse_challenges
 from .error_responses import broken
+from .json_body import json_object
 from .secret import Secret
-from .token import said_scopes, scope_set
-from .token_endpoint import AuthMethod, any_integer
+from .token import scope_set, valid_scopes
+from .token_endpoint import LARGEST_ANSWER, TOKEN_TIMEOUT, AuthMethod
 from .urls import (
     check_base_url,
     check_endpoint,
@@ -31,19 +32,17 @@ _WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 _OPENID: Final = "/.well-known/openid-configuration"
 _MAY_COME_YET: Final = frozenset({408, 425, 429})
 _ROOT_SLASH: Final = re.compile(r"(?<=[^:/])/$")
-_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
-_LARGEST: Final = 1024 * 1024
 AUTH_METHODS: Final[tuple[AuthMethod, ...]] = ("client_secret_basic", "client_secret_post", "none")
-"""How a client can show who it is here, the preferred first."""
+"""The supported methods of client authentication, the preferred one first."""
 
 
 @attrs.frozen
 class AuthorizationServer:
-    """What must be known of an authorization server to sign people in there, and what else it says of itself (RFC 8414).
+    """Metadata of an authorization server (RFC 8414).
 
-    `issuer_in_response`: it names itself in each answer, so a code without its name is not its (RFC 9207).
-    `token_endpoint_auth_methods_supported` is empty where the server does not say, and an endpoint is `None`; so is
-    `registration_endpoint`, `jwks_uri`, `introspection_endpoint` or `revocation_endpoint` when its address is not safe to use.
+    With `issuer_in_response` the server puts `iss` into each authorization response, so a response without it is not from
+    there (RFC 9207). `token_endpoint_auth_methods_supported` is empty, and an optional endpoint is `None`, if the server
+    does not name it; the endpoint is also `None` if its address is not safe to use.
     """
 
     issuer: str
@@ -64,7 +63,7 @@ class AuthorizationServer:
 
 @attrs.frozen
 class ProtectedResource:
-    """A protected resource: its identifier, for `resource=`, and the issuers whose tokens it takes (RFC 9728 section 2)."""
+    """A protected resource: its identifier, for `resource=`, and the issuers whose tokens it accepts (RFC 9728 section 2)."""
 
     resource: str
     authorization_servers: tuple[str, ...]
@@ -72,17 +71,17 @@ class ProtectedResource:
 
 
 def telnyx_server(base_url: str, issuer: str | None = None, *, allow_insecure: bool = False) -> AuthorizationServer:
-    """Telnyx at `base_url`, every address derived from it, so that no secret goes anywhere else."""
-    place = Secret(base_url)
+    """Telnyx at `base_url`. Every address is derived from it, so that no secret goes anywhere else."""
+    url = Secret(base_url)
     del base_url  # it may hold a password
-    base = check_base_url(place.plain, allow_insecure=allow_insecure)
+    base = check_base_url(url.plain, allow_insecure=allow_insecure)
     return AuthorizationServer(
         issuer or root_of(base), f"{base}/oauth/authorize", f"{base}/oauth/token", f"{base}/oauth/register"
     )
 
 
 def check_server(server: AuthorizationServer, *, allow_insecure: bool) -> None:
-    """Raises `ValueError` for a server with an address that is none, or, unless allowed, plain http to another machine."""
+    """Raise `ValueError` for an invalid endpoint, and, unless allowed, for plain http to another machine."""
     check_token_endpoint(server.authorization_endpoint, "authorization_endpoint", allow_insecure=allow_insecure)
     check_token_endpoint(server.token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
     if server.registration_endpoint is not None:
@@ -90,19 +89,19 @@ def check_server(server: AuthorizationServer, *, allow_insecure: bool) -> None:
 
 
 def metadata_url(issuer: str) -> str:
-    """Where an issuer's metadata is: the well-known segment goes before its path (RFC 8414 section 3.1).
+    """The address of an issuer's metadata: the well-known segment goes before its path (RFC 8414 section 3.1).
 
     Raises `ValueError` unless the issuer is https, or http to this machine, without query and fragment.
     """
     _check(issuer, "The issuer", like=issuer)
     parts = urlsplit(issuer)
-    if parts.query or issuer.endswith("?"):
+    if "?" in issuer:
         raise ValueError("The issuer must hold no query.")
     return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path.rstrip('/')}"
 
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
-    """All places where an issuer's metadata may be, the one of `metadata_url` first, then those of OpenID Connect.
+    """All addresses where an issuer's metadata may be: the one of `metadata_url`, then those of OpenID Connect.
 
     The second is RFC 8414 section 5's, for issuers with a path; the last is OpenID Connect Discovery 1.0 section 4.1's. Raises as
     `metadata_url` does.
@@ -113,9 +112,9 @@ def metadata_urls(issuer: str) -> tuple[str, ...]:
 
 
 def is_missing(response: Response) -> bool:
-    """Tell if there is no document at this place, so that the next one is worth a question: 404 and its like.
+    """Return whether there is no document at this address, so that the next one should be tried: 404 and the like.
 
-    Gateways answer 401, 403 or 405 for a path that nothing serves, and web sites their start page.
+    For unknown paths, gateways answer 401, 403 or 405, and web sites their start page.
     """
     if response.status_code == 200:
         return response.headers.get("Content-Type", "").lower().startswith("text/html")
@@ -123,7 +122,7 @@ def is_missing(response: Response) -> bool:
 
 
 def same_issuer(one: object, other: str) -> bool:
-    """Tell if two names are of one issuer: the same text, but for the slash of an empty path (RFC 3986 section 6.2.3)."""
+    """Return whether two issuers are the same text, except for the slash of an empty path (RFC 3986 section 6.2.3)."""
     return isinstance(one, str) and _without_root_slash(one) == _without_root_slash(other)
 
 
@@ -133,21 +132,20 @@ def _without_root_slash(issuer: str) -> str:
 
 def metadata_request(url: str) -> Request:
     """The request for a metadata document. It needs no credentials."""
-    info = RequestInfo("GET", url.partition("?")[0])
-    return Request("GET", url, info, {"Accept": "application/json"}, timeout=_TIMEOUT, max_bytes=_LARGEST)
+    return Request("GET", url, headers={"Accept": "application/json"}, timeout=TOKEN_TIMEOUT, max_bytes=LARGEST_ANSWER)
 
 
 def server_from(response: Response, issuer: str) -> AuthorizationServer:
     """The authorization server that a metadata document describes.
 
-    Raises `DiscoveryError` when it is another's: the issuer in it must be the one asked for (RFC 8414 section 3.3). How the
-    document spells it, with or without the slash of an empty path, is how the server names itself.
+    Raises `DiscoveryError` unless its issuer is the requested one (RFC 8414 section 3.3). The result has the document's
+    spelling of it, with or without the slash of an empty path, which the server uses in its tokens too.
     """
     document = _document(response, issuer)
     issuer = cast("str", document["issuer"])
     methods = _words(document, "code_challenge_methods_supported")
     if methods and "S256" not in methods:
-        raise DiscoveryError(f"{issuer} does not offer PKCE with S256, and nobody is signed in without.")
+        raise DiscoveryError(f"{issuer} does not offer PKCE with S256, and no one is signed in without.")
     return AuthorizationServer(
         issuer,
         _endpoint(document, "authorization_endpoint", issuer),
@@ -165,10 +163,10 @@ def server_from(response: Response, issuer: str) -> AuthorizationServer:
 
 
 def choose_auth_method(supported: frozenset[str], *, has_secret: bool) -> AuthMethod | None:
-    """The method by which a client authenticates where those methods are supported (RFC 8414 section 2).
+    """The method of client authentication for a server that supports these methods (RFC 8414 section 2).
 
-    `None` leaves it to the usual: Basic with a secret, else the id alone. Servers that take clients without a secret do not
-    all list `none`, so the list is for those that have one. Raises `DiscoveryError` when it names no method known here.
+    `None` is the default: Basic with a secret, else the id alone. Not all servers that accept clients without a secret list
+    `none`, so the list counts for clients with a secret only. Raises `DiscoveryError` if it names no method of this package.
     """
     if not has_secret or not supported:
         return None
@@ -182,21 +180,21 @@ def choose_auth_method(supported: frozenset[str], *, has_secret: bool) -> AuthMe
 
 
 def names_itself(response: Response, issuer: str) -> bool:
-    """Whether a metadata document promises `iss` in every answer (RFC 9207 section 3). False when there is no document."""
+    """Return whether a metadata document promises `iss` in every response (RFC 9207). `False` if there is no document."""
     if response.status_code == 404:
         return False
     return _document(response, issuer).get("authorization_response_iss_parameter_supported") is True
 
 
 def auth_methods_in(response: Response, issuer: str) -> frozenset[str]:
-    """The methods by which a metadata document lets clients authenticate. Empty when it does not say, or there is none."""
+    """The methods of client authentication in a metadata document. Empty if it names none, or there is no document."""
     if response.status_code == 404:
         return frozenset()
     return _words(_document(response, issuer), "token_endpoint_auth_methods_supported")
 
 
 def resource_url(url: str, www_authenticate: Iterable[str] = ()) -> str:
-    """Where the metadata of a resource at `url` is: where its 401 says (RFC 9728 section 5.1), else where it should be.
+    """The address of the metadata of the resource at `url`: from its 401 (RFC 9728 section 5.1), else the default address.
 
     Raises as `resource_urls` does.
     """
@@ -204,16 +202,16 @@ def resource_url(url: str, www_authenticate: Iterable[str] = ()) -> str:
 
 
 def resource_urls(url: str, www_authenticate: Iterable[str] = ()) -> tuple[str, ...]:
-    """All places where the metadata of a resource at `url` may be: the one that its 401 names, or the one of its path and
-    then the root's.
+    """All addresses where the metadata of the resource at `url` may be: the one that its 401 names, or else the one for its
+    path and then the one for the root.
 
     Raises `ValueError` for an address that is neither https nor http to this machine.
     """
     expect_text(type(url), "The resource", AS_TEXT)
     for challenge in parse_challenges(www_authenticate):
-        told = challenge.params.get("resource_metadata")
-        if told:
-            return (_check(told, "The resource's metadata", like=url),)
+        address = challenge.params.get("resource_metadata")
+        if address:
+            return (_check(address, "The resource's metadata", like=url),)
     _check(url, "The resource", like=url)
     parts = urlsplit(url)
     root = f"{parts.scheme}://{parts.netloc}"
@@ -221,10 +219,9 @@ def resource_urls(url: str, www_authenticate: Iterable[str] = ()) -> tuple[str, 
 
 
 def resource_from(response: Response, url: str) -> ProtectedResource:
-    """The protected resource that a metadata document describes, for who wants `url`.
+    """The protected resource that a metadata document describes, if `url` belongs to it.
 
-    Raises `DiscoveryError` when it describes another one (RFC 9728 section 3.3). A resource may stand for all that is
-    under it, as Telnyx's own does.
+    Raises `DiscoveryError` if not (RFC 9728 section 3.3). Every address below a resource belongs to it, as at Telnyx.
     """
     document = _object(response)
     resource = document.get("resource")
@@ -245,8 +242,8 @@ def _covers(resource: str, url: str) -> bool:
     except ValueError:
         return False
     path = urlsplit(resource).path.rstrip("/")
-    wanted = urlsplit(url).path
-    return wanted == path or wanted.startswith(f"{path}/") or resource == url
+    below = urlsplit(url).path
+    return below == path or below.startswith(f"{path}/") or resource == url
 
 
 def _document(response: Response, issuer: str) -> dict[str, object]:
@@ -257,19 +254,16 @@ def _document(response: Response, issuer: str) -> dict[str, object]:
 
 
 def _object(response: Response) -> dict[str, object]:
-    cut = broken(response)
-    if cut is not None and response.status_code == 200:
-        raise cut
+    error = broken(response)
+    if error is not None and response.status_code == 200:
+        raise error
     if response.status_code != 200 or response.fault:
-        what = response.fault if response.status_code == 200 else f"status {response.status_code}"
-        raise DiscoveryError(f"{response.request} gave no metadata ({what}).")
-    try:
-        body = response.json(parse_int=any_integer)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+        problem = response.fault if response.status_code == 200 else f"status {response.status_code}"
+        raise DiscoveryError(f"{response.request} gave no metadata ({problem}).")
+    document = json_object(response)
+    if document is None:
         raise DiscoveryError(f"{response.request} gave no metadata (no JSON object).")
-    return cast("dict[str, object]", body)
+    return document
 
 
 def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:
@@ -284,7 +278,7 @@ def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:
 
 
 def _optional(document: dict[str, object], name: str, issuer: str) -> str | None:
-    """The address of what a sign-in does not need: for the sake of one that cannot be used, nobody is kept out."""
+    """An endpoint that a sign-in does not need. An unusable one is `None`, since it must not prevent the sign-in."""
     value = document.get(name)
     try:
         return _check(value, name, like=issuer) if isinstance(value, str) else None
@@ -293,7 +287,7 @@ def _optional(document: dict[str, object], name: str, issuer: str) -> str | None
 
 
 def _check(url: str, name: str, *, like: str) -> str:
-    """The address. http is taken only for this machine, and only from what is itself http on this machine."""
+    """Return the address. http is accepted only for this machine, and only if `like` is http on this machine too."""
     expect_text(type(url), name, AS_TEXT)
     try:
         start = urlsplit(like)
@@ -310,4 +304,4 @@ def _strings(document: dict[str, object], name: str) -> tuple[str, ...]:
 
 
 def _words(document: dict[str, object], name: str) -> frozenset[str]:
-    return said_scopes(_strings(document, name))
+    return valid_scopes(_strings(document, name))

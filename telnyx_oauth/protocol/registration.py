@@ -1,4 +1,4 @@
-"""Becoming a client of a server that one has never met: the request and its answer (RFC 7591)."""
+"""Dynamic client registration: the request and its response (RFC 7591)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Final, cast
 import attrs
 
 from ..errors import APIResponseValidationError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import Request, Response
 from .arguments import expect_mapping
 from .error_responses import broken, error_from
+from .json_body import json_object
 from .metadata import AUTH_METHODS, choose_auth_method
 from .secret import Secret
 from .token import scope_set
-from .token_endpoint import LARGEST_ANSWER, AuthMethod, any_integer
+from .token_endpoint import LARGEST_ANSWER, TOKEN_TIMEOUT, AuthMethod
 
-_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 # RFC 6749 appendix A.1 has client ids of printable ASCII; of a secret it is enough that it can be sent.
 _CLIENT_ID: Final = re.compile(r"[\x20-\x7e]+")
 _NOT_IN_SECRET: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -28,7 +28,10 @@ _OWN: Final = ("redirect_uris", "token_endpoint_auth_method", "client_name", "sc
 
 @attrs.frozen
 class RegisteredClient:
-    """What a server made of a registration: keep it, for servers let nobody register often. `None`: no secret, no end."""
+    """The client that a server registered. Store it, since servers limit registrations.
+
+    `None` stands for no secret, and for one that never expires.
+    """
 
     client_id: str
     client_secret: str | None = attrs.field(default=None, repr=False)
@@ -45,10 +48,10 @@ def registration_request(
     auth_method: AuthMethod,
     metadata: Mapping[str, object] | None = None,
 ) -> Request:
-    """The request that registers a program in which people sign in, with further `metadata` (RFC 7591 section 2).
+    """The request that registers a program for sign-ins, with further `metadata` (RFC 7591 section 2).
 
-    Raises `ValueError` for `metadata` that names what is given apart from it, or that JSON cannot say, and `TypeError` for
-    what is no mapping.
+    Raises `ValueError` for `metadata` that repeats a parameter, or that JSON cannot express, and `TypeError` unless it is a
+    mapping.
     """
     expect_mapping(dict if metadata is None else type(metadata), "metadata")
     twice = (metadata or {}).keys() & set(_OWN)
@@ -67,11 +70,10 @@ def registration_request(
     return Request(
         "POST",
         endpoint,
-        RequestInfo("POST", endpoint.partition("?")[0]),
-        {"Accept": "application/json", "Content-Type": "application/json"},
-        _json({name: value for name, value in members.items() if value is not None}),
-        _TIMEOUT,
-        LARGEST_ANSWER,
+        headers={"Accept": "application/json", "Content-Type": "application/json"},
+        content=_json({name: value for name, value in members.items() if value is not None}),
+        timeout=TOKEN_TIMEOUT,
+        max_bytes=LARGEST_ANSWER,
     )
 
 
@@ -86,12 +88,11 @@ def _json(members: Mapping[str, object]) -> bytes:
 def registered_client(
     response: Response, *, asked: AuthMethod, supported: frozenset[str] = frozenset(), now: float = 0.0
 ) -> RegisteredClient:
-    """The client that was made, which authenticates as the answer says, not as was asked.
+    """The registered client, which authenticates by the method in the response, not by the `asked` one.
 
-    An answer that names no method means the one asked for, if it fits: without a secret it is `none`, and with one the first
-    of the `supported` methods that needs it, else Basic (RFC 7591 section 2). Raises `APIStatusError` when the client was
-    refused, `APIConnectionError` where the answer broke off (there may be a client), and `APIResponseValidationError` for no
-    answer.
+    A response without a method means the `asked` one if it fits: without a secret it is `none`, and with one it is the first of
+    the `supported` methods that need a secret, else Basic (RFC 7591 section 2). Raises `APIStatusError` if the server refused,
+    `APIConnectionError` if the response broke off (there may be a client), and `APIResponseValidationError` for any other.
     """
     if not 200 <= response.status_code < 300:
         raise error_from(response, now=now)
@@ -106,19 +107,16 @@ def registered_client(
 
 
 def _fields(response: Response) -> dict[str, object]:
-    try:
-        body = response.json(parse_int=any_integer)
-    except (ValueError, RecursionError):
-        return {}
-    found = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-    return {name: value for name, value in found.items() if value not in (None, "", [], {})}
+    members = json_object(response) or {}
+    return {name: value for name, value in members.items() if value not in (None, "", [], {})}
 
 
 def _problems(fields: dict[str, object]) -> Iterable[str]:
     client_id, method = fields.get("client_id"), fields.get("token_endpoint_auth_method", "none")
     if not isinstance(client_id, str) or not _CLIENT_ID.fullmatch(client_id):
         yield "$.client_id must be a string of printable ASCII characters"
-    if not _is_secret(fields.get("client_secret", "")):
+    secret = fields.get("client_secret", "")
+    if not isinstance(secret, str) or _NOT_IN_SECRET.search(secret):
         yield "$.client_secret must be a string without control characters"
     if method not in AUTH_METHODS:
         yield "$.token_endpoint_auth_method is not one that this package knows"
@@ -126,22 +124,18 @@ def _problems(fields: dict[str, object]) -> Iterable[str]:
         yield "$.client_secret is missing"
 
 
-def _is_secret(value: object) -> bool:
-    return isinstance(value, str) and not _NOT_IN_SECRET.search(value)
-
-
 def _client(fields: dict[str, object], asked: AuthMethod, supported: frozenset[str]) -> RegisteredClient:
-    told = fields.get("token_endpoint_auth_method") or _unsaid(asked, supported, has_secret="client_secret" in fields)
+    method = fields.get("token_endpoint_auth_method")
     return RegisteredClient(
         cast("str", fields["client_id"]),
         cast("str | None", fields.get("client_secret")),
-        cast("AuthMethod", told),
+        cast("AuthMethod", method or _default_method(asked, supported, has_secret="client_secret" in fields)),
         _end(fields),
     )
 
 
-def _unsaid(asked: AuthMethod, supported: frozenset[str], *, has_secret: bool) -> AuthMethod:
-    """The method of a client whose server did not repeat it."""
+def _default_method(asked: AuthMethod, supported: frozenset[str], *, has_secret: bool) -> AuthMethod:
+    """The method of a client if the response names none."""
     if not has_secret:
         return "none"
     usual = choose_auth_method(supported & {"client_secret_basic", "client_secret_post"}, has_secret=True)
@@ -149,7 +143,7 @@ def _unsaid(asked: AuthMethod, supported: frozenset[str], *, has_secret: bool) -
 
 
 def _end(fields: dict[str, object]) -> float | None:
-    """When the secret ends. 0, nothing, nonsense, or a date too large for a number: never."""
+    """The time when the secret expires. `None` (never) for 0, a missing or invalid value, and one too large for a float."""
     value = fields.get("client_secret_expires_at")
     try:
         end = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0

@@ -14,7 +14,7 @@ import attrs
 from multidict import CIMultiDict
 
 from ..messages import Request, RequestInfo, Timeout, check_number
-from .error_responses import secrets_beside
+from .error_responses import request_secrets
 from .secret import Secret
 from .urls import QueryValue, join, query
 
@@ -42,7 +42,7 @@ _NO_QUERY: Final[QueryValues] = MappingProxyType({})
 
 
 class Auth(Enum):
-    """Who a call says it comes from."""
+    """The credentials that a call needs."""
 
     NONE = auto()
     BEARER = auto()
@@ -50,16 +50,16 @@ class Auth(Enum):
     CLIENT = auto()
     """The OAuth client's own credentials, else the API key (introspection)."""
     TOKEN = auto()
-    """The OAuth client's own credentials, else nobody: never the API key (the token endpoint)."""
+    """The OAuth client's own credentials, else none: never the API key (the token endpoint)."""
 
 
 @attrs.frozen(slots=False)
 class Call:
-    """One call, before anything about the client that makes it is known.
+    """One call, independent of the client that makes it.
 
-    `form` and `body` exclude each other. `once` marks an exchange that must not be made twice. `resource` is the path's
-    beginning that has an underscore alias. `shown` replaces a path with a secret in it wherever a person may read it.
-    With `redirects` a 3xx is an answer, not an error.
+    `form` and `body` exclude each other. `once` marks a request that must not be processed twice. `resource` is the beginning
+    of a path that has an underscore alias. `shown` replaces a path that contains a secret in errors and logs. With
+    `redirects` a 3xx is a result, not an error.
     """
 
     method: str
@@ -78,7 +78,7 @@ class Call:
 
 @attrs.frozen(slots=False)
 class Extras:
-    """What one caller adds to one call; it wins over everything else. With `stream` the answer's body stays on the wire."""
+    """The request options of one call, which win over everything else. With `stream` the response's body stays on the wire."""
 
     headers: HeaderValues | None = attrs.field(default=None, repr=False)
     query: QueryValues | None = attrs.field(default=None, repr=False)
@@ -90,12 +90,12 @@ class Extras:
 
 @attrs.frozen
 class Defaults:
-    """What one client adds to all its calls."""
+    """The settings that one client applies to all its calls."""
 
     base_url: str
     timeout: Timeout
     headers: CIMultiDict[str] = attrs.field(repr=False)
-    """Checked, and ready to be sent: the client's own and the user's."""
+    """The package's headers and the user's, checked."""
     query: QueryValues = attrs.field(default=_NO_QUERY, repr=False)
     max_retries: int = 2
 
@@ -104,7 +104,7 @@ _LISTS: Final = frozenset({"allowed_grant_types", "allowed_scopes", "grant_types
 
 
 def given(**parameters: object) -> dict[str, object]:
-    """The parameters that were given. Raises `TypeError` for a text in a list's place: for Python it is a sequence, too."""
+    """The parameters that are not `omit`. Raises `TypeError` for a text in a list's place: Python takes it for a sequence."""
     for name in _LISTS & parameters.keys():
         if isinstance(parameters[name], str):
             raise TypeError(f"`{name}` must be a list of texts, such as {name}=[...], not one text")
@@ -112,17 +112,17 @@ def given(**parameters: object) -> dict[str, object]:
 
 
 def queried(parameters: Mapping[str, QueryValue | Omit]) -> dict[str, QueryValue]:
-    """The query parameters that were given."""
+    """The query parameters that are not `omit`."""
     return {name: value for name, value in parameters.items() if not isinstance(value, Omit)}
 
 
 def texts(parameters: Mapping[str, str | Omit | None]) -> dict[str, str]:
-    """The form's fields that were given. `None` counts as left out. Raises `TypeError` for what is no text."""
+    """The form's fields that are neither `omit` nor `None`. Raises `TypeError` for a value that is not a text."""
     return {name: text(name, value) for name, value in parameters.items() if not (value is None or value is omit)}
 
 
 def text(name: str, value: object) -> str:
-    """A field that is a text. Raises `TypeError`, quoting nothing, for any other: a list would be sent as several fields."""
+    """Return a field's text. Raises `TypeError`, quoting nothing, for another type: a list would be sent as several fields."""
     if isinstance(value, str):
         return value
     kind = type(value).__name__
@@ -132,7 +132,7 @@ def text(name: str, value: object) -> str:
 
 
 def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secret[str] | None) -> Request:
-    """The request that a call becomes. Raises `ValueError` or `TypeError` for what cannot be sent (safely)."""
+    """Build the request of a call. Raises `ValueError` or `TypeError` for a parameter that cannot be sent, or not safely."""
     timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
     if extras.headers:
         check_headers(Secret(extras.headers))
@@ -141,7 +141,7 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secre
         encoded = _encoded(call, defaults, extras)
         if encoded is None:
             raise ValueError("A parameter holds half a character (a lone surrogate), which cannot be sent.")
-    # Once the path is found good nothing is refused any more, so no error shows what is plain.
+    # After this line nothing raises, so no traceback shows the plain values below.
     url = join(defaults.base_url, call.path)
     shown = join(defaults.base_url, call.shown) if call.shown else url.partition("?")[0]
     headers = defaults.headers.copy()
@@ -160,7 +160,7 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secre
         call.method,
         url,
         RequestInfo(call.method, shown),
-        _laid_over(headers, extras.headers) if extras.headers else headers,
+        _updated(headers, extras.headers) if extras.headers else headers,
         content,
         timeout,
         stream=extras.stream,
@@ -196,7 +196,7 @@ def _encoded(call: Call, defaults: Defaults, extras: Extras) -> _Encoded | None:
 
 
 def check_query(parameters: Secret[QueryValues]) -> None:
-    """Raise `ValueError` or `TypeError`, quoting no value, for query parameters that could not be sent."""
+    """Raise `ValueError` or `TypeError`, quoting no value, for query parameters that cannot be sent."""
     try:
         query(parameters)
     except UnicodeEncodeError:  # it holds the text, which may be a secret
@@ -207,13 +207,13 @@ def check_query(parameters: Secret[QueryValues]) -> None:
 
 
 def secrets_of(call: Call, extras: Extras, request: Request) -> set[str]:
-    """What must not be seen again of a call and of the request that it became."""
+    """The secrets of a call and its request, to be redacted in errors."""
     return set(_secrets(call, extras, request)) - {""}
 
 
 def _secrets(call: Call, extras: Extras, request: Request) -> Iterable[str]:
     yield from request.secrets
-    yield from secrets_beside(request)
+    yield from request_secrets(request)
     for body in (call.body, extras.body):
         if isinstance(body, Mapping):
             items = cast("Mapping[object, object]", body).items()
@@ -240,36 +240,33 @@ def _content(call: Call, extras: Extras) -> tuple[bytes, str]:
         return b"", ""
     if isinstance(body.plain, bytes):
         return body.plain, "application/octet-stream"
-    return _as_json(body), "application/json"
-
-
-def _as_json(body: Secret[object]) -> bytes:
-    return json.dumps(body.plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    text = Secret(json.dumps(body.plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+    return text.plain.encode(), "application/json"
 
 
 def as_timeout(timeout: float | Timeout | None, parameter: str = "timeout") -> Timeout:
-    """Seconds as a `Timeout`: connecting has no more time than the whole. Raises `ValueError` unless positive."""
+    """Seconds as a `Timeout`, with at most 5 of them for connecting. Raises `ValueError` unless they are positive."""
     if timeout is None:
         return Timeout(None, None)
     if not isinstance(timeout, Timeout):
         check_number(timeout, parameter, also=", a telnyx_oauth.Timeout", optional=True)
         timeout = Timeout(timeout, min(timeout, 5.0))
     for seconds in (timeout.total, timeout.connect):
-        # The transport takes 0 for no limit, and cannot count to infinity.
+        # aiohttp takes 0 for no limit, and fails at infinity.
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"`{parameter}` must be a positive number of seconds, or None for no limit")
     return timeout
 
 
 def as_retries(max_retries: object) -> int:
-    """How many attempts may follow the first. Raises `ValueError` unless that is a whole number, 0 or more."""
+    """Return the number of retries. Raises `ValueError` unless it is a whole number, 0 or more."""
     if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
         raise ValueError("`max_retries` must be a whole number, 0 or more")
     return max_retries
 
 
-# RFC 9110 section 5.6.2, and section 5.5: CR, LF and NUL would let a value start a header or a request of
-# its own, and of the other control characters a tab alone may stand there.
+# RFC 9110 sections 5.6.2 and 5.5: with CR, LF or NUL a value could start another header or request. Of the other control
+# characters only a tab is allowed.
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BREAKS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _SECRET: Final = frozenset(
@@ -288,26 +285,26 @@ _SECRET: Final = frozenset(
 
 
 def merged(headers: Mapping[str, str], more: Secret[HeaderValues]) -> CIMultiDict[str]:
-    """`headers`, which hold no secret, with `more` laid over them, whatever their case; `omit` takes one away.
+    """`headers`, which hold no secret, updated with `more`, whatever their case; `omit` removes one.
 
-    Raises `ValueError` or `TypeError` for a header that could not be sent.
+    Raises `ValueError` or `TypeError` for a header that cannot be sent.
     """
     check_headers(more)
-    return _laid_over(headers, more.plain)
+    return _updated(headers, more.plain)
 
 
 def check_headers(headers: Secret[HeaderValues]) -> None:
-    """Raise `ValueError` or `TypeError`, quoting no value, for a header that could not be sent."""
-    error = _fault(tuple(headers.plain.items()))
+    """Raise `ValueError` or `TypeError`, quoting no value, for a header that cannot be sent."""
+    error = _header_error(tuple(headers.plain.items()))
     if error is not None:
         raise error
 
 
-def _fault(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError | None:
-    """What is wrong with the headers. Given and not raised here, where their values are."""
+def _header_error(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError | None:
+    """The error of headers that cannot be sent. Returned, since a traceback with this frame would show their values."""
     for number, (name, value) in enumerate(headers, 1):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            # Not quoted: whole lines are pasted here, with their secrets.
+            # Not quoted: users paste whole header lines here, with their secrets.
             return ValueError(f"The name of header {number} is not a header name: it has no space, colon or line break")
         if isinstance(value, Omit):
             continue
@@ -318,7 +315,7 @@ def _fault(headers: Iterable[tuple[object, object]]) -> ValueError | TypeError |
     return None
 
 
-def _laid_over(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[str]:
+def _updated(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[str]:
     result = CIMultiDict(headers)
     for name, value in more.items():
         result.pop(name, None)
@@ -328,7 +325,7 @@ def _laid_over(headers: Mapping[str, str], more: HeaderValues) -> CIMultiDict[st
 
 
 def names(headers: HeaderValues | None, name: str) -> bool:
-    """Tell if `headers` speak of `name`, whatever its case. Never raises: other names than texts are refused later."""
+    """Return whether `headers` contain `name`, whatever its case. Never raises: names that are not texts are refused later."""
     if headers is None:
         return False
     return any(isinstance(each, str) and each.lower() == name for each in headers)  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked

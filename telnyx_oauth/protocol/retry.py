@@ -6,11 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_tz
-from typing import Final, TypeAlias
-
-import attrs
-
-from ..errors import APIConnectionError
+from typing import Final
 
 
 def http_date(text: str) -> float | None:
@@ -33,69 +29,50 @@ def http_date(text: str) -> float | None:
 FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 8.0
 LONGEST_RETRY_AFTER: Final = 60.0
+"""The most seconds of a `Retry-After` that are waited for here."""
 _RETRIABLE: Final = frozenset({408, 409, 429})
 _NUMBER: Final = re.compile(r"[ \t]*[0-9]+(?:\.[0-9]*)?[ \t]*")
-_NEVER: Final = 1e9  # about 30 years, and still something to sleep for
+_LONGEST: Final = 1e9  # about 30 years: no timer takes infinity
 
 
-@attrs.frozen
-class Wait:
-    """Send it again after `seconds`."""
+def delay(
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    attempt: int,
+    max_retries: int,
+    jitter: float,
+    now: float,
+    sent: bool = True,
+    once: bool = False,
+) -> float | None:
+    """Return the seconds to wait before a request is sent again after its `attempt`-th try (from 0), or `None` to give up.
 
-    seconds: float
-
-
-@attrs.frozen
-class GiveUp:
-    """Tell the caller."""
-
-
-Decision: TypeAlias = Wait | GiveUp
-_GIVE_UP: Final = GiveUp()
-
-
-@attrs.frozen
-class Outcome:
-    """What one attempt came to: a status with its headers, or a connection error (`status_code` 0)."""
-
-    status_code: int = 0
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    sent: bool = True
-
-    @classmethod
-    def of(cls, error: APIConnectionError) -> Outcome:
-        """The outcome of an attempt that ended in an error."""
-        return cls(sent=error.sent)
-
-
-def decide(outcome: Outcome, *, attempt: int, max_retries: int, once: bool, jitter: float, now: float) -> Decision:
-    """Whether to try again after the `attempt`-th try (from 0) failed.
-
-    `once` marks an exchange that must not happen twice: it is sent again only when it is certain that the server did not
-    process it. `jitter` is uniform in 0..1, `now` is Unix seconds. `x-should-retry` is the server's own word on the matter; a
-    `Retry-After` longer than a minute is for the caller to wait out.
+    `status` is 0 when no answer came; then `sent` is `False` if it is certain that nothing was sent. `once` marks a request
+    that must not be processed twice: it is sent again only when it is certain that the server did not process it. `jitter` is
+    uniform in 0..1, `now` is Unix seconds.
     """
     if attempt >= max_retries:
-        return _GIVE_UP
-    asked = retry_after(outcome.headers, now)
-    if asked is not None and asked > LONGEST_RETRY_AFTER:
-        return _GIVE_UP
-    if not _may_repeat(outcome, once=once, asked=asked):
-        return _GIVE_UP
-    if asked is not None:
-        return Wait(asked)
-    delay = min(FIRST_DELAY * 2.0 ** min(attempt, 32), LONGEST_DELAY)
-    return Wait(delay * (1 - 0.25 * jitter))
-
-
-def _may_repeat(outcome: Outcome, *, once: bool, asked: float | None) -> bool:
-    status = outcome.status_code
-    said = outcome.headers.get("x-should-retry")
-    if said == "false":
-        return False
+        return None
+    wait = retry_after(headers, now)
+    if wait is not None and wait > LONGEST_RETRY_AFTER:
+        return None
+    # A header that Telnyx's official packages obey as well.
+    should_retry = headers.get("x-should-retry")
+    if should_retry == "false":
+        return None
     if once:
-        return not outcome.sent or status == 429 or (status == 503 and asked is not None)
-    return said == "true" or status == 0 or status in _RETRIABLE or status >= 500
+        repeatable = not sent or status == 429 or (status == 503 and wait is not None)
+    else:
+        repeatable = should_retry == "true" or status == 0 or status in _RETRIABLE or status >= 500
+    if not repeatable:
+        return None
+    return backoff(attempt, FIRST_DELAY, LONGEST_DELAY) * (1 - 0.25 * jitter) if wait is None else wait
+
+
+def backoff(failures: int, first: float, longest: float) -> float:
+    """Return the seconds between attempts after so many earlier failures: doubled by each, and no more than `longest`."""
+    return min(first * 2.0 ** min(failures, 32), longest)  # a float cannot double for ever
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -121,5 +98,5 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _number(value: str | None) -> float | None:
-    # "nan", "1_000" and digits of other scripts are numbers to float() and to nobody else.
-    return min(float(value), _NEVER) if value and _NUMBER.fullmatch(value) else None
+    # float() also takes "nan", "1_000" and the digits of other scripts.
+    return min(float(value), _LONGEST) if value and _NUMBER.fullmatch(value) else None

@@ -8,10 +8,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Secret(Generic[T_co]):
-    """A text, bytes or mapping that holds a secret. Its `repr` and `str` hide it; only `plain` gives it.
+    """A text, bytes or mapping that holds a secret. Its `repr` and `str` hide it; only `plain` returns it.
 
-    Crash reporters and debuggers show the local variables of every frame that an error passes. A secret that travels in
-    this type is not among them. Take it out in the expression that needs the plain value, and bind that to no name.
+    Crash reporters and debuggers show the local variables of every frame that an error passes. A secret in this type stays
+    hidden there. Read `plain` in the expression that needs the value, and do not bind that to a name.
     """
 
     # Not an attrs class: tools that print values look into those.
@@ -19,7 +19,7 @@ class Secret(Generic[T_co]):
 
     def __init__(self, value: T_co) -> None:
         self.plain: Final = value
-        """The plain value. An attribute, since a call of a method would be felt on the way of each request."""
+        """The plain value. An attribute, since a method call would cost time in each request."""
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -50,7 +50,7 @@ class Secret(Generic[T_co]):
 
 
 class Uncopied:
-    """Refuses `copy` and `pickle` in words. A base class."""
+    """Base class of objects that refuse `copy` and `pickle` with an explanation."""
 
     __slots__ = ()
     _instead: ClassVar[str] = "Make another one where it is needed."

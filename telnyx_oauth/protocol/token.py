@@ -1,4 +1,4 @@
-"""The access token as its users see it, and the value that says which token is meant."""
+"""The access token, and the key that identifies it in caches and stores."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def scope_set(scopes: Iterable[str] | str) -> frozenset[str]:
 
 
 def lasting_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    """The same scopes as a value that can be read again, and does not change."""
-    # Of the usual kinds `scope_set` looks at what is in them.
+    """The scopes as a tuple, which can be read several times and does not change."""
+    # `scope_set` checks the items of the usual collections later.
     return tuple(scopes) if isinstance(scopes, (list, tuple, set, frozenset)) else expect_texts(scopes, "scopes")
 
 
-def said_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
-    """The scopes among a server's words: what RFC 6749 section 3.3 knows as one, and no terminal obeys."""
+def valid_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
+    """The valid scopes (RFC 6749 section 3.3) among a server's. A terminal obeys no character of such a scope."""
     return frozenset(scope for scope in scope_set(scopes) if _SCOPE_TOKEN.fullmatch(scope))
 
 
 @attrs.frozen(cache_hash=True)
 class TokenKey:
-    """Which token is meant: what is asked of the token endpoint, and by whom.
+    """The key of a token: the parameters of the token request, and the client.
 
-    One value is both the request and the cache's key, so nothing can reach the wire without parting the cache. It holds
-    no secret. `account` tells the grants of different people apart.
+    One value is both the request and the cache key, so two different requests can never share a cache entry. It holds no
+    secret. `account` distinguishes the grants of different people.
     """
 
     token_endpoint: str = ""
@@ -50,7 +50,7 @@ class TokenKey:
     account: str = ""
 
     def narrowed(self, scopes: Iterable[str] | str | None, resource: str | None) -> TokenKey:
-        """This key with other scopes or another resource; `None` keeps what there is."""
+        """This key with other scopes or another resource; `None` keeps the present ones."""
         if resource is not None:
             expect_a(resource, "resource", "a text, such as https://api.example.com", str)
         return TokenKey(
@@ -65,14 +65,14 @@ class TokenKey:
     @property
     def store_key(self) -> str:
         """The name of this key's record in a store: letters, digits and `-`, the same in every process."""
-        return self._named(sorted(self.scopes), self.resource)
+        return self._record_name(sorted(self.scopes), self.resource)
 
     @property
     def family_key(self) -> str:
         """As `store_key`, for grants whose one refresh token serves all scopes and resources."""
-        return self._named(None, None)
+        return self._record_name(None, None)
 
-    def _named(self, scopes: list[str] | None, resource: str | None) -> str:
+    def _record_name(self, scopes: list[str] | None, resource: str | None) -> str:
         parts = json.dumps([self.token_endpoint, self.client_id, self.grant, scopes, resource, self.account])
         return f"{self.grant.replace('_', '-') or 'token'}-{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
@@ -80,11 +80,11 @@ class TokenKey:
 # Without attrs' own `__init__`, whose frame would show the text of a token that is refused.
 @attrs.frozen(eq=False, init=False)
 class Token:
-    """An access token. It never shows itself: not in its repr, and so in no log.
+    """An access token. Its repr hides it, so that no log contains it.
 
-    `expires_at` is Unix seconds and for information (`None`: the server did not say); the manager goes by clocks that
-    survive suspends and jumps. `generation` rises with every new token. `key` says which token it is. Raises
-    `ValueError`, quoting nothing, for a token that no header can carry.
+    `expires_at` is Unix seconds and for information (`None`: the server did not say); the manager uses clocks that
+    survive suspends and jumps. `generation` rises with every new token. `key` identifies the token. Raises
+    `ValueError`, quoting nothing, for a token that cannot be part of a header.
     """
 
     access_token: str = attrs.field(repr=False)
@@ -95,7 +95,7 @@ class Token:
     key: TokenKey = attrs.field(default=TokenKey(), repr=False)
     wall: Callable[[], float] | None = attrs.field(default=None, repr=False)
     authorization: str = attrs.field(init=False, repr=False)
-    """The `Authorization` header's value, made once."""
+    """The value of the `Authorization` header, computed once."""
 
     if not TYPE_CHECKING:
         __getitem__ = refused("is no dict: it has `access_token`, `authorization`, `scopes` and `expires_at`.")
@@ -115,14 +115,14 @@ class Token:
     ) -> None:
         text = Secret(access_token)
         del access_token
-        scopes = scope_set(scopes)  # what fails must fail here
+        scopes = scope_set(scopes)  # an error must be raised in this frame, which does not hold the token
         self.__attrs_init__(text.plain, token_type, scopes, expires_at, generation, key, wall)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # attrs makes it
         object.__setattr__(self, "authorization", bearer(text, spaced=key.grant == "api_key").plain)
 
     def remaining(self, now: float | None = None) -> float:
         """Seconds left, 0 when expired, `inf` when the server named no lifetime.
 
-        `now` is Unix seconds; without it the clock of the manager that gave the token is read.
+        `now` is Unix seconds; the default is the clock of the manager that returned the token.
         """
         if self.expires_at is None:
             return float("inf")

@@ -1,4 +1,4 @@
-"""Requests to the token endpoint, and its answers (RFC 6749)."""
+"""Requests to the token endpoint, and its responses (RFC 6749)."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from urllib.parse import urlencode, urlsplit
 import attrs
 
 from ..errors import APIError, APIResponseValidationError
-from ..messages import Request, RequestInfo, Response, Timeout
+from ..messages import Request, Response, Timeout
 from .arguments import expect_mapping
 from .auth_headers import basic_credentials
 from .error_responses import broken, error_from
+from .json_body import json_object
 from .retry import http_date
 from .secret import Secret
-from .token import said_scopes
+from .token import valid_scopes
 from .urls import QueryValue, query
 
 AuthMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post", "none"]
 Form: TypeAlias = Secret[tuple[tuple[str, str], ...]]
 """The fields of a form, in their order."""
 
-LARGEST_ANSWER: Final = 1024 * 1024
 LONGEST_LIFETIME: Final = 10 * 365 * 86400.0
 NO_SECRETS: Final[Secret[tuple[str, ...]]] = Secret(())
+# The limits of all requests to an authorization server: for tokens, registration and metadata.
+LARGEST_ANSWER: Final = 1024 * 1024
 TOKEN_TIMEOUT: Final = Timeout(total=30.0, connect=5.0)
 _SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -37,7 +39,7 @@ _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 
 def client_credentials_form(scopes: Iterable[str], resource: str | None = None) -> Form:
     """RFC 6749 section 4.4.2."""
-    return Secret((("grant_type", "client_credentials"), *_asked(scopes, resource)))
+    return Secret((("grant_type", "client_credentials"), *_options(scopes, resource)))
 
 
 def authorization_code_form(
@@ -54,28 +56,28 @@ def authorization_code_form(
             ("code", code.plain),
             *((("redirect_uri", redirect_uri),) if redirect_uri is not None else ()),
             *((("code_verifier", code_verifier.plain),) if code_verifier is not None else ()),
-            *_asked((), resource),
+            *_options((), resource),
         )
     )
 
 
 def refresh_token_form(refresh_token: Secret[str], scopes: Iterable[str] = (), resource: str | None = None) -> Form:
     """RFC 6749 section 6."""
-    asked = _asked(scopes, resource)
-    return Secret((("grant_type", "refresh_token"), ("refresh_token", refresh_token.plain), *asked))
+    options = _options(scopes, resource)
+    return Secret((("grant_type", "refresh_token"), ("refresh_token", refresh_token.plain), *options))
 
 
-def _asked(scopes: Iterable[str], resource: str | None) -> tuple[tuple[str, str], ...]:
+def _options(scopes: Iterable[str], resource: str | None) -> tuple[tuple[str, str], ...]:
     scope = " ".join(sorted(scopes))
     return (*((("scope", scope),) if scope else ()), *((("resource", resource),) if resource is not None else ()))
 
 
-# Without attrs' own `__init__`, whose frame would show the secret that comes with a wrong method.
+# Without attrs' own `__init__`, whose frame would show the secret if the method is wrong.
 @attrs.frozen(init=False)
 class ClientAuthentication:
-    """How a client shows who it is. Without a `method`: Basic when there is a secret, else only the id (`none`).
+    """Client authentication. Without a `method` it is Basic if there is a secret, else only the id (`none`).
 
-    Raises `ValueError` for a method that needs a secret when there is none.
+    Raises `ValueError` for an unknown method, and for one that needs a secret if there is none.
     """
 
     client_id: str
@@ -108,14 +110,14 @@ _TOKEN_FIELDS: Final = ("access_token", "refresh_token", "id_token")
 def token_request(
     token_endpoint: str, form: Form, client: ClientAuthentication, *, timeout: Timeout = TOKEN_TIMEOUT
 ) -> Request:
-    """The token request, form-encoded as RFC 6749 appendix B demands. Its answer may have 1 MiB and no more."""
+    """The token request, form-encoded as RFC 6749 appendix B requires. Its response is limited to 1 MiB."""
     return authenticated_request(token_endpoint, form, client, timeout=timeout, max_bytes=LARGEST_ANSWER)
 
 
 def authenticated_request(
     endpoint: str, form: Form, client: ClientAuthentication, *, timeout: Timeout, max_bytes: int
 ) -> Request:
-    """A form for an endpoint at which clients authenticate. Its answer may have `max_bytes` and no more.
+    """A form for an endpoint where clients authenticate. Its response is limited to `max_bytes`.
 
     Raises `ValueError`, quoting nothing, for a lone surrogate in a parameter.
     """
@@ -127,15 +129,14 @@ def authenticated_request(
     return Request(
         "POST",
         endpoint,
-        RequestInfo("POST", endpoint.partition("?")[0]),
-        {
+        headers={
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
             **applied.plain[0],
         },
-        content.plain,
-        timeout,
-        max_bytes,
+        content=content.plain,
+        timeout=timeout,
+        max_bytes=max_bytes,
         secrets=_secrets(whole.plain, applied.plain[0], client),
     )
 
@@ -150,7 +151,7 @@ def _encoded(form: Form) -> Secret[bytes] | None:
 def _secrets(
     form: tuple[tuple[str, str], ...], headers: Mapping[str, str], client: ClientAuthentication
 ) -> tuple[str, ...]:
-    """What must not be seen again of a request, the longest first."""
+    """The secrets of a request, the longest first."""
     secrets = {value for name, value in form if name in _SECRET_FIELDS} | {client.client_secret or ""}
     secrets |= {header.partition(" ")[2] for header in headers.values()}
     return tuple(sorted(secrets - {""}, key=len, reverse=True))
@@ -158,18 +159,18 @@ def _secrets(
 
 @attrs.frozen
 class TokenGrant:
-    """What the token endpoint granted. `expires_in`: seconds; `None` when unsaid, 0 when it makes no sense."""
+    """A token response. `expires_in` is seconds: `None` if the response names none, 0 if the value makes no sense."""
 
     access_token: str = attrs.field(repr=False)
     token_type: str = "Bearer"
     expires_in: float | None = None
     refresh_token: str | None = attrs.field(default=None, repr=False)
     scopes: frozenset[str] | None = None
-    """`None` when the answer names none: they are the ones asked for (RFC 6749 section 5.1)."""
+    """`None` if the response names none: they are the requested ones (RFC 6749 section 5.1)."""
     refused: APIError | None = attrs.field(default=None, repr=False, eq=False)
-    """Why the answer is not used. Its refresh token may be the only good one all the same."""
+    """The reason why the response is not used. Its refresh token may still be the only valid one."""
     server_time: float | None = attrs.field(default=None, eq=False)
-    """Unix seconds by the clock of the server when it answered, from the answer's `Date`."""
+    """Unix seconds by the server's clock when it answered, from the `Date` header."""
 
 
 def parse_token_response(
@@ -178,11 +179,11 @@ def parse_token_response(
     secrets: Secret[tuple[str, ...]] = NO_SECRETS,
     now: float = 0.0,
 ) -> TokenGrant:
-    """What the token endpoint granted (RFC 6749 section 5.1).
+    """Read the response of a token endpoint (RFC 6749 section 5.1).
 
-    Raises `APIStatusError` (a `TokenEndpointError` where the answer names an OAuth error, even under a 200, as some
-    servers do), `APIConnectionError` where the answer broke off, and `APIResponseValidationError` for anything else that is
-    no token. Any bytes end in one of these.
+    Raises `APIStatusError` (a `TokenEndpointError` if the response names an OAuth error, even with status 200, as some
+    servers do), `APIConnectionError` if the response broke off, and `APIResponseValidationError` for any other response
+    without a token. No bytes raise anything else.
     """
     grant = read_token_response(response, secrets=secrets, now=now)
     if grant.refused is not None:
@@ -193,8 +194,8 @@ def parse_token_response(
 def read_token_response(
     response: Response, *, secrets: Secret[tuple[str, ...]] = NO_SECRETS, now: float = 0.0
 ) -> TokenGrant:
-    """As `parse_token_response`, but for an answer that is refused and carries a refresh token: a grant that has only
-    that, and the error as `refused`. The refresh token that was sent for it may be used up.
+    """As `parse_token_response`, but an unusable response that carries a refresh token becomes a grant with only that, and the
+    error as `refused`: the refresh token that was sent may be used up.
     """
     try:
         return _granted(response, secrets, now)
@@ -207,25 +208,25 @@ def read_token_response(
 
 
 def _refused(response: Response, error: APIError) -> TokenGrant | None:
-    fields = _fields(response) if 200 <= response.status_code < 300 and not response.fault else None
+    fields = json_object(response) if 200 <= response.status_code < 300 and not response.fault else None
     refresh_token = None if fields is None else fields.get("refresh_token")
     return TokenGrant("", refresh_token=refresh_token, refused=error) if is_refresh_token(refresh_token) else None
 
 
 def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -> TokenGrant:
-    cut = broken(response)
+    broke = broken(response)
     if not 200 <= response.status_code < 300:
-        # A refusal that broke off does not say what was refused. Of these statuses each says enough.
-        if cut is not None and response.status_code not in (408, 429) and response.status_code < 500:
-            raise cut
+        # An error response that broke off lacks its OAuth error code. 408, 429 and 5xx do not need one.
+        if broke is not None and response.status_code not in (408, 429) and response.status_code < 500:
+            raise broke
         raise error_from(response, token_endpoint=True, secrets=secrets.plain, now=now)
-    if cut is not None:
-        raise cut
-    fields = Secret(_fields(response))
+    if broke is not None:
+        raise broke
+    fields = Secret(json_object(response))
     error = (fields.plain or {}).get("error")
     if error and isinstance(error, str):
-        told = Secret((*secrets.plain, *_issued(fields.plain or {})))
-        raise error_from(response, token_endpoint=True, secrets=told.plain, now=now)
+        redacted = Secret((*secrets.plain, *_tokens_in(fields.plain or {})))
+        raise error_from(response, token_endpoint=True, secrets=redacted.plain, now=now)
     problems = tuple(_problems(fields.plain))
     if response.fault:
         problems = (response.fault,)
@@ -234,7 +235,7 @@ def _granted(response: Response, secrets: Secret[tuple[str, ...]], now: float) -
     return _grant(fields.plain or {}, http_date(response.headers.get("Date", "")))
 
 
-def _issued(fields: Mapping[str, object]) -> Iterable[str]:
+def _tokens_in(fields: Mapping[str, object]) -> Iterable[str]:
     return [text for name in _TOKEN_FIELDS if isinstance(text := fields.get(name), str) and text]
 
 
@@ -249,29 +250,13 @@ def _grant(fields: Mapping[str, object], server_time: float | None) -> TokenGran
     )
 
 
-def any_integer(digits: str) -> int | float:
-    """An integer, infinite where Python reads no number of so many digits: one member that is odd must not cost the others."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
-
-
-def _fields(response: Response) -> dict[str, object] | None:
-    try:
-        body = response.json(parse_int=any_integer)
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, object]", body) if isinstance(body, dict) else None
-
-
 def _problems(fields: Mapping[str, object] | None) -> Iterable[str]:
     if fields is None:
         yield "the body is no JSON object"
         return
     if not is_bearer(fields.get("access_token")):
         yield "$.access_token must be visible ASCII characters"
-    # Absent, it can only mean the one type there is; another type must not be used (RFC 6749 section 7.1).
+    # Without a type it can only be Bearer, the one type in use; another type must not be used (RFC 6749 section 7.1).
     kind = fields.get("token_type")
     if kind is not None and (not isinstance(kind, str) or kind.lower() != "bearer"):
         yield "$.token_type must be Bearer"
@@ -281,19 +266,19 @@ def _problems(fields: Mapping[str, object] | None) -> Iterable[str]:
 
 
 def is_refresh_token(token: object) -> TypeGuard[str]:
-    """Tell if this is text that a refresh token can be (RFC 6749 appendix A.17)."""
+    """Return whether this is a text that can be a refresh token (RFC 6749 appendix A.17)."""
     return isinstance(token, str) and bool(_PRINTABLE.fullmatch(token))
 
 
 def is_bearer(token: object) -> TypeGuard[str]:
-    """Whether this is text that an `Authorization` header can carry."""
+    """Return whether this is a text that an `Authorization` header can carry."""
     return isinstance(token, str) and bool(_VISIBLE.fullmatch(token))
 
 
 def lifetime(expires_in: object) -> float | None:
-    """Seconds from `expires_in`, a number or a numeric string; `None` when absent or empty, 0 for zero, less or nonsense.
+    """Seconds from `expires_in`, a number or a numeric string: `None` if absent or empty, 0 for invalid or negative values.
 
-    A number too large to count with is a long time, and so is everything beyond `LONGEST_LIFETIME`.
+    The result is at most `LONGEST_LIFETIME`, even for an integer too large for a float.
     """
     if expires_in in _SAYS_NOTHING:
         return None
@@ -310,8 +295,8 @@ def lifetime(expires_in: object) -> float | None:
 
 def _scopes(scope: object) -> frozenset[str] | None:
     if isinstance(scope, list) and scope:
-        return said_scopes([word for word in cast("list[object]", scope) if isinstance(word, str)])
-    return said_scopes(scope) if isinstance(scope, str) and scope.strip() else None
+        return valid_scopes([each for each in cast("list[object]", scope) if isinstance(each, str)])
+    return valid_scopes(scope) if isinstance(scope, str) and scope.strip() else None
 
 
 @attrs.frozen
@@ -346,10 +331,10 @@ def authorize_url(
     resource: str | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> str:
-    """Where to send the person (RFC 6749 section 4.1.1). A query that the endpoint already has is kept.
+    """The address to send the person to (RFC 6749 section 4.1.1). A query that the endpoint already has is kept.
 
-    `extra` are further parameters; one that is `None` is left out. Raises `ValueError` when it names a parameter that is set
-    here, the endpoint has a fragment, or a text cannot be sent, and `TypeError` for an `extra` that is no mapping of texts.
+    `extra` are further parameters; one that is `None` is left out. Raises `ValueError` if it repeats a parameter of this
+    function, if the endpoint has a fragment, or if a text cannot be sent, and `TypeError` unless `extra` is a mapping of texts.
     """
     expect_mapping(dict if extra is None else type(extra), "extra")
     pairs = Secret(
@@ -360,7 +345,7 @@ def authorize_url(
             "state": state.plain,
             "code_challenge": code_challenge,
             "code_challenge_method": "S256",
-            **dict(_asked(scopes, resource)),
+            **dict(_options(scopes, resource)),
         }
     )
     twice = pairs.plain.keys() & (extra or {}).keys()

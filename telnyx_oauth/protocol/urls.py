@@ -1,11 +1,11 @@
-"""Addresses: checked where they are given, joined, and their parts escaped (RFC 3986, RFC 8252)."""
+"""URLs: checks, joining, escaping of their parts (RFC 3986, RFC 8252)."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from .arguments import AS_TEXT, expect_text
@@ -13,7 +13,7 @@ from .secret import Secret
 
 QueryValue: TypeAlias = str | int | float | bool | Sequence[str] | None
 WELL_KNOWN: Final = "/.well-known/"
-# RFC 3986 section 2: all else is percent-encoded, or parsers differ on what it means.
+# RFC 3986 section 2: other characters must be percent-encoded, or parsers disagree on them.
 _IN_PATH: Final = r"!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z{|}~"
 _BAD_IN_PATH: Final = re.compile(f"[^{_IN_PATH}]")
 _BAD_IN_URL: Final = re.compile(f"[^{_IN_PATH}#]")
@@ -26,50 +26,91 @@ _LOCALHOST: Final = re.compile(r"(?:[a-z0-9_-]+\.)*localhost\.?", re.IGNORECASE)
 def check_base_url(
     base_url: str, *, allow_insecure: bool = False, name: str = "base_url", word: str = "allow_insecure=True"
 ) -> str:
-    """The base address without its trailing slashes. Raises `ValueError` unless it is http(s) with a host and no more.
+    """Return the base address without its trailing slashes. Raises `ValueError` for one that `check_url` refuses.
 
-    Credentials, a query or a fragment in it would be sent along with every call or break every path. Plain http to another
-    machine than this is refused without `allow_insecure`. `name` is what the caller calls the address, and `word` what
-    they can say to allow it.
+    A query or a fragment in it would break every path. `name` is the caller's name for the address, and `word` is the way to
+    allow plain http there.
     """
-    given = Secret(base_url)
+    text = Secret(base_url)
     del base_url  # it may hold a password
-    expect_text(type(given.plain), name, AS_TEXT)
-    text = Secret(given.plain.strip().rstrip("/"))
-    problem = _problem_of_base(text.plain)
+    expect_text(type(text.plain), name, AS_TEXT)
+    text = Secret(text.plain.strip().rstrip("/"))
+    http: PlainHttp = "anywhere" if allow_insecure else "this machine"
+    return check_url(text, name, http=http, query=False, word=word, example="https://api.telnyx.com/v2")
+
+
+def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str:
+    """Return the address of an endpoint. Plain http is accepted for this machine alone, and only when allowed: elsewhere
+    anyone on the way could change the answer. Raises as `check_url` does.
+    """
+    text = Secret(url)
+    del url
+    return check_url(text, name, http="this machine" if allow_insecure_loopback else "nowhere")
+
+
+def check_token_endpoint(url: str, name: str, *, allow_insecure: bool) -> str:
+    """Return the address that secrets or a person are sent to. Plain http to another machine needs `allow_insecure`.
+    Raises as `check_url` does.
+    """
+    text = Secret(url)
+    del url
+    return check_url(text, name, http="anywhere" if allow_insecure else "this machine", word="allow_insecure=True")
+
+
+PlainHttp: TypeAlias = Literal["nowhere", "this machine", "anywhere"]
+"""The hosts to which plain http is accepted."""
+
+
+def check_url(
+    url: Secret[str], name: str, *, http: PlainHttp, query: bool = True, word: str = "", example: str = ""
+) -> str:
+    """Return the address. Raises `ValueError`, naming the parameter, unless it is an absolute http(s) address of a host that
+    can exist, in the characters of a URL, without user, password and fragment (which would be sent along, or lost).
+
+    Without `query` it must have none. `http` says to which hosts plain http is accepted, `word` how to allow it elsewhere.
+    The error shows the `example`. Raises `TypeError` unless it is a text.
+    """
+    expect_text(type(url.plain), name, AS_TEXT)
+    problem = _problem(url.plain, query=query)
     if problem:
-        raise ValueError(f"{name} {problem}; it should look like https://api.telnyx.com/v2")
-    if not allow_insecure and is_insecure(text.plain):
-        raise ValueError(f"{name} {INSECURE}; use https, or say {word} if that network is yours")
-    return text.plain
+        raise ValueError(f"{name} {problem}{f'; it should look like {example}' if example else '.'}")
+    if http == "nowhere" and url.plain[:5].lower() == "http:":
+        raise ValueError(f"{name} must be an https address (http: only to this machine, and only when allowed).")
+    if http != "anywhere" and is_insecure(url.plain):
+        advice = f"use https, or say {word} if that network is yours" if word else "use https"
+        raise ValueError(f"{name} {INSECURE}; {advice}")
+    return url.plain
 
 
-def _problem_of_base(text: str) -> str | None:
+def _problem(text: str, *, query: bool) -> str | None:
+    """Return what is wrong with an address, without quoting it."""
     try:
         parts = urlsplit(text)
-        port_is_good = parts.port is None or parts.port > 0
+        port = parts.port
     except ValueError:
         return "is not a URL"
-    if parts.scheme.lower() not in ("http", "https"):
-        return "must begin with http:// or https://"
-    if not parts.hostname or not port_is_good or not has_only_url_characters(text):
-        return "must name a host and hold only the characters of a URL"
-    if "@" in parts.netloc:
-        return "must hold no user or password"
-    if not is_host(parts.hostname):
-        return BAD_HOST
-    return "must hold no query and no fragment" if parts.query or parts.fragment or text.endswith(("?", "#")) else None
+    host = parts.hostname or ""
+    problems = {
+        "must begin with http:// or https://": parts.scheme not in ("http", "https"),
+        "must name a host": not host or port == 0,
+        "must hold only the characters of a URL, the others escaped": not has_only_url_characters(text),
+        "must hold no user or password": "@" in parts.netloc,
+        "must name a host: an IP address, or labels of 1 to 63 characters, 253 in all": not is_host(host),
+        "must hold no query and no fragment": not query and ("?" in text or "#" in text),
+        "must hold no fragment": "#" in text,
+    }
+    return next((problem for problem, applies in problems.items() if applies), None)
 
 
 def root_of(base_url: str) -> str:
-    """Where the well-known documents are: beside the base's last `/v2` segment, not under it (RFC 8414 section 3)."""
-    return re.sub(r"(?<=[^/])/v2$", "", base_url)  # a host may have that name too
+    """The root of the well-known documents: the base without its last segment `/v2` (RFC 8414 section 3)."""
+    return re.sub(r"(?<=[^/])/v2$", "", base_url)  # not a host of that name
 
 
 def join(base_url: str, path: str) -> str:
-    """`path` under `base_url`; a well-known path goes to the root, and an absolute one is kept where it is on the same origin.
+    """Join `path` to `base_url`. A well-known path goes to the root; an absolute address on the same origin stays as it is.
 
-    Raises `ValueError` for an address on another origin, since credentials would go with it, and for what is not escaped.
+    Raises `ValueError` for an address on another origin, where credentials would go with it, and for unescaped characters.
     """
     if _BAD_IN_PATH.search(path):
         problem = "A path must hold only the characters of a URL, the others escaped, and no fragment."
@@ -100,18 +141,15 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def has_only_url_characters(url: str) -> bool:
-    """Tell if a URL is written as RFC 3986 has it: no space, control character or letter of another script."""
+    """Return whether a URL has only the characters of RFC 3986: no space, control character or letter of another script."""
     return _BAD_IN_URL.search(url) is None
 
 
-BAD_HOST: Final = "must name a host: an IP address, or labels of 1 to 63 characters, 253 in all"
-
-
 def is_host(host: str) -> bool:
-    """Tell if a host can be asked for: an IP address, or a name of labels as long as DNS has them (RFC 1035 section 2.3.4).
+    """Return whether a host can exist: an IP address, or a name of labels within DNS's limits (RFC 1035 section 2.3.4).
 
-    `host` is as `urlsplit` gives it: an IPv6 address has no brackets, and may have a zone. What is written in digits and
-    dots alone is an IPv4 address in its usual form or nothing: no name ends in a number.
+    `host` is as in `urlsplit`'s result: an IPv6 address has no brackets, and may have a zone. A host of digits and dots is an
+    IPv4 address in its usual form or invalid: no name ends in a number.
     """
     if ":" in host or _NUMERIC.fullmatch(host):
         try:
@@ -127,14 +165,14 @@ INSECURE: Final = "is plain http to another machine, where others can read your 
 
 
 def is_insecure(url: str) -> bool:
-    """Tell if a URL is plain http to another machine than this."""
+    """Return whether a URL is plain http to another machine than this."""
     parts = urlsplit(url)
     return parts.scheme.lower() == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell if a host name or address is this machine: 127.0.0.0/8 and ::1, also as IPv4 in IPv6; `localhost` and what ends
-    in `.localhost` (RFC 6761 section 6.3).
+    """Return whether a host is this machine: 127.0.0.0/8 and ::1, also as IPv4 in IPv6; `localhost` and names that end in
+    `.localhost` (RFC 6761 section 6.3).
     """
     try:
         address = ipaddress.ip_address(host)
@@ -147,7 +185,7 @@ def is_loopback(host: str) -> bool:
 def segment(value: str, name: str) -> str:
     """One path parameter, escaped. Raises `ValueError`, naming the parameter, for one that would change the path.
 
-    `.` and `..` are steps, not names, even when escaped (RFC 3986 section 5.2.4): many servers unescape them first.
+    `.` and `..` would, even if escaped: many servers unescape them first (RFC 3986 section 5.2.4).
     """
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
         kind = type(value).__name__
@@ -170,7 +208,7 @@ def segment(value: str, name: str) -> str:
 def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
     """A query string without its `?`: `None` is left out, booleans are `true` and `false`, a sequence repeats its name.
 
-    Raises `TypeError` for a mapping: what stands for one in a query is a name such as `filter[name]`.
+    Raises `TypeError` for a mapping: use names such as `filter[name]` instead.
     """
     written: Secret[list[tuple[str, str]]] = Secret([])
     for name in pairs.plain:
@@ -179,7 +217,7 @@ def query(pairs: Secret[Mapping[str, QueryValue]]) -> str:
 
 
 def _write(name: str, value: Secret[QueryValue], written: Secret[list[tuple[str, str]]]) -> None:
-    """Add what stands for a value in a query."""
+    """Append the pairs for one value."""
     kind = type(value.plain)
     if value.plain is None:
         return
@@ -195,51 +233,3 @@ def _write(name: str, value: Secret[QueryValue], written: Secret[list[tuple[str,
     else:
         for each in map(Secret, cast("Iterable[QueryValue]", value.plain)):
             _write(name, each, written)
-
-
-def check_endpoint(url: str, name: str, *, allow_insecure_loopback: bool) -> str:
-    """The address. Raises `ValueError`, naming the parameter, unless it is https with a host and has no user or fragment.
-
-    `http` is taken for this machine alone, and only when allowed: elsewhere anyone on the way could change the answer.
-    Raises `TypeError` for what is no text.
-    """
-    expect_text(type(url), name, AS_TEXT)
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        well_formed = bool(host) and (parts.port or 0) >= 0
-    except ValueError:
-        raise ValueError(f"{name} is not a URL.") from None
-    secure = parts.scheme == "https" or (parts.scheme == "http" and allow_insecure_loopback and is_loopback(host))
-    if not secure or not well_formed:
-        raise ValueError(f"{name} must be an https address (http: only to this machine, and only when allowed).")
-    if "@" in parts.netloc or "#" in url:
-        raise ValueError(f"{name} must hold no user, password or fragment.")
-    _check_writing(url, host, name)
-    return url
-
-
-def check_token_endpoint(url: str, name: str, *, allow_insecure: bool) -> str:
-    """The address that secrets are sent to, or a person is. Raises `ValueError`, naming the parameter, for one that is not
-    http(s) with a host, and for plain http to another machine without `allow_insecure`; `TypeError` for what is no text.
-    """
-    expect_text(type(url), name, AS_TEXT)
-    parts = None
-    try:
-        parts = urlsplit(url)
-        well_formed = bool(parts.hostname) and (parts.port or 0) >= 0 and parts.scheme in ("http", "https")
-    except ValueError:
-        well_formed = False
-    if parts is None or not well_formed:
-        raise ValueError(f"{name} must be an https address.")
-    _check_writing(url, parts.hostname or "", name)
-    if not allow_insecure and is_insecure(url):
-        raise ValueError(f"{name} {INSECURE}; use https, or say allow_insecure=True if that network is yours.")
-    return url
-
-
-def _check_writing(url: str, host: str, name: str) -> None:
-    if not has_only_url_characters(url):
-        raise ValueError(f"{name} must hold only the characters of a URL, the others escaped.")
-    if not is_host(host):
-        raise ValueError(f"{name} {BAD_HOST}.")

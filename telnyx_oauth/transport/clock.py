@@ -1,4 +1,4 @@
-"""The one place where time comes from."""
+"""Clocks. All time is read through them, so that tests can inject another."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CLOCK_METHODS: Final = ("boot", "wall", "sleep")
 
 
 class Clock(Protocol):
-    """What the floors from `transport` upward know of time. Inject another to move it."""
+    """The interface of clocks."""
 
     def boot(self) -> float:
-        """Seconds that only ever grow, time asleep included where the system can tell."""
+        """Seconds that never decrease, and include suspended time if the system can tell."""
         ...
 
     def wall(self) -> float:
@@ -27,7 +27,7 @@ class Clock(Protocol):
         ...
 
 
-# Linux counts suspended time in CLOCK_BOOTTIME; macOS' monotonic clock does so by another name and Windows' always.
+# Linux counts suspended time in CLOCK_BOOTTIME, macOS in CLOCK_MONOTONIC_RAW, and Windows in its monotonic clock.
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC_RAW", None)
 
 
@@ -36,9 +36,9 @@ class SystemClock:
 
     __slots__ = ()
 
-    # Builtins rather than methods: reading the clock is most of what a cached token costs.
+    # Builtins rather than methods: reading the clock is most of the cost of a cached token.
     boot = staticmethod(partial(time.monotonic) if _BOOT_CLOCK is None else partial(time.clock_gettime, _BOOT_CLOCK))
-    """Seconds since the machine started, time asleep included where the system can tell."""
+    """Seconds since the machine started, suspended time included if the system can tell."""
     wall = staticmethod(time.time)
     """Unix seconds."""
 

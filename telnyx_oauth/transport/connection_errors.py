@@ -1,4 +1,4 @@
-"""Errors of connections: what aiohttp and the operating system raise becomes ours, without secrets."""
+"""Connection errors: exceptions of aiohttp and the operating system become `APIConnectionError`s without secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiohttp.http import HttpProcessingError
 from ..errors import APIConnectionError, APITimeoutError
 from ..messages import RequestInfo
 
-# Beside its own errors aiohttp lets those of Python and of its helpers out, for addresses, headers and sessions it cannot use.
+# Beside its own errors, aiohttp raises these of Python and its helpers for unusable addresses, headers and sessions.
 RAISED: Final = (
     aiohttp.ClientError,
     HttpProcessingError,
@@ -33,13 +33,13 @@ _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 def named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
-    """Our name for aiohttp's failure. Its words stay behind, but for those of the operating system."""
+    """The `APIConnectionError` for an exception of aiohttp. Of its text, only the operating system's reason is kept."""
     if isinstance(exc, TimeoutError):
         return APITimeoutError("Request timed out." if sent else "No connection in time.", request=info, sent=sent)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        why = getattr(exc.certificate_error, "verify_message", "")
-        words = f"The server's certificate is not trusted{f': {why}' if why else ''}."
-        return APIConnectionError(words, request=info, sent=sent)
+        cause = getattr(exc.certificate_error, "verify_message", "")
+        message = f"The server's certificate is not trusted{f': {cause}' if cause else ''}."
+        return APIConnectionError(message, request=info, sent=sent)
     if isinstance(exc, aiohttp.ClientConnectorError):
         return APIConnectionError(f"No connection: {reason(exc.os_error)}.", request=info, sent=sent)
     if not sent:
@@ -48,11 +48,11 @@ def named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APICon
 
 
 def reason(exc: BaseException) -> str:
-    """The operating system's words for a failure, else its class."""
+    """The operating system's text for a failure, else the name of its class."""
     if not isinstance(exc, OSError):
         return type(exc).__name__
     if isinstance(exc, (socket.gaierror, ssl.SSLError)):
         return exc.strerror or type(exc).__name__
-    # asyncio puts words of its own in the place of the system's, one after another where it tried several addresses.
+    # asyncio replaces the system's text, and joins several errors if it tried several addresses.
     numbers = [exc.errno] if exc.errno else [int(each) for each in _NUMBER.findall(str(exc))]
     return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or type(exc).__name__

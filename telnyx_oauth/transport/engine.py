@@ -1,12 +1,12 @@
-"""One call from end to end: credentials, sending, replacing a refused token, retries."""
+"""One call from end to end: credentials, sending, replacing a rejected token, retries."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -14,15 +14,16 @@ from ..errors import (
     APIConnectionError,
     APIStatusError,
     ClientClosedError,
-    MissingCredentialsError,
     TokenBackoffError,
     TokenWaitTimeoutError,
 )
-from ..messages import Request, RequestInfo, Response, Send, Timeout
+from ..messages import NO_HEADERS, Request, RequestInfo, Response, Send, Timeout
 from ..protocol.auth_headers import another_token_helps, basic_credentials, bearer
+from ..protocol.credentials import Ask, Credentials, Signer, Tokens, signer
 from ..protocol.error_responses import broken, error_from
-from ..protocol.requests import Auth, Call, Defaults, Extras, names, prepare, secrets_of
-from ..protocol.retry import GiveUp, Outcome, Wait, decide
+from ..protocol.json_body import json_object
+from ..protocol.requests import Auth, Call, Defaults, Extras, prepare, secrets_of
+from ..protocol.retry import delay
 from ..protocol.secret import Secret
 from .clock import Clock, SystemClock
 from .log import logger
@@ -34,55 +35,47 @@ if TYPE_CHECKING:
 _SYSTEM: Final = SystemClock()
 
 
-async def asked_again(
+async def send_with_retry(
     send: Send, request: Request, *, clock: Clock = _SYSTEM, jitter: Callable[[], float] = random.random
 ) -> Response:
-    """The answer to a request that changes nothing, sent once more where the first answer broke off.
+    """Send a request that changes nothing, and once more if the response broke off.
 
-    It pauses as any other call does, and both attempts together have the time of one. An answer that broke off again is
-    given as it is.
+    The pause is that of any other retry, and both attempts together have the time of one. A second response that broke off
+    is returned as it is.
     """
     began = clock.boot()
     first = await send(request)
     if broken(first) is None:
         return first
-    wait = decide(Outcome(0, first.headers), attempt=0, max_retries=1, once=False, jitter=jitter(), now=clock.wall())
-    if isinstance(wait, GiveUp):
+    wait = delay(0, first.headers, attempt=0, max_retries=1, jitter=jitter(), now=clock.wall())
+    if wait is None:
         return first
     if request.timeout.total is not None:
-        left = request.timeout.total - (clock.boot() - began) - wait.seconds
+        left = request.timeout.total - (clock.boot() - began) - wait
         if left <= 0:
             return first
         request = attrs.evolve(request, timeout=attrs.evolve(request.timeout, total=left))
-    await clock.sleep(wait.seconds)
+    await clock.sleep(wait)
     return await send(request)
 
 
-PATIENCE: Final = 30.0
-"""Seconds, over all attempts, for a call that may take longer."""
+LONGEST_WAIT: Final = 30.0
+"""The most seconds that one call waits for its token, over all attempts."""
 
 
-class Ask(Protocol):
-    """Asks for a token, and waits no longer than told."""
-
-    def __call__(self, *, timeout: float | None) -> Awaitable[Token]:
-        """Ask."""
-        ...
-
-
-async def patiently(
+async def wait_for_token(
     ask: Ask, total: float | None, *, max_retries: int, clock: Clock, request: RequestInfo, sent: bool
 ) -> Token:
-    """The token, asked for again where a connection error or a 5xx was in the way.
+    """Wait for a token, and ask again after a connection error or a 5xx.
 
-    `total` is what the call's `timeout` allows, in seconds. Of that 30 s are waited at most over all attempts; `None` is no
-    limit. A wait that ends without a token is not begun anew, since it would be for the same renewal: it raises
-    `TokenWaitTimeoutError`, which says of the `request` whether it had been `sent` before.
+    `total` is the call's `timeout` in seconds. The wait takes at most 30 s of it over all attempts; `None` is no limit. A wait
+    that times out is not repeated, since it would be for the same refresh: it raises `TokenWaitTimeoutError`, which tells
+    whether the `request` had been `sent` before.
 
-    Nobody sleeps here. The manager's back-off spaces the attempts, for all who wait as one; where it is longer than the
-    seconds left, they are told what failed.
+    This function does not sleep. The manager's back-off, which all waiting callers share, spaces the attempts. If it is longer
+    than the time left, the error of the last attempt is raised.
     """
-    left = limit = None if total is None else min(total, PATIENCE)
+    left = limit = None if total is None else min(total, LONGEST_WAIT)
     began = clock.boot()
     failure: APIConnectionError | APIStatusError | None = None
     attempt = 0
@@ -98,65 +91,30 @@ async def patiently(
         except (APIConnectionError, APIStatusError) as exc:
             failure = exc
         if isinstance(failure, APIConnectionError):
-            outcome = Outcome.of(failure)
+            status, headers = 0, NO_HEADERS
         else:
-            outcome = Outcome(failure.status_code, failure.response.headers)
-        verdict = decide(outcome, attempt=attempt, max_retries=max_retries, once=False, jitter=0.0, now=clock.wall())
-        if isinstance(verdict, GiveUp):
+            status, headers = failure.status_code, failure.response.headers
+        # No jitter: the manager's back-off does the waiting.
+        if delay(status, headers, attempt=attempt, max_retries=max_retries, jitter=0.0, now=clock.wall()) is None:
             break
         attempt += 1
         if limit is not None:
-            # Whole tenths of a second, because those who wait equally long share a timer.
+            # Whole tenths of a second, because the manager has one timer for all equal timeouts.
             left = ceil(max(0.0, began + limit - clock.boot()) * 10) / 10
     raise failure
 
 
 _T = TypeVar("_T")
 
-# Telnyx documents the slash form, and serves the underscore form; which one a deployment knows is learnt by asking.
+# Telnyx documents the slash form, and serves the underscore form. The engine tries both, and remembers the one that works.
 ALIASES: Final = {"/oauth/clients": "/oauth_clients", "/oauth/grants": "/oauth_grants"}
 _UNKNOWN: Final = (404, 405)
-"""The statuses of a path that a server does not have, or has for other methods alone."""
-_API_KEY: Final = ("api_key", "TELNYX_API_KEY")
-_CREDENTIALS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
-_SECRET: Final = ("client_secret", "TELNYX_CLIENT_SECRET")
-_CLIENT_ID: Final = ("client_id and client_secret", "TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET")
-
-
-class Tokens(Protocol):
-    """What the engine asks of a token manager."""
-
-    @property
-    def renewable(self) -> bool:
-        """Whether a refused token can be replaced by another."""
-        ...
-
-    def peek(self) -> Token | None:
-        """A token that is good now, without waiting."""
-        ...
-
-    async def get(self, *, timeout: float | None) -> Token:
-        """A token that is good now."""
-        ...
-
-    async def replace(self, rejected: Token, *, timeout: float | None, response: Response | None = None) -> Token:
-        """Another token than the one that was refused with `response`."""
-        ...
-
-
-@attrs.frozen
-class Identity:
-    """Who a client is. Client credentials win over an API key, and nothing falls back from the one to the other."""
-
-    api_key: str | None = attrs.field(default=None, repr=False)
-    client_id: str | None = None
-    client_secret: str | None = attrs.field(default=None, repr=False)
-    tokens: Tokens | None = attrs.field(default=None, repr=False)
+"""The statuses for a path that a server does not know, or knows for other methods only."""
 
 
 @attrs.frozen(slots=False)
 class Answer:
-    """What came of a call: the last request, its response, and how many attempts went before."""
+    """The outcome of a call: the last request, its response, and the number of earlier attempts."""
 
     request: Request
     response: Response
@@ -165,7 +123,7 @@ class Answer:
 
 @attrs.define
 class Shared:
-    """What a client and its copies learn together: the form of each resource's path that the server knows."""
+    """State that a client shares with its copies: the form of each resource's path that the server knows."""
 
     forms: dict[str, str] = attrs.field(factory=dict[str, str])
 
@@ -177,59 +135,65 @@ class Engine:
         self,
         send: Send,
         defaults: Defaults,
-        identity: Identity,
+        credentials: Credentials,
         *,
         shared: Shared | None = None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.defaults = defaults
-        self.identity = identity
+        self.credentials = credentials
         self.shared = shared or Shared()
         self.closed = False
         self._send = send
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._own_authorization = "Authorization" in defaults.headers
-        self._basic = _client_credentials(identity)
-        self._key = bearer(Secret(identity.api_key), spaced=True) if identity.api_key and not self._basic else None
+        self._authorizations: dict[Signer, Secret[str]] = {}
+        if credentials.client_id and credentials.client_secret:
+            secret = Secret(credentials.client_secret)
+            self._authorizations[Signer.BASIC] = basic_credentials(credentials.client_id, secret)
+        elif credentials.api_key:
+            self._authorizations[Signer.KEY] = bearer(Secret(credentials.api_key), spaced=True)
 
     async def exchange(self, call: Call, extras: Extras, read: Callable[[Answer], _T]) -> _T:
-        """What `read` makes of the call's answer. Raises an `APIError` or a `TokenError`, for any status but success too."""
+        """Make a call and return `read(answer)`. Raises an `APIError` or a `TokenError`, also for every status but success."""
         if self.closed:
             raise ClientClosedError
         resource, forms = call.resource, self.shared.forms
         form = forms.get(resource, resource)
-        answer = await self._answered(call if form == resource else _under(call, form), extras)
+        answer = await self._send_with_retries(call if form == resource else _with_form(call, form), extras)
         if resource and resource not in forms:
-            answer = await self._other_form(call, extras, answer)
+            answer = await self._try_other_form(call, extras, answer)
         status = answer.response.status_code
         if status < 300 or (call.redirects and status < 400):
             return read(answer)
         raise self._error(call, extras, answer)
 
-    async def _other_form(self, call: Call, extras: Extras, first: Answer) -> Answer:
-        """After an answer that does not know the documented form: one try of the other. A form that works is remembered."""
+    async def _try_other_form(self, call: Call, extras: Extras, first: Answer) -> Answer:
+        """Try the other form of a path once if the server does not know the documented one. Remember a form that works."""
         if first.response.status_code in _UNKNOWN:
             form = ALIASES[call.resource]
-            second = await self._answered(_under(call, form), extras)
+            second = await self._send_with_retries(_with_form(call, form), extras)
             if second.response.status_code < 300:
                 self.shared.forms[call.resource] = form
-            return max(first, second, key=_telling)
+            return max(first, second, key=_relevance)
         if first.response.status_code < 300:
             self.shared.forms[call.resource] = call.resource
         return first
 
-    async def _answered(self, call: Call, extras: Extras) -> Answer:
-        """The answer after as many attempts as the rules allow; a token that is refused is replaced, once."""
-        whole: Timeout | None = None
-        tokens = self._tokens_for(call, extras)
+    async def _send_with_retries(self, call: Call, extras: Extras) -> Answer:
+        """Send a call, with as many retries as the rules allow. A token that the server rejects is replaced, once."""
+        full: Timeout | None = None
+        credentials = self.credentials
+        signed_by = signer(call, extras, credentials, own_header=self._own_authorization)
+        tokens = credentials.tokens if signed_by is Signer.TOKEN else None
         if tokens is None:
-            request, token = self._tokenless(call, extras), None
+            request, token = self._signed(call, extras, signed_by), None
         elif token := tokens.peek():
             request = prepare(call, self.defaults, extras, Secret(token.authorization))
         else:
-            token, request, whole = await self._waited(tokens.get, call, extras, sent=False)
+            token, request, full = await self._wait_for_token(tokens.get, call, extras, sent=False)
         attempt = 0
         while True:
             reply: Response | APIConnectionError
@@ -240,125 +204,88 @@ class Engine:
             else:
                 if reply.status_code < 400 and not reply.fault:
                     return Answer(request, reply, attempt)
-            decision = self._decided(reply, attempt, call, extras)
-            if isinstance(decision, Wait):
+            wait = self._delay(reply, attempt, call, extras)
+            if wait is not None:
                 attempt += 1
-                request = await self._next(request, attempt, decision, whole)
+                request = await self._pause(request, attempt, wait, full)
                 continue
             if isinstance(reply, APIConnectionError):
                 raise reply
             again = await self._replaced(tokens, token, reply, call, extras)
             if again is None:
                 return Answer(request, reply, attempt)
-            request, whole = again
+            request, full = again
             token, attempt = None, 0
 
     async def _replaced(
         self, tokens: Tokens | None, token: Token | None, reply: Response, call: Call, extras: Extras
     ) -> tuple[Request, Timeout] | None:
-        """The request with another token, and how long its later attempts may take; None where no other token would help."""
-        if tokens is None or token is None or not tokens.renewable or not _token_is_at_fault(reply):
+        """The request with another token, and the timeout of its retries. `None` if no other token would help."""
+        if tokens is None or token is None or not tokens.renewable or reply.status_code != 401:
+            return None
+        if not another_token_helps(reply.headers.getall("WWW-Authenticate", ())):
             return None
         replace = partial(tokens.replace, token, response=reply)
-        replacement, request, whole = await self._waited(replace, call, extras, sent=True)
-        return None if replacement.authorization == token.authorization else (request, whole)
+        replacement, request, full = await self._wait_for_token(replace, call, extras, sent=True)
+        return None if replacement.authorization == token.authorization else (request, full)
 
-    async def _next(self, request: Request, attempt: int, wait: Wait, whole: Timeout | None) -> Request:
-        """The request once more, after a pause, and with the `whole` time where the one before had less."""
-        logger.info("%s: attempt %d in %.2f s", request.info, attempt + 1, wait.seconds)
-        await self._clock.sleep(wait.seconds)
-        return request if whole is None else attrs.evolve(request, timeout=whole)
+    async def _pause(self, request: Request, attempt: int, wait: float, full: Timeout | None) -> Request:
+        """Wait before a retry, and return its request, with the `full` timeout: the first attempt's was shorter if it waited."""
+        logger.info("%s: attempt %d in %.2f s", request.info, attempt + 1, wait)
+        await self._clock.sleep(wait)
+        return request if full is None else attrs.evolve(request, timeout=full)
 
-    def _decided(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> Wait | GiveUp:
+    def _delay(self, reply: Response | APIConnectionError, attempt: int, call: Call, extras: Extras) -> float | None:
         if isinstance(reply, APIConnectionError):
-            outcome = Outcome.of(reply)
+            status, headers, sent = 0, NO_HEADERS, reply.sent
         else:
-            # A body that broke off is a connection that broke, whatever the status before it said.
-            outcome = Outcome(0 if broken(reply) else reply.status_code, reply.headers)
-        return decide(
-            outcome,
+            # A body that broke off is a connection that broke, whatever the status before it.
+            status, headers, sent = 0 if broken(reply) else reply.status_code, reply.headers, True
+        return delay(
+            status,
+            headers,
             attempt=attempt,
             max_retries=self._most_retries(extras),
-            once=call.once,
             jitter=self._jitter(),
             now=self._clock.wall(),
+            sent=sent,
+            once=call.once,
         )
 
     def _most_retries(self, extras: Extras) -> int:
         return self.defaults.max_retries if extras.max_retries is None else extras.max_retries
 
-    def _tokens_for(self, call: Call, extras: Extras) -> Tokens | None:
-        """The manager whose token says who is calling, if one does."""
-        tokens = self.identity.tokens
-        if tokens is None or self._brings_its_own(extras) or not self._carries_token(call, extras):
-            return None
-        return tokens
+    def _signed(self, call: Call, extras: Extras, signed_by: Signer) -> Request:
+        """Return the request of a call that carries no token of the manager."""
+        client_id = self.credentials.client_id
+        if signed_by is Signer.CLIENT_ID and call.form is not None and client_id is not None:
+            call = attrs.evolve(call, form={"client_id": client_id, **call.form})
+        return prepare(call, self.defaults, extras, self._authorizations.get(signed_by))
 
-    def _tokenless(self, call: Call, extras: Extras) -> Request:
-        """The request of a call that carries no token of the manager's."""
-        if self._brings_its_own(extras):
-            return prepare(call, self.defaults, extras, None)
-        authorization = self._static(call, extras)
-        if authorization is None and call.form is not None and self.identity.client_id:
-            # The form then says who is asking, as it does for a public client (RFC 6749 section 3.2.1).
-            call = attrs.evolve(call, form={"client_id": self.identity.client_id, **call.form})
-        return prepare(call, self.defaults, extras, authorization)
+    async def _wait_for_token(
+        self, ask: Ask, call: Call, extras: Extras, *, sent: bool
+    ) -> tuple[Token, Request, Timeout]:
+        """Wait for a token. Returns it, the request that carries it, and the timeout of that request's retries.
 
-    def _brings_its_own(self, extras: Extras) -> bool:
-        return self._own_authorization or (extras.headers is not None and names(extras.headers, "authorization"))
-
-    async def _waited(self, ask: Ask, call: Call, extras: Extras, *, sent: bool) -> tuple[Token, Request, Timeout]:
-        """A token that has to be waited for, the request that carries it, and how long its later attempts may take.
-
-        The wait is part of the first attempt, which has what is left of its time.
+        The wait is part of the first attempt, whose timeout is therefore the time left.
         """
-        bare = prepare(call, self.defaults, extras, None)  # first: what cannot be sent needs no token
-        whole, began = bare.timeout, self._clock.boot()
-        token = await patiently(
+        bare = prepare(call, self.defaults, extras, None)  # first, since a call that cannot be sent needs no token
+        full, began = bare.timeout, self._clock.boot()
+        token = await wait_for_token(
             ask,
-            whole.total,
+            full.total,
             max_retries=self._most_retries(extras),
             clock=self._clock,
             request=bare.info,
             sent=sent,
         )
         request = prepare(call, self.defaults, extras, Secret(token.authorization))
-        if whole.total is None:
-            return token, request, whole
-        left = whole.total - (self._clock.boot() - began)
+        if full.total is None:
+            return token, request, full
+        left = full.total - (self._clock.boot() - began)
         if left <= 0:
-            raise TokenWaitTimeoutError(whole.total, request=bare.info, sent=sent)
-        return token, attrs.evolve(request, timeout=attrs.evolve(whole, total=left)), whole
-
-    def _carries_token(self, call: Call, extras: Extras) -> bool:
-        """Whether the manager's token says who is calling. In a client's stead it does only where there is no client."""
-        if call.auth is not Auth.CLIENT:
-            return call.auth is Auth.BEARER
-        return self._basic is None and not _names_a_client(call, extras)
-
-    def _static(self, call: Call, extras: Extras) -> Secret[str] | None:
-        """The `Authorization` of a call that needs no token of the manager's."""
-        if _names_a_client(call, extras):
-            # A client must not authenticate in two ways at once (RFC 6749 section 2.3).
-            return None
-        match call.auth:
-            case Auth.NONE:
-                return None
-            case Auth.TOKEN:
-                return self._basic
-            case Auth.CLIENT:
-                own = self._basic or self._key
-                if own is None:
-                    named = _CLIENT_ID if self.identity.client_id is None else _SECRET
-                    raise MissingCredentialsError(f"{call.method} {call.path}", named, _API_KEY)
-                return own
-            case Auth.BEARER:
-                if self._key is not None:
-                    return self._key
-                missing = (_API_KEY, _CLIENT_ID) if self.identity.client_id is None else (_SECRET, _API_KEY)
-                raise MissingCredentialsError(f"{call.method} {call.shown or call.path}", *missing)
-            case _:
-                assert_never(call.auth)
+            raise TokenWaitTimeoutError(full.total, request=bare.info, sent=sent)
+        return token, attrs.evolve(request, timeout=attrs.evolve(full, total=left)), full
 
     def _error(self, call: Call, extras: Extras, answer: Answer) -> APIStatusError:
         return error_from(
@@ -369,33 +296,12 @@ class Engine:
         )
 
 
-def _client_credentials(identity: Identity) -> Secret[str] | None:
-    if identity.client_id and identity.client_secret:
-        return basic_credentials(identity.client_id, Secret(identity.client_secret))
-    return None
-
-
-def _names_a_client(call: Call, extras: Extras) -> bool:
-    return call.form is not None and not _CREDENTIALS.isdisjoint([*call.form, *(extras.body or ())])
-
-
-def _telling(answer: Answer) -> tuple[bool, bool, bool]:
-    """How much an answer says of a thing, and not only of the form of its path. Between equals the first counts."""
+def _relevance(answer: Answer) -> tuple[bool, bool, bool]:
+    """Order two error responses by how much they say about the resource, and not only about the form of its path."""
     status = answer.response.status_code
-    return status not in _UNKNOWN, _lists_errors(answer.response), status == 404
+    errors = (json_object(answer.response) or {}).get("errors")
+    return status not in _UNKNOWN, bool(errors), status == 404
 
 
-def _lists_errors(response: Response) -> bool:
-    try:
-        body = response.json()
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and bool(cast("dict[str, object]", body).get("errors"))
-
-
-def _under(call: Call, form: str) -> Call:
+def _with_form(call: Call, form: str) -> Call:
     return attrs.evolve(call, path=form + call.path.removeprefix(call.resource))
-
-
-def _token_is_at_fault(response: Response) -> bool:
-    return response.status_code == 401 and another_token_helps(response.headers.getall("WWW-Authenticate", ()))

@@ -1,4 +1,4 @@
-"""The aiohttp adapter: one async function from `Request` to `Response`, and the connections under it."""
+"""The aiohttp adapter: it sends a `Request`, returns a `Response`, and owns the connections."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ..protocol.arguments import expect
 from ..protocol.secret import Secret, Uncopied
 from ..protocol.urls import is_loopback
 from .connection_errors import RAISED, named
+from .fork import on_fork
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
 from .response_body import ACCEPTED, received, streamed
 
@@ -35,7 +36,7 @@ _HERE: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 class LocalNames(AbstractResolver):
     """aiohttp's resolver, but for `localhost` and `*.localhost`: they are this machine (RFC 6761 section 6.3).
 
-    Plain http is allowed to these names, so a name server must not be able to lead it elsewhere.
+    Plain http is allowed to these names, so a name server must not be able to redirect them to another machine.
     """
 
     def __init__(self) -> None:
@@ -59,9 +60,9 @@ class LocalNames(AbstractResolver):
 
 
 class Outgoing(aiohttp.BytesPayload):
-    """A request's body. aiohttp keeps the headers back until it writes the body, so nothing leaves before `begun`.
+    """A request's body. aiohttp holds the headers back until it writes the body, so no byte is sent before `begun`.
 
-    `check` is called at that moment. What it raises is kept in `stopped`, and then nothing is sent.
+    `check` is called at that moment. An exception of it is stored in `stopped`, and then nothing is sent.
     """
 
     def __init__(self, content: bytes, check: Callable[[], None] | None) -> None:
@@ -78,35 +79,35 @@ class Outgoing(aiohttp.BytesPayload):
             except Exception as exc:  # noqa: BLE001 - raised again where the request was made
                 self.stopped = exc
         if self.stopped is not None:
-            raise _StoppedError  # apart from the check's own, which aiohttp would make part of one of its errors
+            raise _StoppedError  # not the check's exception, which aiohttp would wrap
         self.begun = True
         await super().write_with_length(writer, content_length)
 
 
 class Tracker(aiohttp.UploadTracker):
-    """aiohttp's record of how far a request came, which may be copied with what else a mock keeps of a call."""
+    """aiohttp's record of the progress of an upload. It may be copied, since mocks copy the arguments of calls."""
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Itself: a copy would follow nothing."""
+        """Return itself: a copy would not be updated."""
         return self
 
 
-# aiohttp writes this much at once with the headers, without a turn of the loop between.
+# aiohttp writes a body of up to this size together with the headers, without a turn of the loop between.
 _AT_ONCE: Final = 32 * 1024
 
 
 def outgoing(request: Request) -> Outgoing | None:
-    """A request's body, where that has to be more than its bytes."""
+    """The body object of a request that needs more than its bytes, else `None`."""
     if request.check is None and len(request.content) <= _AT_ONCE:
         return None
     return Outgoing(request.content, request.check)
 
 
 class _StoppedError(Exception):
-    """The check's exception, for aiohttp."""
+    """The exception that stops aiohttp in place of the check's."""
 
 
-# Where something else than aiohttp's own session sends, such as a mock, its exception alone says how far it came.
+# Something else than aiohttp's session, such as a mock, leaves no record of the progress: then only its exception tells.
 _BEFORE: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
@@ -116,46 +117,46 @@ _BEFORE: Final = (
 
 
 def may_have_left(exc: BaseException, tracker: Tracker, body: Outgoing | None) -> bool:
-    """Tell if a byte of a request that failed may have left this machine."""
+    """Return whether a byte of a failed request may have left this machine."""
     if tracker.attempts == 0:
         return not isinstance(exc, _BEFORE)
-    if tracker.attempts > 1:  # a session that tries again by itself
+    if tracker.attempts > 1:  # the session retried by itself
         return True
     if body is not None:
         return body.begun
-    # Headers and a body as small as this leave at once: they are written, or they are not.
+    # Headers and such a small body are written in one step, or not at all.
     ended = tracker.upload_complete
     return not ended.done() or ended.exception() is None
 
 
-def lent(
+def adapted(
     session: aiohttp.ClientSession, request: Request, always: dict[str, Any], *, direct: bool
 ) -> tuple[Request, dict[str, Any]]:
-    """The request and its options, so that nothing but the request decides what stands in `Authorization`.
+    """Adapt a request and its options to a user's session, so that only the request decides about `Authorization`.
 
-    With `direct` it goes through no proxy of the environment's, which aiohttp reads in a way of its own.
+    With `direct` the request goes through none of the environment's proxies, which aiohttp reads by other rules.
 
-    A session may have credentials of its own: in its headers, as `auth`, of a middleware or of `.netrc`. aiohttp refuses to
-    send two, and cannot be told to leave them out: so the header is put in, or taken out, after it has added its own.
+    The session may have credentials of its own: in its headers, as `auth`, from a middleware or from `.netrc`. aiohttp refuses
+    to send two, and has no option to leave them out. So a middleware sets or removes the header after aiohttp added its own.
     """
-    given: Sequence[aiohttp.ClientMiddlewareType] | None = always["middlewares"]
-    theirs = tuple(getattr(session, "_middlewares", ())) if given is None else tuple(given)
-    named = AUTHORIZATION in session.headers
-    # What the session would take beside these is not read here.
+    options: Sequence[aiohttp.ClientMiddlewareType] | None = always["middlewares"]
+    theirs = tuple(getattr(session, "_middlewares", ())) if options is None else tuple(options)
+    # The session's other codings could not be decoded here.
     headers = Secret(CIMultiDict({ACCEPT_ENCODING: ACCEPTED}))
     headers.plain.update(request.headers)
     request = attrs.evolve(request, headers=headers.plain)
-    if not (theirs or named or session.trust_env or session.auth is not None):
+    has_header = AUTHORIZATION in session.headers
+    if not (theirs or has_header or session.trust_env or session.auth is not None):
         return request, always
-    decided = _LastWord(request, direct=direct and session.trust_env and not has_own_proxy(session))
+    override = _Override(request, direct=direct and session.trust_env and not has_own_proxy(session))
     headers.plain.popall(AUTHORIZATION, None)
-    # First, for the session's own middlewares to see what is sent, and last, after what they make of it.
-    middlewares = (decided, *theirs, decided) if theirs else (decided,)
+    # First, so that the session's middlewares see the header; last, so that they cannot change it.
+    middlewares = (override, *theirs, override) if theirs else (override,)
     return request, {**always, "middlewares": middlewares}
 
 
-class _LastWord:
-    """A middleware that has the last word on `Authorization` and proxies. Its repr shows nothing."""
+class _Override:
+    """A middleware that sets `Authorization` and the proxy. Its repr shows nothing."""
 
     def __init__(self, request: Request, *, direct: bool) -> None:
         self._direct = direct
@@ -171,22 +172,22 @@ class _LastWord:
         return await handler(request)
 
 
-def _named_authorities() -> tuple[str | None, str | None]:
-    """What the environment says of the certificate authorities to trust, for OpenSSL."""
+def _authority_variables() -> tuple[str | None, str | None]:
+    """OpenSSL's environment variables for the certificate authorities to trust."""
     return os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
 
 
-_WHEN_IMPORTED: Final = _named_authorities()
+_WHEN_IMPORTED: Final = _authority_variables()
 
 
 def _authorities() -> ssl.SSLContext | None:
-    """Those that the environment names now. aiohttp has read it when it was imported, and a program may set it later."""
-    named_now = _named_authorities()
-    return None if not any((*named_now, *_WHEN_IMPORTED)) else _loaded(named_now)
+    """The TLS context for the authorities that the variables name now. aiohttp read them when it was imported."""
+    variables = _authority_variables()
+    return _loaded(variables) if any((*variables, *_WHEN_IMPORTED)) else None
 
 
 @lru_cache(1)
-def _loaded(_named: tuple[str | None, str | None]) -> ssl.SSLContext:
+def _loaded(_variables: tuple[str | None, str | None]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(("http/1.1",))
     return context
@@ -195,8 +196,8 @@ def _loaded(_named: tuple[str | None, str | None]) -> ssl.SSLContext:
 class HttpTransport(Uncopied):
     """Sends requests through aiohttp. Works on any number of event loops, each with connections of its own.
 
-    Follows no redirect and keeps no cookie. Connections end with `aclose`, with their loop, or once the transport is
-    collected. After a fork the child has none of them.
+    It follows no redirects and keeps no cookies. Connections are closed by `aclose`, with their loop, or once the transport is
+    garbage-collected. A forked child has none of them.
     """
 
     def __init__(
@@ -209,14 +210,14 @@ class HttpTransport(Uncopied):
         limit: int = 100,
         middlewares: bool = True,
     ) -> None:
-        way = None if proxy is None else Secret(proxy)
+        address = None if proxy is None else Secret(proxy)
         del proxy
         if http_session is not None:
             expect(http_session, "http_session", "an aiohttp.ClientSession", "request", "close")
         if ssl_context is not None:
             expect(ssl_context, "ssl_context", "an ssl.SSLContext, such as ssl.create_default_context()", "wrap_bio")
-        self._given = http_session
-        self._proxy = None if way is None else proxy_address(way, "proxy")
+        self._http_session = http_session
+        self._proxy = None if address is None else proxy_address(address, "proxy")
         self._trust_env = trust_env
         self._limit = limit
         self._always: dict[str, Any] = {
@@ -231,25 +232,26 @@ class HttpTransport(Uncopied):
         self._proxies: dict[str, Secret[str | None]] = {}
         self._last: tuple[str, Secret[str | None]] = (" ", Secret(None))  # no URL begins with a space
         self._closed = False
-        _transports.add(self)
-        # What is collected together with its session could only watch that complain. So this keeps the sessions apart from
-        # the transport, in whatever cycle and thread that is collected.
+        on_fork(self, HttpTransport._reset_after_fork)
+        # An aiohttp session complains if it is collected unclosed. The finalizer keeps the sessions alive until the transport
+        # is collected, in whatever cycle and thread that happens, and closes them.
         weakref.finalize(self, _end_later, self._sessions).atexit = False
 
     @property
     def is_open(self) -> bool:
-        """Whether it holds connections on a loop that still runs."""
+        """`True` if there are connections on a loop that is not closed."""
         return any(not loop.is_closed() for loop in list(self._sessions))
 
     async def __call__(self, request: Request) -> Response:
-        """Send one request. Raises `APIConnectionError` when no answer came, `APITimeoutError` when it came too late."""
-        session, always = self._given, self._always
+        """Send one request. Raises `APIConnectionError` if no response came, `APITimeoutError` if it came too late."""
+        session, always = self._http_session, self._always
         if session is None:
-            session = self._open_session() or await self._session()
+            kept = self._sessions.get(asyncio.get_running_loop())
+            session = await self._open_session() if kept is None or kept.session.closed else kept.session
         elif session.closed:
             raise ClientClosedError("The given `http_session`")
         else:
-            request, always = lent(session, request, always, direct=self._proxy_for(request).plain is None)
+            request, always = adapted(session, request, always, direct=self._proxy_for(request).plain is None)
         body = await self._prepared(request) if request.content or request.method == "POST" or request.check else None
         proxy = self._proxy_for(request)
         tracker = Tracker()
@@ -262,61 +264,54 @@ class HttpTransport(Uncopied):
                     headers=request.headers,
                     timeout=_client_timeout(request.timeout),
                     proxy=proxy.plain,
-                    skip_auto_headers=_left_out(request),
+                    skip_auto_headers=_skipped_headers(request),
                     upload_tracker=tracker,
                     **always,
                 )
             )
         except TelnyxError:
-            raise  # of a middleware of a given session
+            raise  # from a middleware of the user's session
         except RAISED as exc:
             error = named(exc, request.info, sent=may_have_left(exc, tracker, body))
         else:
-            # A body that is wanted as a stream is left on the wire, unless it is going to be an error's.
+            # A streamed body stays on the wire, except for that of an error.
             if not (request.stream and answer.plain.status < 300):
                 return await received(answer, request)
             return streamed(answer, request.info)
-        # Raised out here because aiohttp's exceptions hold the request's headers, and `__context__` would carry them.
+        # Raised outside the handler: aiohttp's exceptions, which hold the request's headers, would become `__context__`.
         if body is not None and body.stopped is not None:
             raise body.stopped
         raise error
 
     async def _prepared(self, request: Request) -> Outgoing | None:
-        """The body of a request that may change something, where it is more than the bytes.
+        """Prepare to send a body, or a request that may change something. Returns the body object if it needs one.
 
-        A server may have ended a pooled connection while the loop had no turn, and this task may be the first to run since.
-        In two turns the loop reads all that sockets have to tell, and aiohttp leaves alone the connections that are closing.
+        The server may have closed a pooled connection while the loop did not run, and this task may be the first one since. In
+        two turns the loop notices all such closes, and aiohttp then does not use these connections.
         """
-        # Where nothing was sent yet there is no connection in the pool.
-        if self._given is not None or any(request.url.startswith(place) for place in self._proxies):
+        # Before the first request to a host there is no connection in the pool.
+        if self._http_session is not None or any(request.url.startswith(place) for place in self._proxies):
             for _ in range(2):
                 await asyncio.sleep(0)
         return outgoing(request)
 
-    def _open_session(self) -> aiohttp.ClientSession | None:
-        kept = self._sessions.get(asyncio.get_running_loop())
-        return None if kept is None or kept.session.closed else kept.session
-
-    async def _session(self) -> aiohttp.ClientSession:
+    async def _open_session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         kept = self._sessions.get(loop)
         if kept is None or kept.session.closed:
             if self._closed:
                 raise ClientClosedError("This transport, or the client that it belongs to,", lent=True)
-            self._forget_closed_loops()
+            # A session holds its loop, so a series of `asyncio.run` calls would keep all of their loops.
+            for closed in [each for each in list(self._sessions) if each.is_closed()]:
+                self._sessions.pop(closed, None)
             kept = self._sessions[loop] = _Kept(*self._new_session())
-            # An asynchronous generator left open is what a loop closes before it ends, `asyncio.run` included: so the
-            # connections end in time on a loop whose client is never closed.
+            # The only hook at a loop's end: `asyncio.run` and the like close asynchronous generators that are still open. So
+            # the connections are closed in time even if the client never is.
             await anext(kept.guard)
         return kept.session
 
-    def _forget_closed_loops(self) -> None:
-        # A session holds its loop, so one `asyncio.run` after another would leave all of them behind.
-        for loop in [loop for loop in list(self._sessions) if loop.is_closed()]:
-            self._sessions.pop(loop, None)
-
     def _new_session(self) -> tuple[aiohttp.ClientSession, AbstractResolver | None]:
-        """A session, and the resolver to close after it."""
+        """Create a session, and the resolver to close after it."""
         resolver = LocalNames()
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._limit, resolver=resolver, ssl=_authorities() or True),
@@ -324,15 +319,15 @@ class HttpTransport(Uncopied):
             headers={ACCEPT_ENCODING: ACCEPTED},
             trust_env=False,
         )
-        # aiohttp would send idempotent requests again by itself, unseen and uncounted; here the engine decides on that.
+        # aiohttp would retry idempotent requests by itself, unlogged and uncounted. Retries are the engine's.
         session._retry_connection = False
         return session, resolver
 
     def _proxy_for(self, request: Request) -> Secret[str | None]:
-        """The given proxy, else the environment's; a given session knows its own.
+        """The `proxy` of the constructor, else the environment's. A user's session uses its own.
 
-        None for this machine, and an error where a given session would use one for it. aiohttp's own `trust_env` would read
-        `.netrc` as well, and send what it finds there.
+        `None` for this machine, and an error if a user's session would use a proxy for it. The environment is read here, since
+        aiohttp's `trust_env` reads `.netrc` too, and sends the credentials in it.
         """
         place, proxy = self._last
         if request.url.startswith(place):
@@ -353,28 +348,28 @@ class HttpTransport(Uncopied):
         return self._proxies[place]
 
     def _decide(self, place: str, request: Request) -> Secret[str] | None:
-        if self._given is not None:
+        if self._http_session is not None:
             if not goes_direct(place) and self._proxy is not None:
                 return self._proxy
-            if session_has_proxy(self._given, place):
+            if session_has_proxy(self._http_session, place):
                 raise APIConnectionError(
                     "Nothing was sent: the given `http_session` would send this call to this machine through a proxy. Make "
                     "the session without one, or name this machine in NO_PROXY.",
                     request=request.info,
                     sent=False,
                 )
-            if has_own_proxy(self._given) or not self._given.trust_env:
+            if has_own_proxy(self._http_session) or not self._http_session.trust_env:
                 return None
         elif self._proxy is not None or not self._trust_env:
             return None if goes_direct(place) else self._proxy
         try:
             return environment_proxy(place)
         except ValueError as exc:
-            said = f"Nothing was sent: {exc}."
-        raise APIConnectionError(said, request=request.info, sent=False)
+            message = f"Nothing was sent: {exc}."
+        raise APIConnectionError(message, request=request.info, sent=False)
 
     async def aclose(self) -> None:
-        """End the connections. Those of other loops that still run are ended there. A given session stays open."""
+        """Close the connections; those of other loops are closed on their loops. A user's session stays open."""
         self._closed = True
         here = asyncio.get_running_loop()
         for loop, kept in list(self._sessions.items()):
@@ -384,9 +379,9 @@ class HttpTransport(Uncopied):
                 kept.end_on(loop)
         self._sessions.clear()
 
-    def forget_after_fork(self) -> None:
-        """Let go of connections that belong to the parent process, touching none of them."""
-        # Closing them here would unregister their sockets from the epoll object that the parent still uses.
+    def _reset_after_fork(self) -> None:
+        """Drop the parent process's connections without closing them."""
+        # Closing them would unregister their sockets from the epoll object that the parent still uses.
         for kept in self._sessions.values():
             connector = kept.session.connector
             kept.session.detach()
@@ -395,7 +390,7 @@ class HttpTransport(Uncopied):
 
 
 class _Kept:
-    """One loop's session and what ends it."""
+    """The session of one loop, and its closing."""
 
     __slots__ = ("guard", "session")
 
@@ -404,15 +399,13 @@ class _Kept:
         self.guard = self._guard(session, resolver)
 
     async def end(self) -> None:
-        """End the connections. Several may do so at once: the session takes that, and leaves the generator nothing to
-        wait for.
-        """
+        """Close the connections. Concurrent calls are safe: once the session is closed, the generator has nothing to await."""
         await self.session.close()
         await self.guard.aclose()
 
     def end_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the connections on their loop, from any thread, unless that is closed."""
-        with suppress(RuntimeError):  # it is, or was closed this very moment
+        """Close the connections on their loop, from any thread, unless the loop is closed."""
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._begin_to_end, loop)
 
     def _begin_to_end(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -430,16 +423,16 @@ class _Kept:
                 await resolver.close()
 
 
-# Content-Security-Policy and cookies of gateways pass aiohttp's own 8,190 bytes. A header has 128 KiB here, which is more
-# than curl takes, and an answer 512 of them.
+# aiohttp's default limit for a header is 8,190 bytes, which Content-Security-Policy and gateways' cookies exceed. Here it is
+# 128 KiB, more than curl's, with at most 512 headers.
 _HEADERS: Final = {"max_line_size": 0x20000, "max_field_size": 0x20000, "max_headers": 512}
-# aiohttp adds these where they are missing: but whoever left one out meant it.
+# aiohttp adds these if they are missing, but a caller that removed one meant to.
 _AUTO_HEADERS: Final = (USER_AGENT, ACCEPT, CONTENT_TYPE)
 
 
-def _left_out(request: Request) -> tuple[str, ...] | None:
-    named = request.headers
-    if USER_AGENT in named and ACCEPT in named and (not request.content or CONTENT_TYPE in named):
+def _skipped_headers(request: Request) -> tuple[str, ...] | None:
+    headers = request.headers
+    if USER_AGENT in headers and ACCEPT in headers and (not request.content or CONTENT_TYPE in headers):
         return None
     return _AUTO_HEADERS
 
@@ -450,20 +443,10 @@ def _client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
 
 
 def _end_later(sessions: dict[asyncio.AbstractEventLoop, _Kept]) -> None:
-    """End the connections of a transport that is gone."""
+    """Close the connections of a transport that was garbage-collected."""
     for loop, kept in list(sessions.items()):
         kept.end_on(loop)
 
 
-_ending: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
-_transports: weakref.WeakSet[HttpTransport] = weakref.WeakSet()
-_inherited: list[object] = []
-
-
-def _after_fork_in_child() -> None:
-    for transport in list(_transports):
-        transport.forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_ending: set[asyncio.Task[None]] = set()  # a loop refers to its tasks only weakly
+_inherited: list[object] = []  # a fork's copies of the parent's connections, kept so that no destructor closes them

@@ -10,7 +10,7 @@ logger: Final = logging.getLogger("telnyx_oauth")
 
 
 def set_up() -> None:
-    """Nothing reaches stderr by itself; `TELNYX_LOG` adds a handler for this package's records alone."""
+    """Silence the logger by default; `TELNYX_LOG` adds a handler to stderr for this package's records alone."""
     logger.addHandler(logging.NullHandler())
     level = {"info": logging.INFO, "debug": logging.DEBUG}.get(os.environ.get("TELNYX_LOG", "").lower())
     if level is not None:

@@ -1,4 +1,4 @@
-"""A session with the settings of the one that the caller gives."""
+"""A transport with the settings of the user's `http_session`, for tokens and keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..protocol.secret import Secret
 from .http import HttpTransport
 from .response_body import ACCEPTED
 
-# What aiohttp lets a session and a connector be given and does not tell again.
+# Settings of sessions and connectors that aiohttp accepts but has no public attribute for.
 _PROXY: Final = ("_default_proxy", "_default_proxy_auth")
 _CONNECTOR: Final = (
     "_ssl",
@@ -29,7 +29,7 @@ _PERSONAL: Final = frozenset({"accept-encoding", "authorization", "cookie"})
 
 
 def is_plain(session: aiohttp.ClientSession) -> bool:
-    """Whether all that decides where its connections go is known here: session and connector are aiohttp's own."""
+    """Return whether session and connector are aiohttp's own, so that everything that routes their connections is known."""
     connector = session.connector
     return (
         type(session) is aiohttp.ClientSession
@@ -40,8 +40,8 @@ def is_plain(session: aiohttp.ClientSession) -> bool:
 
 
 class Likeness(HttpTransport):
-    """Sends as a plain session would: with its TLS settings, resolver, addresses, proxies, headers and trace configs,
-    but neither over its connections nor with its cookies, credentials and middlewares.
+    """Sends like a plain session, with its TLS settings, resolver, addresses, proxies, headers and trace configs, but not over
+    its connections, and without its cookies, credentials and middlewares.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Likeness(HttpTransport):
             self._proxy = Secret(str(self._model._default_proxy))
 
     async def __call__(self, request: Request) -> Response:
-        """Send one request, for as long as the session that it is like is open."""
+        """Send one request. Raises `ClientClosedError` once the mirrored session is closed."""
         if self._model.closed:
             raise ClientClosedError("The given `http_session`")
         return await super().__call__(request)
@@ -78,7 +78,7 @@ class Likeness(HttpTransport):
             trace_configs=model.trace_configs,
             trust_env=False,
         )
-        # The proxy itself goes with each request that may have one.
+        # `_proxy` is passed with each request that may use it.
         session._default_proxy_auth = model._default_proxy_auth
         session._retry_connection = False
         return session, None

@@ -1,4 +1,4 @@
-"""Pages of a list, one after the other or several ahead."""
+"""Pagination of lists: pages one by one, or several fetched ahead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class PageBody(Protocol[_T]):
-    """The wire's form of a page, such as `types.OAuthClientListResponse`."""
+    """The response model of a page, such as `types.OAuthClientListResponse`."""
 
     @property
     def data(self) -> list[_T]:
@@ -32,7 +32,7 @@ class PageBody(Protocol[_T]):
 
     @property
     def meta(self) -> OAuthOAuthPaginationMeta | None:
-        """Where the page stands."""
+        """The position of the page."""
         ...
 
     def to_dict(self) -> dict[str, object]:
@@ -42,13 +42,13 @@ class PageBody(Protocol[_T]):
 
 @attrs.frozen
 class PageInfo:
-    """What to ask for to get a page: the query parameters that differ."""
+    """The query parameters that request another page."""
 
     params: dict[str, int]
 
 
 class PageData(Hinted, Uncopied, Generic[_T]):
-    """What both kinds of page hold."""
+    """Data and position of a page, for the async and the blocking page."""
 
     _instead = "Copy or pickle its `data`."
 
@@ -63,20 +63,20 @@ class PageData(Hinted, Uncopied, Generic[_T]):
 
     @property
     def meta(self) -> OAuthOAuthPaginationMeta | None:
-        """Where this page stands among all pages."""
+        """The position of this page among all pages."""
         return self._body.meta
 
     def has_next_page(self) -> bool:
-        """Whether there is a page after this one. An empty page is the last."""
+        """Return whether there is a page after this one. An empty page is the last."""
         return self.next_page_info() is not None
 
     def next_page_info(self) -> PageInfo | None:
-        """What to ask for to get the next page, or `None` after the last."""
+        """The query parameters of the next page, or `None` after the last."""
         return PageInfo({"page[number]": self._number + 1}) if self._number < self._last_number else None
 
     @property
     def _last_number(self) -> int:
-        """The number of the last page, as far as this one knows."""
+        """The number of the last page, according to this page."""
         total = None if self.meta is None else self.meta.total_pages
         return total if self.data and total is not None else self._number
 
@@ -89,7 +89,7 @@ class PageData(Hinted, Uncopied, Generic[_T]):
 
 
 class AsyncPage(PageData[_T]):
-    """One page of a list. `async for` goes over its items and those of all pages after it."""
+    """One page of a list. `async for` iterates over its items and those of all pages after it."""
 
     if not TYPE_CHECKING:
         __getitem__ = refused("is gone over with `async for`; `data` is the list of this page's items.")
@@ -99,8 +99,8 @@ class AsyncPage(PageData[_T]):
     ) -> None:
         super().__init__(body, number)
         self._listing = listing
-        # Later pages are compared with it. It moves up at each power of two, so that a server that goes in a circle comes
-        # by it again, whatever the circle's length, and only one page is kept for that.
+        # Brent's cycle detection: each page is compared with this one, which moves up at each power of two. A server that
+        # repeats pages in a cycle of any length reaches it again, and only one page has to be kept.
         self._landmark: PageBody[_T] = body if previous is None or number & (number - 1) == 0 else previous._landmark
 
     async def get_next_page(self) -> AsyncPage[_T]:
@@ -125,15 +125,15 @@ class AsyncPage(PageData[_T]):
     def concurrently(self, pages: int) -> AsyncGenerator[_T]:
         """The items of this page and of all pages after it, in order, with up to `pages` pages fetched ahead at once.
 
-        Nothing is fetched before the second page is needed, nor after you stop; what is then on its way is given up once the
-        iterator is closed or collected. An error comes where its page's items would have come.
+        Fetching begins when the second page is needed, and ends when you stop: the requests in flight are cancelled once the
+        iterator is closed or collected. An error is raised in the place of its page's items.
         Raises `ValueError` unless `pages` is 1 or more.
         """
         return _items(ahead(self._listing, self, pages))
 
 
 class AsyncPaginator(Hinted, Uncopied, Generic[_T]):
-    """A list that is not fetched yet: `await` it for a page, or go over all items with `async for`."""
+    """A list that is not fetched yet: `await` it for a page, or iterate over all items with `async for`."""
 
     _hint = "Nothing is fetched yet: `await` it for a page, or go over all items with `async for`."
     if not TYPE_CHECKING:
@@ -146,7 +146,7 @@ class AsyncPaginator(Hinted, Uncopied, Generic[_T]):
         return self._listing.first().__await__()
 
     async def __aiter__(self) -> AsyncIterator[_T]:
-        # Page by page, as each generator that an item passes through costs as much as reading it.
+        # Page by page: each generator that an item passes through costs as much as reading it.
         async for page in (await self).iter_pages():
             for item in page.data:
                 yield item
@@ -157,7 +157,7 @@ class AsyncPaginator(Hinted, Uncopied, Generic[_T]):
 
 
 class Listing(Generic[_T]):
-    """A list call: how to get any of its pages."""
+    """A list call, which can request any of its pages."""
 
     def __init__(self, engine: Engine, call: Call, kind: type[PageBody[_T]], extras: Extras) -> None:
         self._engine = engine
@@ -166,46 +166,46 @@ class Listing(Generic[_T]):
         self._extras = extras
 
     def first(self) -> Awaitable[AsyncPage[_T]]:
-        """The page that the caller asked for."""
+        """The requested page."""
         return self._engine.exchange(self._call, self._extras, self.read)
 
     def read(self, answer: Answer) -> AsyncPage[_T]:
-        """The page that an answer to the call holds."""
+        """The page in the answer to the call."""
         body = decode(answer.response, self._kind)
-        told = None if body.meta is None else body.meta.page_number
-        return AsyncPage(self, body, told or self._asked())
+        number = None if body.meta is None else body.meta.page_number
+        return AsyncPage(self, body, number or self._requested())
 
-    def _asked(self) -> int:
-        asked = str((self._extras.query or {}).get("page[number]", self._call.query.get("page[number]")))
-        return int(asked) if asked.isdecimal() else 1
+    def _requested(self) -> int:
+        number = str((self._extras.query or {}).get("page[number]", self._call.query.get("page[number]")))
+        return int(number) if number.isdecimal() else 1
 
     async def ask(self, number: int) -> Answer:
-        """The answer to the call for page `number`."""
+        """Request page `number`."""
         call = attrs.evolve(self._call, query={**self._call.query, "page[number]": number})
-        # The user's own page number in extra_query would win, and fetch the same page again and again.
+        # A page number in the user's extra_query would win, and fetch the same page again and again.
         own = Secret({name: value for name, value in (self._extras.query or {}).items() if name != "page[number]"})
-        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own.plain), _as_it_is)
+        return await self._engine.exchange(call, attrs.evolve(self._extras, query=own.plain), _unchanged)
 
     def following(self, previous: AsyncPage[_T], answer: Answer) -> AsyncPage[_T]:
-        """The page that an answer to `ask` holds. Raises `APIResponseValidationError` unless it can follow `previous`."""
+        """The page in an answer of `ask`. Raises `APIResponseValidationError` unless it can follow `previous`."""
         body, number = decode(answer.response, self._kind), previous._number + 1
-        told = None if body.meta is None else body.meta.page_number
-        if told not in (None, number):
-            raise _repeated(f"$.meta.page_number: expected {number}, found {told}", answer.response)
+        actual = None if body.meta is None else body.meta.page_number
+        if actual not in (None, number):
+            raise _repeated(f"$.meta.page_number: expected {number}, found {actual}", answer.response)
         if body.data and body.data in (previous.data, previous._landmark.data):
             raise _repeated(f"$.data: page {number} has the items of an earlier one", answer.response)
         return AsyncPage(self, body, number, previous)
 
 
 def ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) -> AsyncGenerator[AsyncPage[_T]]:
-    """`page`, or the first, and all after it. `most` bounds the pages that are on their way or wait to be looked at."""
+    """`page`, or the first, and all after it. At most `most` pages are in flight or wait to be consumed."""
     if most < 1:
         raise ValueError("`pages` must be 1 or more")
     return _ahead(listing, page, most)
 
 
 async def _items(pages: AsyncGenerator[AsyncPage[_T]]) -> AsyncGenerator[_T]:
-    # An `async for` that is left does not close what it goes over.
+    # An `async for` that is left early does not close its iterator.
     async with aclosing(pages):
         async for page in pages:
             for item in page.data:
@@ -218,7 +218,7 @@ async def _ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) ->
     under_way: deque[asyncio.Task[Answer]] = deque()
 
     def ask_for_more(page: AsyncPage[_T]) -> None:
-        # The newest page's word on how many there are counts: the list may grow or shrink meanwhile.
+        # The newest page's total counts, since the list may grow or shrink meanwhile.
         first, last = page._number + len(under_way) + 1, page._number + most
         for number in range(first, min(last, page._last_number) + 1):
             under_way.append(asyncio.create_task(listing.ask(number)))
@@ -236,7 +236,7 @@ async def _ahead(listing: Listing[_T], page: AsyncPage[_T] | None, most: int) ->
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-def _as_it_is(answer: Answer) -> Answer:
+def _unchanged(answer: Answer) -> Answer:
     return answer
 
 

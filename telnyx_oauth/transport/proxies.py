@@ -1,4 +1,4 @@
-"""The proxy that a request goes through: the one place where that is decided."""
+"""The choice of the proxy that a request goes through."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 def environment_proxy(url: str) -> Secret[str] | None:
     """The address of the proxy that the environment (on macOS and Windows the system too) names for a URL.
 
-    Raises `ValueError`, naming the variable, for one that there is no way through.
+    Raises `ValueError`, naming the variable, for an invalid proxy.
     """
     if not getproxies_environment() and proxy_bypass(urlsplit(url).netloc):
-        return None  # by the system's own list of exceptions
+        return None  # by the system's list of exceptions
     return proxy_among(url, Secret(getproxies()))
 
 
 def proxy_among(url: str, variables: Secret[Mapping[str, str]]) -> Secret[str] | None:
     """The address of the proxy for a URL among the variables, which are named as `urllib.request.getproxies` names them.
 
-    `HTTP_PROXY` or `HTTPS_PROXY` wins over `ALL_PROXY`, and `NO_PROXY` over all. None for this machine: a proxy there would
-    be asked for what only this machine has, and over plain http it could read and forge all of it.
-    Raises `ValueError`, naming the variable, for one that there is no way through.
+    `HTTP_PROXY` or `HTTPS_PROXY` wins over `ALL_PROXY`, and `NO_PROXY` over all. `None` for this machine: a proxy cannot reach
+    its loopback addresses, and over plain http it could read and forge everything.
+    Raises `ValueError`, naming the variable, for an invalid proxy.
     """
     scheme, host, port = origin(url)
     if is_loopback(host) or is_exempt(host, port, variables.plain.get("no", "")):
@@ -50,35 +50,35 @@ def proxy_among(url: str, variables: Secret[Mapping[str, str]]) -> Secret[str] |
 
 
 def is_exempt(host: str, port: int, no_proxy: str) -> bool:
-    """Tell if `NO_PROXY` names a host, as curl and Go read it.
+    """Return whether `NO_PROXY` names a host, by the rules of curl and Go.
 
-    It is `*`, or a list of names, addresses and blocks of addresses (CIDR), separated by commas or spaces. A name stands for
-    itself and all below it, `*.name` for those below it alone. A port narrows an entry to that port.
+    It is `*`, or a list of names, addresses and blocks of addresses (CIDR), separated by commas or spaces. A name matches
+    itself and its subdomains, `*.name` only the subdomains. A port limits an entry to that port.
     """
     name = host.lower().rstrip(".")
     address = _address(name)
     entries = filter(None, _SEPARATORS.split(no_proxy.lower()))
-    return any(entry == "*" or _names(entry, name, address, port) for entry in entries)
+    return any(entry == "*" or _matches(entry, name, address, port) for entry in entries)
 
 
-def _names(entry: str, name: str, address: _Address | None, port: int) -> bool:
+def _matches(entry: str, name: str, address: _Address | None, port: int) -> bool:
     if "/" in entry:
         return address is not None and _is_in_block(address, entry)
-    wanted = _address(entry)  # one of IPv6 may stand without brackets, and then has no port
-    if wanted is None:
+    exempt = _address(entry)  # an IPv6 address without brackets has no port
+    if exempt is None:
         parts = _PORTED.fullmatch(entry)
         if parts is None or (parts[3] and int(parts[3]) != port):
             return False
         entry = parts[1] or parts[2]
-        wanted = _address(entry)
-    if wanted is not None or address is not None:
-        return wanted == address
+        exempt = _address(entry)
+    if exempt is not None or address is not None:
+        return exempt == address
     below = entry.removeprefix("*").strip(".")
     return name.endswith(f".{below}") or (name == below and not entry.startswith("*"))
 
 
 def _address(text: str) -> _Address | None:
-    """An IP address, in brackets or not, without its zone; one of IPv4 inside IPv6 as what it is."""
+    """An IP address, with or without brackets, without its zone. An IPv4 address inside IPv6 becomes IPv4."""
     try:
         address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:
@@ -98,7 +98,7 @@ def _is_in_block(address: _Address, entry: str) -> bool:
 
 
 def proxy_address(text: Secret[str], name: str) -> Secret[str]:
-    """A proxy's address, with `http://` where it names no scheme. Raises `ValueError`, naming it, where there is no way through.
+    """A proxy's address, with `http://` if it names no scheme. Raises `ValueError`, naming the parameter, for an invalid one.
 
     aiohttp sends a user and password as Basic credentials in Latin-1, where a user has no colon (RFC 7617 section 2).
     """
@@ -115,22 +115,19 @@ def proxy_address(text: Secret[str], name: str) -> Secret[str]:
         or not is_host(host)
     ):
         raise ValueError(f"`{name}` must be an http:// or https:// address")
-    if ":" in (url.plain.user or "") or not _is_latin_1(url):
+    credentials = Secret(f"{url.plain.user or ''}{url.plain.password or ''}")
+    if ":" in (url.plain.user or "") or any(ord(character) > 255 for character in credentials.plain):
         raise ValueError(f"`{name}`'s user and password must be Latin-1 text, and the user without a colon")
     return Secret(str(url.plain))
 
 
-def _is_latin_1(url: Secret[URL]) -> bool:
-    return all(ord(character) < 256 for character in f"{url.plain.user or ''}{url.plain.password or ''}")
-
-
 def goes_direct(url: str) -> bool:
-    """Tell if a URL is on this machine, where no proxy that a program named is used."""
+    """Return whether a URL is on this machine, for which no proxy of the program is used."""
     return is_loopback(urlsplit(url).hostname or "")
 
 
 def session_has_proxy(session: aiohttp.ClientSession, url: str) -> bool:
-    """Tell if a session of somebody else's has a proxy for a request to this machine. False for other machines."""
+    """Return whether a user's session has a proxy for a request to this machine. `False` for other machines."""
     scheme, host, port = origin(url)
     if not is_loopback(host):
         return False
@@ -141,5 +138,5 @@ def session_has_proxy(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 def has_own_proxy(session: aiohttp.ClientSession) -> bool:
-    """Tell if a session was made with a proxy, which wins over the environment's."""
+    """Return whether a session was created with a proxy, which wins over the environment's."""
     return getattr(session, "_default_proxy", None) is not None

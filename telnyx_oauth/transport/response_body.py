@@ -1,4 +1,4 @@
-"""Response bodies: read to the end of their framing and coding, whole or as a stream."""
+"""Response bodies: reading and decoding, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMED: Final = re.compile(r"[A-Za-z0-9._+\-]+(?:, ?[A-Za-z0-9._+\-]+)*")
 
 
 class Decoder:
-    """Decodes one body, piece by piece. Raises nothing: an error would pass frames that hold the body."""
+    """Decodes one body, piece by piece. Never raises: a traceback would include frames that hold the body."""
 
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding != "deflate"
@@ -32,17 +32,17 @@ class Decoder:
 
     @property
     def has_ended(self) -> bool:
-        """Tell if the coding came to its end, checksum included. A body of no bytes has."""
+        """`True` once the coding has ended, checksum included, and for an empty body."""
         return not self._begun or (not self.spoiled and self._inner is not None and self._inner.eof)
 
     def pieces(self, data: Secret[bytes]) -> Iterator[bytes]:
-        """The decoded bytes that come of some more of the body, 64 KiB at most at once."""
+        """Decode some more of the body. Yields at most 64 KiB at once."""
         while data.plain:
             piece = self._next(data)
             data = self._left()
             if piece.plain:
                 yield piece.plain
-            while len(piece.plain) == _PIECE and not data.plain:  # zlib may hold more of what it has taken
+            while len(piece.plain) == _PIECE and not data.plain:  # zlib may hold more decoded bytes
                 piece = self._next(data)
                 data = self._left()
                 if piece.plain:
@@ -50,7 +50,10 @@ class Decoder:
 
     def _next(self, data: Secret[bytes]) -> Secret[bytes]:
         if self._inner is None:
-            self._inner = zlib.decompressobj(_window(data.plain[0]))
+            # RFC 9110 section 8.4.1.2: deflate is the zlib format. Some servers send it without zlib's header, whose first
+            # byte ends in method 8.
+            has_header = data.plain[0] & 0x0F == 8
+            self._inner = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
         elif self._inner.eof and data.plain:
             # RFC 1952 section 2.2: a gzip file is a series of members. After a deflate stream there is nothing.
             self.spoiled = self.spoiled or not self._is_gzip
@@ -69,45 +72,40 @@ class Decoder:
         return Secret(self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail)
 
 
-def _window(first: int) -> int:
-    # RFC 9110 section 8.4.1.2: deflate is the zlib format; some send it without zlib's header, which begins with method 8.
-    return zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS
-
-
 def coding_of(headers: Mapping[str, str]) -> str:
-    """The body's coding in lower case; an empty string where it has none."""
-    return _listed(headers, "content-encoding")
+    """The body's content coding in lower case; an empty string if it has none."""
+    return _codings(headers, "content-encoding")
 
 
-def _listed(headers: Mapping[str, str], header: str) -> str:
+def _codings(headers: Mapping[str, str], header: str) -> str:
     values = [value for name, value in headers.items() if name.lower() == header]
     codings = [each.strip().lower() for each in ",".join(values).split(",")]
     return ", ".join(each for each in codings if each not in ("", "identity"))
 
 
 def unreadable(coding: str) -> str:
-    """The fault of a body whose coding cannot be read here; an empty string where it can."""
+    """The fault of a body whose content coding is not supported; an empty string for others."""
     if coding in ("", "gzip", "x-gzip", "deflate"):
         return ""
-    return f"the body's Content-Encoding is {_named(coding)}, and only gzip and deflate can be read"
+    return f"the body's Content-Encoding is {_label(coding)}, and only gzip and deflate can be read"
 
 
 def unreadable_transfer(headers: Mapping[str, str]) -> str:
-    """The fault of a body in a transfer coding that aiohttp does not take off (RFC 9112 section 7); an empty string for none."""
-    coding = _listed(headers, "transfer-encoding")
+    """The fault of a body in a transfer coding that aiohttp does not decode (RFC 9112 section 7); an empty string for others."""
+    coding = _codings(headers, "transfer-encoding")
     return (
         ""
         if coding in ("", "chunked")
-        else f"the body's Transfer-Encoding is {_named(coding)}, and only chunked can be read"
+        else f"the body's Transfer-Encoding is {_label(coding)}, and only chunked can be read"
     )
 
 
-def _named(coding: str) -> str:
+def _label(coding: str) -> str:
     return coding if len(coding) <= 80 and _NAMED.fullmatch(coding) else "an unknown one"
 
 
 def decoded(content: Secret[bytes], coding: str, most: int) -> tuple[bytes, str]:
-    """A whole body without its coding, or nothing and what is wrong with it. Never holds much more than `most` bytes."""
+    """Decode a whole body. Returns it, or nothing and its fault. Never holds much more than `most` bytes."""
     fault = unreadable(coding)
     if fault or not coding or not content.plain:
         return (b"" if fault and content.plain else content.plain), (fault if content.plain else "")
@@ -124,9 +122,9 @@ _HTTP_11: Final = aiohttp.HttpVersion11
 
 
 async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
-    """The answer with its whole body decoded, or with what is wrong with it. Never holds much more than `max_bytes`.
+    """Read a response with its whole body, decoded, or with the body's fault. Never holds much more than `max_bytes`.
 
-    The answer is in a `Secret` because aiohttp's shows its whole address and its headers.
+    aiohttp's response is in a `Secret` because its repr shows its address with the query, and its headers.
     """
     content = b""
     fault: str | APIConnectionError = ""
@@ -168,7 +166,7 @@ def _uncoded(content: Secret[bytes], headers: Mapping[str, str], most: int) -> t
 
 
 async def _rest(answer: Secret[aiohttp.ClientResponse], begun: Secret[list[bytes]], most: int) -> tuple[bytes, str]:
-    """All of a body that has begun, and what is wrong with it: a little more than `most` bytes where it has more."""
+    """Read the rest of a body. Returns all of it, cut soon after `most` bytes, and its fault."""
     line, size = _Line(answer), len(begun.plain[0])
     while size <= most and (chunk := Secret(await answer.plain.content.readany())):
         begun.plain.append(chunk.plain)
@@ -177,7 +175,7 @@ async def _rest(answer: Secret[aiohttp.ClientResponse], begun: Secret[list[bytes
 
 
 def streamed(answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> Response:
-    """The answer with its body left on the wire, unless that could not be read."""
+    """The response with its body left on the wire, unless its coding is not supported."""
     headers = answer.plain.headers
     fault = unreadable_transfer(headers) or unreadable(coding_of(headers))
     if fault:
@@ -188,7 +186,7 @@ def streamed(answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> Respo
 
 
 class Body:
-    """A response's body while it is on the wire."""
+    """A response body that is still on the wire."""
 
     def __init__(self, answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> None:
         self._answer = answer
@@ -220,12 +218,12 @@ class Body:
         raise error
 
     async def aclose(self) -> None:
-        """Give the connection up, unless the body has been read."""
+        """Close the connection, unless the body has been read."""
         self._answer.plain.close()
 
 
 class _Line:
-    """The connection of an answer whose body ends with it, as far as that tells the end from a break."""
+    """The connection of a response whose body ends when it is closed. It tells a regular close from a reset."""
 
     def __init__(self, answer: Secret[aiohttp.ClientResponse]) -> None:
         headers, connection = answer.plain.headers, answer.plain.connection
@@ -234,7 +232,7 @@ class _Line:
 
     @property
     def broke(self) -> bool:
-        """Tell if it was reset, and not closed."""
+        """`True` if the connection was reset, and not closed."""
         return self._protocol is not None and isinstance(self._protocol.exception(), OSError)
 
 

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class ResponseFacts(Hinted, Uncopied, Generic[_T]):
-    """What is known of a response before its body is read."""
+    """The properties of a response that do not need its body."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -37,12 +37,12 @@ class ResponseFacts(Hinted, Uncopied, Generic[_T]):
 
     @property
     def request_id(self) -> str | None:
-        """Telnyx's name for this answer: quote it to their support."""
+        """Telnyx's id of this response: quote it to their support."""
         return self._answer.response.request_id
 
     @property
     def http_request(self) -> Request:
-        """The request that was sent, as it was sent last. Its headers and its body may hold secrets; its repr shows none."""
+        """The request as it was sent last. Its headers and its body may hold secrets; its repr shows none."""
         return self._answer.request
 
     @property
@@ -52,17 +52,17 @@ class ResponseFacts(Hinted, Uncopied, Generic[_T]):
 
     @property
     def url(self) -> str:
-        """The address that was asked, query included."""
+        """The address of the request, query included."""
         return self._answer.request.url
 
     @property
     def http_version(self) -> str:
-        """Such as `HTTP/1.1`."""
+        """The HTTP version, such as `HTTP/1.1`."""
         return self._answer.response.http_version
 
     @property
     def retries_taken(self) -> int:
-        """How many attempts went before this answer."""
+        """The number of attempts before this response."""
         return self._answer.retries_taken
 
     def __repr__(self) -> str:
@@ -80,16 +80,16 @@ class AsyncAPIResponse(ResponseFacts[_T]):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the body has been read, or given up."""
+        """`True` once the body has been read, or closed."""
         return self.is_here or self._closed
 
     @property
     def is_here(self) -> bool:
-        """Whether nothing of the body is on the wire any more."""
+        """`True` once the whole body has been read."""
         return self._answer.response.stream is None
 
     async def read(self) -> bytes:
-        """The whole body. Raises `APIResponseValidationError` when that is more than 16 MiB: go over it piece by piece."""
+        """The whole body. Raises `APIResponseValidationError` if it has more than 16 MiB: use `iter_bytes` then."""
         return decode(await self._received(), bytes)
 
     async def text(self) -> str:
@@ -97,31 +97,31 @@ class AsyncAPIResponse(ResponseFacts[_T]):
         return decode(await self._received(), str)
 
     async def json(self) -> object:
-        """The whole body as JSON. Raises `ValueError` when it is not."""
+        """The whole body as JSON. Raises `ValueError` if it is not JSON."""
         await self.read()
         return self._answer.response.json()
 
     async def parse(self) -> _T:
-        """The typed value that the call without `with_raw_response` would have given."""
+        """The typed value that the call without `with_raw_response` would return."""
         await self._received()
         return self._parse(self._answer)
 
     async def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        """The body piece by piece, as it comes, or in pieces of `chunk_size` bytes. A streamed body comes once."""
+        """The body piece by piece, as it arrives, or in pieces of `chunk_size` bytes. A streamed body can be read once."""
         if chunk_size is not None and chunk_size < 1:
             raise ValueError("`chunk_size` must be 1 or more, or None")
-        kept = Secret(bytearray())
+        buffer = Secret(bytearray())
         async for chunk in self._chunks():
             if chunk_size is None:
                 yield chunk
             else:
-                kept.plain.extend(chunk)
+                buffer.plain.extend(chunk)
             del chunk  # an error may come next
-            while chunk_size is not None and len(kept.plain) >= chunk_size:
-                yield bytes(kept.plain[:chunk_size])
-                del kept.plain[:chunk_size]
-        if kept:
-            yield bytes(kept.plain)
+            while chunk_size is not None and len(buffer.plain) >= chunk_size:
+                yield bytes(buffer.plain[:chunk_size])
+                del buffer.plain[:chunk_size]
+        if buffer:
+            yield bytes(buffer.plain)
 
     async def iter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
         """The body as text, piece by piece."""
@@ -147,13 +147,13 @@ class AsyncAPIResponse(ResponseFacts[_T]):
             yield kept.plain
 
     async def close(self) -> None:
-        """Give up what is still on the wire."""
+        """Close the body; the rest of it is not read."""
         self._closed = True
         if self._answer.response.stream is not None:
             await self._answer.response.stream.aclose()
 
     async def _received(self) -> Response:
-        """The response with its body here, or with its fault."""
+        """The response with its whole body, or with the body's fault."""
         response, most = self._answer.response, self._answer.request.max_bytes
         if response.stream is not None:
             content, fault = Secret(bytearray()), ""
@@ -184,7 +184,7 @@ class AsyncAPIResponse(ResponseFacts[_T]):
 
 
 class AsyncStreamed(Hinted, AbstractAsyncContextManager[AsyncAPIResponse[_T]], Uncopied):
-    """`async with` it for the response while its body is on the wire; the connection is given back at the end."""
+    """Context manager of a response whose body is still on the wire. Its end returns the connection."""
 
     _hint = "Nothing is sent yet: `async with ... as response` gives the response."
     if not TYPE_CHECKING:

@@ -1,13 +1,11 @@
-"""At most one piece of work per key under way; its outcome goes to all who wait for it."""
+"""Single flight: at most one task per key runs at a time, and all callers share its outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import copy
-import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from functools import partial
@@ -16,10 +14,11 @@ from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 import attrs
 
 from ..errors import ClientClosedError
+from .fork import on_fork
 
 _T = TypeVar("_T")
 _Outcome: TypeAlias = Callable[[], _T]
-"""Gives what the work gave, or raises what it raised; so no future ever holds an exception that nobody fetches."""
+"""A function that returns the work's result or raises its error. A future with an exception that no one retrieves would warn."""
 
 
 @attrs.define(eq=False)
@@ -30,28 +29,28 @@ class _Flight(Generic[_T]):
 
 
 class _AbandonedError(Exception):
-    """The flight's event loop ended before the work did."""
+    """The event loop of the work ended before the work did."""
 
 
-class Flights(Generic[_T]):
-    """At most one piece of work per key is under way; its outcome goes to everyone who asked for it meanwhile.
+class SingleFlight(Generic[_T]):
+    """At most one piece of work per key is in flight; all callers that ask for the key meanwhile get its outcome.
 
-    The work runs in a task of its own, on the event loop of the first who asked, in an empty context. A caller that is
-    cancelled leaves and harms nobody; with no caller left the work goes on. Callers may be on any loop in any thread. If
-    the work's loop ends first, one of those who wait begins it again on its own.
+    The work runs in a task of its own, on the event loop of the first caller, in an empty context. Cancelling a caller does
+    not cancel the work, even if it was the only caller. Callers may be on any loop in any thread. If the work's loop ends
+    first, one of the waiters starts the work again on its own loop.
     """
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[_T]] = {}
         self._closed = False
-        self.reset_after_fork()
-        _all.add(self)
+        self._reset_after_fork()
+        on_fork(self, type(self)._reset_after_fork)
 
     async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """The work's outcome, begun now unless it is under way. A failure is a copy of one's own, chained to the cause."""
+        """Return the work's outcome; start the work unless it is in flight. Each waiter gets its own copy of an error."""
         while True:
             future: asyncio.Future[_Outcome[_T]] = asyncio.get_running_loop().create_future()
-            flight = self._board(key, work, future)
+            flight = self._join_or_start(key, work, future)
             try:
                 return (await future)()
             except _AbandonedError:
@@ -61,8 +60,8 @@ class Flights(Generic[_T]):
                     flight.waiters.pop(future, None)
 
     def start(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _T]]) -> None:
-        """Begin the work unless it is under way, and wait for nothing. What comes of it is the work's own affair."""
-        self._board(key, work, None)
+        """Start the work unless it is in flight, and do not wait. Its outcome is dropped unless a caller joins."""
+        self._join_or_start(key, work, None)
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._flights
@@ -71,7 +70,7 @@ class Flights(Generic[_T]):
         return len(self._flights)
 
     async def aclose(self) -> None:
-        """End all work. Whoever waits for it gets a `ClientClosedError`, as does whoever asks from now on."""
+        """Cancel all work. Its waiters, and all later callers, get a `ClientClosedError`."""
         with self._lock:
             self._closed = True
             tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
@@ -83,13 +82,13 @@ class Flights(Generic[_T]):
             task.cancel()
             await asyncio.wait((task,))
 
-    def reset_after_fork(self) -> None:
-        """Forget work that belongs to the parent process, and the lock that one of its threads may have held."""
-        # Guards which flight a key has and who waits for it; never held over an await, nor while anyone's code runs.
+    def _reset_after_fork(self) -> None:
+        """Forget the parent process's work, and its lock, which another thread may have held."""
+        # Guards the flights and their waiters. Never held over an await, nor while other code runs.
         self._lock = threading.Lock()
         self._flights.clear()
 
-    def _board(
+    def _join_or_start(
         self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _T]], future: asyncio.Future[_Outcome[_T]] | None
     ) -> _Flight[_T]:
         loop = asyncio.get_running_loop()
@@ -99,28 +98,28 @@ class Flights(Generic[_T]):
             flight = self._flights.get(key)
             begins = flight is None or not flight.loop.is_running()
             if flight is None or begins:
-                # A flight on a loop that stands still may never land: those who wait for it come along.
+                # Work on a loop that does not run may never finish, so its waiters move to the new flight.
                 flight = self._flights[key] = _Flight(loop, flight.waiters if flight else {})
             if future is not None:
                 flight.waiters[future] = None
         if begins:
-            # Outside the lock, since a loop with eager tasks runs the work at once.
-            flight.task = loop.create_task(self._fly(key, flight, work), context=Context())
+            # Outside the lock, since a loop with eager tasks runs the work right here.
+            flight.task = loop.create_task(self._run(key, flight, work), context=Context())
         return flight
 
-    async def _fly(self, key: Hashable, flight: _Flight[_T], work: Callable[[], Coroutine[Any, Any, _T]]) -> None:
+    async def _run(self, key: Hashable, flight: _Flight[_T], work: Callable[[], Coroutine[Any, Any, _T]]) -> None:
         try:
             value = await work()
-        except Exception as error:  # noqa: BLE001 - it is delivered to those who wait
-            self._land(key, flight, partial(_fail, error))
-        except BaseException:  # the task is cancelled, or its loop is gone
-            self._land(key, flight, partial(_fail, ClientClosedError() if self._closed else _AbandonedError()))
+        except Exception as error:  # noqa: BLE001 - the waiters get it
+            self._finish(key, flight, partial(_fail, error))
+        except BaseException:  # the task was cancelled, or its loop has ended
+            self._finish(key, flight, partial(_fail, ClientClosedError() if self._closed else _AbandonedError()))
             raise
         else:
-            self._land(key, flight, lambda: value)
+            self._finish(key, flight, lambda: value)
 
-    def _land(self, key: Hashable, flight: _Flight[_T], outcome: _Outcome[_T]) -> None:
-        # It ends before anyone is told, so that nobody who comes now joins what is over.
+    def _finish(self, key: Hashable, flight: _Flight[_T], outcome: _Outcome[_T]) -> None:
+        # Removed before the waiters are told, so that no new caller joins a flight that is over.
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
@@ -138,26 +137,14 @@ def _deliver(future: asyncio.Future[_Outcome[_T]], outcome: _Outcome[_T]) -> Non
 
 
 def _fail(error: Exception) -> NoReturn:
-    """Raise a copy: an exception that several raise would grow the traceback of all of them."""
+    """Raise a copy: each raise of one shared exception would make its traceback longer for all waiters."""
     try:
         own = copy.copy(error)
-    except Exception:  # noqa: BLE001 - one that cannot be copied is better shared than lost
+    except Exception:  # noqa: BLE001 - an exception that cannot be copied is shared
         raise error from None
     raise own from error
 
 
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
-    with contextlib.suppress(RuntimeError):  # that loop has been closed, and nobody waits there any more
+    with contextlib.suppress(RuntimeError):  # that loop is closed, so nothing waits there
         loop.call_soon_threadsafe(call, *args)
-
-
-_all: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for flights in list(_all):
-        flights.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

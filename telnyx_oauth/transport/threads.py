@@ -1,42 +1,42 @@
-"""Blocking calls off the event loop, in a few threads that end with their work: a loop's own pool would outlive the manager."""
+"""Threads for blocking calls. They end with their work, while an event loop's own pool would outlive the token manager."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar, cast
+
+from .fork import on_fork
 
 T = TypeVar("T")
 _MOST: Final = 32
 
 
 class Threads:
-    """At most 32 daemon threads. Calls wait their turn; a thread ends when none is left.
+    """At most 32 daemon threads. Calls wait in a queue; a thread ends when the queue is empty.
 
-    Daemons, so that a call that hangs (a dead network drive, a keyring that asks a person) does not keep the program
+    They are daemons, so that a call that hangs (a dead network drive, a keyring that asks a person) does not keep the program
     from ending.
     """
 
     def __init__(self, name: str = "telnyx-oauth-store") -> None:
         self._name = name
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the queue and the count
         self._waiting: deque[Callable[[], object]] = deque()
         self._running = 0
-        _pools.add(self)
+        on_fork(self, Threads._reset_after_fork)
 
     async def run(self, call: Callable[[], T], undo: Callable[[], object] | None = None, *, always: bool = False) -> T:
-        """The outcome of `call`. If its caller is gone by then, `undo` takes back what it did. A caller that is gone before
-        the call has begun takes it along, unless it is to be made `always`.
+        """Return the outcome of `call`. If the caller is cancelled meanwhile, `undo` reverts the call. If the caller is
+        cancelled before the call begins, the call is skipped, unless it must `always` be made.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
-        def settle(outcome: T | Exception, *, failed: bool) -> None:
+        def deliver(outcome: T | Exception, *, failed: bool) -> None:
             if answer.cancelled():
                 if undo is not None and not failed:
                     self._start(undo)
@@ -51,10 +51,10 @@ class Threads:
             outcome: T | Exception
             try:
                 outcome, failed = call(), False
-            except Exception as exc:  # noqa: BLE001 - carried over to the caller
+            except Exception as exc:  # noqa: BLE001 - raised in the caller
                 outcome, failed = exc, True
             try:
-                loop.call_soon_threadsafe(partial(settle, outcome, failed=failed))
+                loop.call_soon_threadsafe(partial(deliver, outcome, failed=failed))
             except RuntimeError:  # the loop has been closed
                 if undo is not None and not failed:
                     undo()
@@ -71,7 +71,7 @@ class Threads:
         try:
             threading.Thread(target=self._serve, name=self._name, daemon=True).start()
         except RuntimeError:
-            # An interpreter that ends starts no thread any more, and what is on the wire must be stored all the same.
+            # An interpreter that is shutting down starts no threads, but a token that has been issued must still be stored.
             self._serve()
 
     def _serve(self) -> None:
@@ -83,20 +83,8 @@ class Threads:
                 work = self._waiting.popleft()
             work()
 
-    def forget_after_fork(self) -> None:
-        """Start over: the parent's threads and its calls are not in the child."""
+    def _reset_after_fork(self) -> None:
+        """Start over: the child has none of the parent's threads and calls."""
         self._lock = threading.Lock()
         self._waiting.clear()
         self._running = 0
-
-
-_pools: weakref.WeakSet[Threads] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for pool in list(_pools):
-        pool.forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

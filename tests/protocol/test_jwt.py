@@ -12,7 +12,7 @@ from telnyx_oauth.protocol.jwt import (
     check_claims,
     check_expiry,
     check_header,
-    check_named,
+    check_present,
     numeric_date,
     read_token,
 )
@@ -110,7 +110,7 @@ def test_a_token_is_taken_apart():
     ],
 )
 def test_the_claims_are_held_to_the_policy(changes, limits, reason):
-    check = check_claims if "required" in limits else check_named
+    check = check_claims if "required" in limits else check_present
     assert refused(check, policy(**limits), claims(**changes), NOW) is reason
 
 
@@ -130,7 +130,7 @@ def test_the_claims_are_held_to_the_policy(changes, limits, reason):
     ],
 )
 def test_what_the_policy_allows_passes(changes, limits):
-    check = check_claims if "required" in limits else check_named
+    check = check_claims if "required" in limits else check_present
     check(policy(**limits), claims(**changes), NOW)
 
 
@@ -213,7 +213,7 @@ def test_a_token_that_is_said_to_be_a_bearer_access_token_passes(name, kind):
     ],
 )
 def test_a_token_that_is_said_to_be_something_else_is_no_access_token(name, kind):
-    assert refused(check_named, policy(), claims(**{name: kind}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
+    assert refused(check_present, policy(), claims(**{name: kind}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
 
 
 MAY_SAY = [
@@ -226,12 +226,12 @@ MAY_SAY = [
 @pytest.mark.parametrize("kind", ["refresh", "Refresh-Token", "ID", "id_token", "IdToken", "offline", "logout+jwt"])
 def test_a_value_that_is_plainly_another_kind_of_token_is_refused_under_any_name_of_a_kind(name, kind):
     for value in (kind, [kind]):
-        assert refused(check_named, policy(), claims(**{name: value}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
+        assert refused(check_present, policy(), claims(**{name: value}), NOW) is Reason.NOT_AN_ACCESS_TOKEN
 
 
 @pytest.mark.parametrize("name", MAY_SAY)
 def test_a_value_that_names_a_key_is_refused_under_any_name_of_a_kind(name):
-    assert refused(check_named, policy(), claims(**{name: "DPoP"}), NOW) is Reason.SENDER_CONSTRAINED
+    assert refused(check_present, policy(), claims(**{name: "DPoP"}), NOW) is Reason.SENDER_CONSTRAINED
 
 
 @pytest.mark.parametrize("name", MAY_SAY)
@@ -249,4 +249,4 @@ def test_a_name_of_something_else_may_have_any_value(name):
 
 @pytest.mark.parametrize("kind", ["DPoP", "dpop", "PoP", "MAC"])
 def test_a_token_that_is_said_to_be_bound_to_a_key_is_no_bearer_token(kind):
-    assert refused(check_named, policy(), claims(token_type=kind), NOW) is Reason.SENDER_CONSTRAINED
+    assert refused(check_present, policy(), claims(token_type=kind), NOW) is Reason.SENDER_CONSTRAINED

@@ -151,6 +151,55 @@ def test_an_endpoint_holds_only_the_characters_of_a_url(url):
             check()
 
 
+@pytest.mark.parametrize(
+    "url, why",
+    [
+        ("https://someone:hunter2@api.telnyx.com/v2", "no user or password"),
+        ("https://@api.telnyx.com/v2", "no user or password"),
+        ("https://api.telnyx.com/v2#hunter2", "no .*fragment"),
+        ("https://api.telnyx.com/v2#", "no .*fragment"),
+        ("https://api.telnyx.com:0/v2", "a host"),
+        ("https:///v2", "a host"),
+        ("ftp://api.telnyx.com/v2", "http:// or https://"),
+        ("api.telnyx.com/v2", "http:// or https://"),
+        ("https://[::1", "not a URL"),
+        ("https://api.telnyx.com:x/v2", "not a URL"),
+    ],
+)
+def test_every_address_is_held_to_the_same_rules(url, why):
+    for check, name in each_check(url):
+        with pytest.raises(ValueError, match=f"^{name} .*{why}") as caught:
+            check()
+        assert "hunter2" not in str(caught.value)
+
+
+def test_an_endpoint_may_have_a_query_and_a_base_may_not():
+    url = "https://api.example/token?tenant=1"
+    assert check_endpoint(url, "uri", allow_insecure_loopback=False) == url
+    assert check_token_endpoint(url, "token_endpoint", allow_insecure=False) == url
+    with pytest.raises(ValueError, match="no query"):
+        check_base_url(url)
+
+
+@pytest.mark.parametrize(
+    "url, loopback, taken",
+    [
+        ("http://127.0.0.1/x", False, False),
+        ("http://127.0.0.1/x", True, True),
+        ("HTTP://localhost/x", False, False),
+        ("HTTP://localhost/x", True, True),
+        ("http://api.example/x", True, False),
+        ("https://api.example/x", False, True),
+    ],
+)
+def test_an_endpoint_is_https_or_on_this_machine_where_that_is_allowed(url, loopback, taken):
+    if taken:
+        assert check_endpoint(url, "uri", allow_insecure_loopback=loopback) == url
+        return
+    with pytest.raises(ValueError, match=r"^uri .*https"):
+        check_endpoint(url, "uri", allow_insecure_loopback=loopback)
+
+
 @pytest.mark.parametrize("url", ["http://api.example", "HTTP://api.example/v2", "http://10.0.0.1:8080", "http://[::2]"])
 def test_plain_http_to_another_machine_needs_a_word(url):
     with pytest.raises(ValueError, match=r"^base_url is plain http to another machine.*say allow_insecure=True"):

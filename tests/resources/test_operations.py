@@ -8,9 +8,9 @@ import pytest
 from telnyx_oauth import omit
 from telnyx_oauth.errors import APIResponseValidationError, MissingCredentialsError
 from telnyx_oauth.messages import Timeout
+from telnyx_oauth.protocol.credentials import Credentials
 from telnyx_oauth.protocol.requests import Defaults, merged
 from telnyx_oauth.protocol.secret import Secret
-from telnyx_oauth.transport.engine import Identity
 from tests.operations import BY_NAME, META, OPERATIONS, Operation
 from tests.wire import Script, StaticToken, reply, resources
 
@@ -76,7 +76,7 @@ async def test_the_answer_is_of_its_kind(operation: Operation):
 @each
 async def test_it_says_who_is_calling(operation: Operation):
     send = script_for(operation)
-    identity = Identity("KEY", "an id", "s", StaticToken("access-token"))
+    identity = Credentials("KEY", "an id", "s", StaticToken("access-token"))
     await operation.call(resources(send, identity), full=False)
     expected = {"none": None, "bearer": "Bearer access-token", "client": "Basic", "token": "Basic"}[operation.auth]
     sent = send.requests[0].headers.get("Authorization")
@@ -86,7 +86,7 @@ async def test_it_says_who_is_calling(operation: Operation):
 @each
 async def test_without_credentials_it_fails_before_anything_is_sent_or_needs_none(operation: Operation):
     send = script_for(operation)
-    nobody = resources(send, Identity())
+    nobody = resources(send, Credentials())
     if operation.auth in ("none", "token"):
         await operation.call(nobody)
         assert "Authorization" not in send.requests[0].headers

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from telnyx_oauth import errors
-from telnyx_oauth.transport.engine import Identity
+from telnyx_oauth.protocol.credentials import Credentials
 from tests.wire import Script, reply, resources
 
 
 def calls(world, manager, *replies, **changes):
-    return resources(Script(*replies or (reply(),)), Identity(tokens=manager), clock=world.clock, **changes)
+    return resources(Script(*replies or (reply(),)), Credentials(tokens=manager), clock=world.clock, **changes)
 
 
 def call(client, **options):

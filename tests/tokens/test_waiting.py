@@ -11,11 +11,11 @@ import pytest
 from telnyx_oauth import Timeout
 from telnyx_oauth.aiohttp import BearerTokenMiddleware
 from telnyx_oauth.errors import APITimeoutError, InternalServerError, TokenWaitTimeoutError
+from telnyx_oauth.protocol.credentials import Credentials
 from telnyx_oauth.protocol.requests import omit
 from telnyx_oauth.protocol.token_endpoint import ClientAuthentication
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.sources import ClientCredentials
-from telnyx_oauth.transport.engine import Identity
 from telnyx_oauth.validation.introspection import IntrospectionCache
 from telnyx_oauth.validation.jwks import JWKSCache
 from tests.wire import Script, reply, resources
@@ -24,7 +24,7 @@ SHORT = 0.25
 
 
 def client_of(world, manager, send=None, **changes):
-    return resources(send or Script(reply()), Identity(tokens=manager), clock=world.clock, **changes)
+    return resources(send or Script(reply()), Credentials(tokens=manager), clock=world.clock, **changes)
 
 
 def call(client, **options):

@@ -30,7 +30,7 @@ from telnyx_oauth.protocol.token_endpoint import ClientAuthentication, parse_tok
 from telnyx_oauth.tokens.authorization_code import AuthorizationFlow, discover
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import AuthorizationCode, ClientCredentials, RefreshToken
-from telnyx_oauth.transport.engine import asked_again
+from telnyx_oauth.transport.engine import send_with_retry
 from telnyx_oauth.transport.http import HttpTransport
 from telnyx_oauth.validation.introspection import IntrospectionCache
 from telnyx_oauth.validation.jwks import JWKSCache
@@ -256,12 +256,12 @@ async def test_a_document_that_broke_off_late_is_not_asked_for_again():
 
     for seconds in (1.0, 4.0, None):
         request = Request("GET", "https://keys.test/", RequestInfo("GET", "k"), timeout=Timeout(seconds))
-        assert (await asked_again(send, request, clock=clock, jitter=lambda: 0.0)).fault
+        assert (await send_with_retry(send, request, clock=clock, jitter=lambda: 0.0)).fault
     assert asked == [1.0, 4.0, 1.5, None, None]
     assert clock.slept == [0.5, 0.5]
 
 
 async def test_a_server_that_asks_for_a_long_wait_is_not_asked_again():
     send = Script(broke_off(200, ("Retry-After", "61")))
-    assert (await asked_again(send, Request("GET", "https://keys.test/", RequestInfo("GET", "k")))).fault
+    assert (await send_with_retry(send, Request("GET", "https://keys.test/", RequestInfo("GET", "k")))).fault
     assert len(send.requests) == 1

@@ -10,8 +10,9 @@ import pytest
 from telnyx_oauth import errors
 from telnyx_oauth.messages import ENDED_EARLY, Response
 from telnyx_oauth.messages import headers as response_headers
+from telnyx_oauth.protocol.credentials import Credentials
 from telnyx_oauth.protocol.requests import omit
-from telnyx_oauth.transport.engine import Identity, Shared
+from telnyx_oauth.transport.engine import Shared
 from tests.operations import BY_NAME, OPERATIONS
 from tests.refusals import ANOTHER_TOKEN_HELPS
 from tests.wire import FakeClock, Renewable, Script, StaticToken, refused, reply, resources
@@ -38,7 +39,7 @@ def challenge(error: str) -> dict[str, str]:
 
 async def test_client_credentials_win_over_the_api_key():
     send = Script(reply())
-    client = resources(send, Identity("KEY", "id", "secret", StaticToken("token")))
+    client = resources(send, Credentials("KEY", "id", "secret", StaticToken("token")))
     await client.get("/anything", cast_to=object)
     assert send.requests[0].headers["Authorization"] == "Bearer token"
 
@@ -46,10 +47,10 @@ async def test_client_credentials_win_over_the_api_key():
 @pytest.mark.parametrize(
     "identity, expected",
     [
-        (Identity("KEY", "id", "secret"), basic("id", "secret")),
-        (Identity("KEY", "id", None), "Bearer KEY"),
-        (Identity("KEY"), "Bearer KEY"),
-        (Identity(None, "i d", "s:%é"), basic("i%20d", "s%3A%25%C3%A9")),
+        (Credentials("KEY", "id", "secret"), basic("id", "secret")),
+        (Credentials("KEY", "id", None), "Bearer KEY"),
+        (Credentials("KEY"), "Bearer KEY"),
+        (Credentials(None, "i d", "s:%é"), basic("i%20d", "s%3A%25%C3%A9")),
     ],
 )
 async def test_introspection_is_asked_for_as_the_client_else_with_the_key(identity, expected):
@@ -59,7 +60,7 @@ async def test_introspection_is_asked_for_as_the_client_else_with_the_key(identi
     assert send.requests[0].headers["Authorization"] == expected
 
 
-@pytest.mark.parametrize("identity", [Identity(), Identity(None, "id", None)])
+@pytest.mark.parametrize("identity", [Credentials(), Credentials(None, "id", None)])
 async def test_introspection_without_a_secret_or_key_is_refused_before_anything_is_sent(identity):
     send = Script(reply())
     with pytest.raises(errors.MissingCredentialsError) as caught:
@@ -74,33 +75,33 @@ TOKEN = BY_NAME["oauth.token"].response
 @pytest.mark.parametrize(
     "identity, given, authorization, form",
     [
-        (Identity("KEY", "id", "secret"), {}, basic("id", "secret"), {}),
-        (Identity("KEY", "id", "secret"), {"client_id": "other"}, None, {"client_id": "other"}),
+        (Credentials("KEY", "id", "secret"), {}, basic("id", "secret"), {}),
+        (Credentials("KEY", "id", "secret"), {"client_id": "other"}, None, {"client_id": "other"}),
         (
-            Identity("KEY", "id", "secret"),
+            Credentials("KEY", "id", "secret"),
             {"client_id": "other", "client_secret": "s"},
             None,
             {"client_id": "other", "client_secret": "s"},
         ),
-        (Identity("KEY", "id", "secret"), {"client_secret": "s"}, None, {"client_id": "id", "client_secret": "s"}),
+        (Credentials("KEY", "id", "secret"), {"client_secret": "s"}, None, {"client_id": "id", "client_secret": "s"}),
         (
-            Identity("KEY", "id", "secret"),
+            Credentials("KEY", "id", "secret"),
             {"extra_body": {"client_id": "other", "client_secret": "s"}},
             None,
             {"client_id": "other", "client_secret": "s"},
         ),
-        (Identity("KEY", "id", None), {}, None, {"client_id": "id"}),
-        (Identity("KEY"), {}, None, {}),
-        (Identity(), {}, None, {}),
+        (Credentials("KEY", "id", None), {}, None, {"client_id": "id"}),
+        (Credentials("KEY"), {}, None, {}),
+        (Credentials(), {}, None, {}),
         (
-            Identity("KEY", "id", "secret"),
+            Credentials("KEY", "id", "secret"),
             {"extra_headers": {"authorization": "Basic b3RoZXI6cw=="}},
             "Basic b3RoZXI6cw==",
             {},
         ),
-        (Identity("KEY", "id", "secret"), {"extra_headers": {"Authorization": omit}}, None, {}),
+        (Credentials("KEY", "id", "secret"), {"extra_headers": {"Authorization": omit}}, None, {}),
         (
-            Identity("KEY", "id", "secret"),
+            Credentials("KEY", "id", "secret"),
             {"extra_body": {"client_assertion": "jwt"}},
             None,
             {"client_id": "id", "client_assertion": "jwt"},
@@ -122,7 +123,7 @@ async def test_a_token_request_names_its_client_in_one_way_and_never_the_key(ide
 async def test_credentials_in_the_body_of_an_introspection_are_the_only_ones(body):
     operation = BY_NAME["oauth.introspect"]
     send = Script(operation.response)
-    identity = Identity("KEY", "id", "secret")
+    identity = Credentials("KEY", "id", "secret")
     await resources(send, identity).oauth.introspect(token="t", extra_body=body)
     assert "Authorization" not in send.requests[0].headers
     expected = {"client_id": "id", **body}
@@ -144,7 +145,7 @@ async def test_an_authorization_of_the_callers_own_wins(operation, name):
 
 async def test_an_authorization_of_the_callers_own_needs_no_credentials_and_is_not_replaced():
     send = Script(reply(401, b"{}", **challenge("invalid_token")))
-    client = resources(send, Identity())
+    client = resources(send, Credentials())
     with pytest.raises(errors.AuthenticationError):
         await client.get("/x", cast_to=object, options={"headers": {"Authorization": "Bearer mine"}})
     assert len(send.requests) == 1
@@ -156,7 +157,7 @@ async def test_an_authorization_of_the_callers_own_needs_no_credentials_and_is_n
 async def test_a_refused_token_is_replaced_once_and_the_call_made_again():
     tokens = Renewable("old", "new")
     send = Script(reply(401, b"{}", **challenge("invalid_token")), reply())
-    assert await resources(send, Identity(tokens=tokens)).get("/x", cast_to=object) == {}
+    assert await resources(send, Credentials(tokens=tokens)).get("/x", cast_to=object) == {}
     assert [request.headers["Authorization"] for request in send.requests] == ["Bearer old", "Bearer new"]
     assert [token.access_token for token in tokens.replaced] == ["old"]
 
@@ -166,7 +167,7 @@ async def test_a_second_refusal_is_the_callers(headers):
     tokens = Renewable("1", "2", "3")
     send = Script(reply(401, b"{}", **headers))
     with pytest.raises(errors.AuthenticationError):
-        await resources(send, Identity(tokens=tokens)).get("/x", cast_to=object)
+        await resources(send, Credentials(tokens=tokens)).get("/x", cast_to=object)
     assert (len(send.requests), len(tokens.replaced)) == (2, 1)
 
 
@@ -174,7 +175,7 @@ async def test_the_same_token_again_is_not_sent_again():
     tokens = Renewable("only")
     send = Script(reply(401))
     with pytest.raises(errors.AuthenticationError):
-        await resources(send, Identity(tokens=tokens)).get("/x", cast_to=object)
+        await resources(send, Credentials(tokens=tokens)).get("/x", cast_to=object)
     assert len(send.requests) == 1
 
 
@@ -183,7 +184,7 @@ async def test_a_missing_scope_is_no_reason_for_another_token(status):
     tokens = Renewable("1", "2")
     send = Script(reply(status, b"{}", **challenge("insufficient_scope")))
     with pytest.raises(errors.APIStatusError):
-        await resources(send, Identity(tokens=tokens)).get("/x", cast_to=object)
+        await resources(send, Credentials(tokens=tokens)).get("/x", cast_to=object)
     assert (len(send.requests), tokens.replaced) == (1, [])
 
 
@@ -191,7 +192,7 @@ async def test_a_missing_scope_is_no_reason_for_another_token(status):
 async def test_only_a_refusal_of_the_token_itself_is_reason_for_another(values, helps):
     refusal = Response(401, response_headers(*(("WWW-Authenticate", value) for value in values)), b"{}")
     tokens, send = Renewable("1", "2"), Script(refusal, reply())
-    calling = resources(send, Identity(tokens=tokens)).get("/x", cast_to=object)
+    calling = resources(send, Credentials(tokens=tokens)).get("/x", cast_to=object)
     if helps:
         assert await calling == {}
     else:
@@ -211,7 +212,7 @@ async def test_a_refused_api_key_is_a_plain_authentication_error():
 @pytest.mark.parametrize("operation", [each for each in ONCE if each.auth == "bearer"], ids=named)
 async def test_a_call_that_is_made_once_is_made_again_after_a_refused_token(operation):
     send = Script(reply(401), operation.response)
-    await operation.call(resources(send, Identity(tokens=Renewable("1", "2"))))
+    await operation.call(resources(send, Credentials(tokens=Renewable("1", "2"))))
     assert len(send.requests) == 2
 
 
@@ -220,7 +221,7 @@ async def test_what_carries_no_token_of_ours_replaces_none(name):
     tokens = Renewable("1", "2")
     send = Script(reply(401))
     with pytest.raises(errors.AuthenticationError):
-        await BY_NAME[name].call(resources(send, Identity("KEY", "id", "s", tokens)), full=False)
+        await BY_NAME[name].call(resources(send, Credentials("KEY", "id", "s", tokens)), full=False)
     assert (len(send.requests), tokens.replaced) == (1, [])
 
 

@@ -9,7 +9,7 @@ import pytest
 from telnyx_oauth.errors import APIResponseValidationError, NotFoundError
 from telnyx_oauth.messages import Request, Response, headers
 from telnyx_oauth.pagination import AsyncDefaultFlatPagination
-from telnyx_oauth.transport.engine import Identity
+from telnyx_oauth.protocol.credentials import Credentials
 from tests.operations import BY_NAME, OPERATIONS
 from tests.wire import RawServer, Script, hang, http, reply, resources, until
 
@@ -80,7 +80,7 @@ async def test_every_operation_gives_a_stream(operation):
 
 async def test_the_request_that_was_sent_can_be_looked_at_and_shows_no_secret_by_itself(secrets):
     send = Script(BY_NAME["oauth.introspect"].response)
-    raw = await resources(send, Identity(secrets.api_key)).oauth.with_raw_response.introspect(
+    raw = await resources(send, Credentials(secrets.api_key)).oauth.with_raw_response.introspect(
         token=secrets.access_token
     )
     sent = raw.http_request

@@ -8,8 +8,7 @@ import threading
 import pytest
 
 from telnyx_oauth.errors import ClientClosedError, KeysUnavailableError
-from telnyx_oauth.transport import single_flight as flight
-from telnyx_oauth.transport.single_flight import Flights
+from telnyx_oauth.transport.single_flight import SingleFlight
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nobody's")
 
@@ -40,7 +39,7 @@ async def waiting(flights, key, number):
 
 
 async def test_many_callers_are_one_piece_of_work():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     callers = [asyncio.create_task(flights.join("k", work)) for _ in range(50)]
     await waiting(flights, "k", 50)
     assert "k" in flights
@@ -53,14 +52,14 @@ async def test_many_callers_are_one_piece_of_work():
 
 
 async def test_two_keys_are_two_pieces_of_work():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     work.gate.set()
     assert await asyncio.gather(flights.join("a", work), flights.join("b", work)) == ["done", "done"]
     assert work.begun == 2
 
 
 async def test_a_cancelled_caller_leaves_alone_and_with_none_left_the_work_goes_on():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     first, second = (asyncio.create_task(flights.join("k", work)) for _ in range(2))
     await waiting(flights, "k", 2)
     first.cancel()
@@ -79,7 +78,7 @@ async def test_a_cancelled_caller_leaves_alone_and_with_none_left_the_work_goes_
 
 
 async def test_a_caller_that_is_cancelled_as_the_work_lands_is_still_cancelled():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     caller = asyncio.create_task(flights.join("k", work))
     await waiting(flights, "k", 1)
     work.gate.set()
@@ -90,7 +89,7 @@ async def test_a_caller_that_is_cancelled_as_the_work_lands_is_still_cancelled()
 
 
 async def test_a_caller_that_is_cancelled_just_before_the_work_lands_is_left_out():
-    flights = Flights()
+    flights = SingleFlight()
 
     async def work():
         await asyncio.sleep(0)
@@ -104,7 +103,7 @@ async def test_a_caller_that_is_cancelled_just_before_the_work_lands_is_left_out
 
 
 async def test_a_failure_is_a_copy_for_each_with_one_cause():
-    flights, failure = Flights(), KeysUnavailableError(retry_after=3)
+    flights, failure = SingleFlight(), KeysUnavailableError(retry_after=3)
     work = Work(error=failure)
     callers = [asyncio.create_task(flights.join("k", work)) for _ in range(3)]
     await waiting(flights, "k", 3)
@@ -125,7 +124,7 @@ async def test_a_failure_that_cannot_be_copied_is_shared():
     work = Work(error=failure)
     work.gate.set()
     with pytest.raises(OddError) as caught:
-        await Flights().join("k", work)
+        await SingleFlight().join("k", work)
     assert caught.value is failure
 
 
@@ -135,11 +134,11 @@ async def test_work_knows_nothing_of_its_callers_context():
     async def work():
         return VARIABLE.get()
 
-    assert await Flights().join("k", work) == "nobody's"
+    assert await SingleFlight().join("k", work) == "nobody's"
 
 
 async def test_work_in_the_background_is_joined_by_whoever_comes():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     flights.start("k", work)
     flights.start("k", work)
     await work.started.wait()
@@ -151,7 +150,7 @@ async def test_work_in_the_background_is_joined_by_whoever_comes():
 
 
 async def test_closing_ends_the_work_and_whoever_waits_is_told():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     caller = asyncio.create_task(flights.join("k", work))
     await work.started.wait()
     await flights.aclose()
@@ -170,7 +169,7 @@ def in_thread(call):
 
 
 async def test_callers_on_other_loops_share_the_work():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     own = asyncio.create_task(flights.join("k", work))
     await work.started.wait()
     threads = [in_thread(lambda: asyncio.run(flights.join("k", work))) for _ in range(4)]
@@ -184,7 +183,7 @@ async def test_callers_on_other_loops_share_the_work():
 
 
 async def test_work_whose_loop_ends_is_begun_again_by_one_who_waits():
-    flights, begun, waits = Flights(), [], threading.Event()
+    flights, begun, waits = SingleFlight(), [], threading.Event()
 
     async def work():
         begun.append(asyncio.get_running_loop())
@@ -210,7 +209,7 @@ async def test_work_whose_loop_ends_is_begun_again_by_one_who_waits():
 
 
 def test_work_on_a_loop_that_stands_still_is_begun_again_elsewhere():
-    flights, begun = Flights(), []
+    flights, begun = SingleFlight(), []
 
     async def work():
         begun.append(1)
@@ -233,7 +232,7 @@ def test_work_on_a_loop_that_stands_still_is_begun_again_elsewhere():
 
 
 def test_a_caller_whose_loop_is_gone_is_no_reason_to_fail():
-    flights = Flights()
+    flights = SingleFlight()
 
     async def abandon():
         future = asyncio.get_running_loop().create_future()
@@ -251,7 +250,7 @@ def test_a_caller_whose_loop_is_gone_is_no_reason_to_fail():
 
 
 async def test_closing_from_another_loop_ends_the_work_there():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     caller = asyncio.create_task(flights.join("k", work))
     await work.started.wait()
     await asyncio.to_thread(lambda: asyncio.run(flights.aclose()))
@@ -260,11 +259,11 @@ async def test_closing_from_another_loop_ends_the_work_there():
 
 
 async def test_after_a_fork_work_is_forgotten_and_can_begin_anew():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     caller = asyncio.create_task(flights.join("k", work))
     await work.started.wait()
     old = flights._flights["k"]
-    flight._after_fork_in_child()
+    flights._reset_after_fork()
     assert len(flights) == 0
     work.gate.set()
     assert await flights.join("k", work) == "done"
@@ -275,7 +274,7 @@ async def test_after_a_fork_work_is_forgotten_and_can_begin_anew():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 async def test_a_forked_child_has_none_of_its_parents_work():
-    flights, work = Flights(), Work()
+    flights, work = SingleFlight(), Work()
     caller = asyncio.create_task(flights.join("k", work))
     await work.started.wait()
     flights._lock.acquire()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telnyx_oauth.protocol.error_responses import Scrubber
+from telnyx_oauth.protocol.error_responses import Redactor
 
 SECRET = "p/w+\"é\\&<=> %'x"
 
@@ -40,22 +40,22 @@ def test_a_secret_is_struck_out_however_it_is_spelt(spelling):
         SPELLINGS[spelling](SECRET) if spelling != "percent-encoded in lower case" else lower(quote(SECRET, safe=""))
     )
     told = f"before {written} after"
-    scrubber = Scrubber.of([SECRET])
-    assert scrubber.text(told).replace('"', "") == "before *** after"
-    assert scrubber.bytes(told.encode()).replace(b'"', b"") == b"before *** after"
+    redactor = Redactor.of([SECRET])
+    assert redactor.text(told).replace('"', "") == "before *** after"
+    assert redactor.bytes(told.encode()).replace(b'"', b"") == b"before *** after"
 
 
 def test_no_secret_is_left_as_the_end_of_another():
-    assert Scrubber.of(["abcd", "abcd-efgh"]).text("abcd-efgh abcd") == "*** ***"
+    assert Redactor.of(["abcd", "abcd-efgh"]).text("abcd-efgh abcd") == "*** ***"
 
 
 def test_what_is_too_short_to_be_a_secret_garbles_nothing():
-    assert Scrubber.of(["", "a", "abc"]).text("abc") == "abc"
-    assert Scrubber.of(["abcd"]).text("abcd") == "***"
+    assert Redactor.of(["", "a", "abc"]).text("abc") == "abc"
+    assert Redactor.of(["abcd"]).text("abcd") == "***"
 
 
 @pytest.mark.parametrize(
-    "value, scrubbed",
+    "value, redacted",
     [
         ("a 12345", "a ***"),
         (["12345", {"12345": ["x 12345"]}], ["***", {"***": ["x ***"]}]),
@@ -68,30 +68,30 @@ def test_what_is_too_short_to_be_a_secret_garbles_nothing():
         ({}, {}),
     ],
 )
-def test_json_is_scrubbed_all_the_way_down_and_keeps_its_shape(value, scrubbed):
-    assert Scrubber.of(["12345"]).json(value) == scrubbed
+def test_json_is_redacted_all_the_way_down_and_keeps_its_shape(value, redacted):
+    assert Redactor.of(["12345"]).json(value) == redacted
 
 
 def test_json_is_left_alone_where_there_is_nothing_to_hide():
     value = {"a": [1]}
-    assert Scrubber.of([]).json(value) is value
+    assert Redactor.of([]).json(value) is value
 
 
-def test_a_scrubber_does_not_show_what_it_looks_for(secrets):
-    assert secrets.found_in(Scrubber.of([secrets.api_key])) == []
+def test_a_redactor_does_not_show_what_it_looks_for(secrets):
+    assert secrets.found_in(Redactor.of([secrets.api_key])) == []
 
 
 @given(st.lists(secrets_, max_size=3), st.text(), st.sampled_from([str, json.dumps, quote, quote_plus, html.escape]))
 def test_no_secret_is_left_in_any_text(planted, around, spelling):
-    scrubber = Scrubber.of(planted)
+    redactor = Redactor.of(planted)
     for secret in planted:
         told = f"{around}{spelling(secret)}{around}"
-        assert spelling(secret).strip('"') not in scrubber.text(told)
-        assert secret not in json.dumps(scrubber.json({"a": [secret]}), ensure_ascii=False)
+        assert spelling(secret).strip('"') not in redactor.text(told)
+        assert secret not in json.dumps(redactor.json({"a": [secret]}), ensure_ascii=False)
 
 
 @given(st.text())
 def test_any_text_can_be_a_secret(secret):
-    scrubber = Scrubber.of([secret])
-    assert isinstance(scrubber.text(secret), str)
-    assert isinstance(scrubber.bytes(secret.encode("utf-8", "replace")), bytes)
+    redactor = Redactor.of([secret])
+    assert isinstance(redactor.text(secret), str)
+    assert isinstance(redactor.bytes(secret.encode("utf-8", "replace")), bytes)
