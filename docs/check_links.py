@@ -1,4 +1,4 @@
-"""Every link from one page of the built documentation to another leads somewhere, anchors included."""
+"""Check that every link between pages of the built documentation has a target, anchors included."""
 
 import sys
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """What a page can be pointed at by, and what it points at."""
+    """The anchors and the links of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small service: it demands tokens of its callers, calls Telnyx with tokens of its own, and says how it is.
+"""A small service: it requires a token from its callers, calls Telnyx with its own tokens, and has a health endpoint.
 
 Run it with TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET in the environment: `python service.py`.
 """
@@ -22,53 +22,53 @@ from telnyx_oauth.aiohttp import (
 )
 
 RESOURCE = "https://calls.example.com"
-"""What this service calls itself, and what the tokens of its callers must be for."""
+"""The identifier of this service: the audience that the tokens of its callers must name."""
 
 CLIENT = web.AppKey("CLIENT", AsyncTelnyx)
 SESSION = web.AppKey("SESSION", aiohttp.ClientSession)
 
 
 async def whoami(request: web.Request) -> web.Response:
-    """Any good token will do."""
+    """Show the caller's token. Every valid token is accepted."""
     token = current_token(request)
     return web.json_response({"client_id": token.client_id, "scopes": sorted(token.scopes)})
 
 
 @require_scopes("account_management.read")
 async def directory(request: web.Request) -> web.Response:
-    """Ask Telnyx, with a token of this service's own: the caller's is not for Telnyx."""
+    """List the OAuth clients, with the service's own token: the caller's token is not for Telnyx."""
     client = request.app[CLIENT]
     try:
         async with request.app[SESSION].get(f"{client.base_url}/oauth/clients") as answer:
             if answer.status != 200:
-                raise web.HTTPBadGateway(text="Telnyx does not answer as it should.")
-            found = await answer.json()
+                raise web.HTTPBadGateway(text="Telnyx gave an unexpected answer.")
+            body = await answer.json()
     except (aiohttp.ClientError, TokenError):
-        raise web.HTTPBadGateway(text="Telnyx cannot be asked at the moment.") from None
-    return web.json_response({"names": sorted(each["name"] for each in found["data"])})
+        raise web.HTTPBadGateway(text="Telnyx cannot be reached at the moment.") from None
+    return web.json_response({"names": sorted(each["name"] for each in body["data"])})
 
 
 @public
 async def health(request: web.Request) -> web.Response:
-    """What a load balancer and a person want to know. It asks nobody."""
+    """The state of the token and of the keys, for load balancers and people. Sends nothing."""
     client = request.app[CLIENT]
     token = client.tokens.status()
     keys = client.validator.keys
     assert isinstance(keys, JWKSCache)
-    told = {
+    state = {
         "token": {"phase": token.phase, "expires_in": round(token.expires_in), "last_error": token.last_error},
         "keys": {"state": keys.health.state, "count": keys.health.keys, "last_error": keys.health.last_error},
     }
-    # Without keys nobody can be let in, and while there is no token nothing can be asked.
+    # Without keys no caller can be admitted, and without a token Telnyx cannot be called.
     well = keys.health.state != "empty" and token.phase not in ("backoff", "expired", "rejected", "closed")
-    return web.json_response({"ok": well, **told}, status=200 if well else 503)
+    return web.json_response({"ok": well, **state}, status=200 if well else 503)
 
 
 def make_app(client: AsyncTelnyx) -> web.Application:
-    """The service, for callers whose tokens `client.validator` accepts. Closing the client is for whoever made it."""
+    """The service, for callers whose tokens `client.validator` accepts. The caller of this function closes the client."""
 
     async def session(app: web.Application) -> AsyncIterator[None]:
-        # Over plain http only to this machine: that is where the tests' local Telnyx is.
+        # Plain http is allowed to this machine alone, for the local Telnyx of the tests.
         origin = client.base_url.removesuffix("/v2")
         attach = BearerTokenMiddleware(client.tokens, origins=[origin], allow_insecure_loopback=True)
         async with aiohttp.ClientSession(middlewares=(attach,)) as app[SESSION]:
@@ -90,7 +90,7 @@ def make_app(client: AsyncTelnyx) -> web.Application:
 
 
 async def main() -> web.Application:
-    """The application as it runs in earnest."""
+    """The application as it runs in production."""
     client = AsyncTelnyx(audience=RESOURCE)
     app = make_app(client)
     app.on_cleanup.append(lambda _app: client.close())

@@ -11,7 +11,7 @@ from service import RESOURCE, main, make_app
 
 @pytest.fixture
 def telnyx_audience() -> str:
-    """The tokens that `telnyx_tokens` makes are for this service."""
+    """The audience of the tokens that `telnyx_tokens` makes: this service."""
     return RESOURCE
 
 
@@ -21,39 +21,39 @@ async def service(async_telnyx) -> AsyncIterator[TestClient]:
         yield started
 
 
-async def test_nobody_gets_in_without_a_token(service):
+async def test_a_request_without_a_token_is_refused(service):
     async with service.get("/whoami") as response:
         assert response.status == 401
         assert RESOURCE in response.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("kind", ["expired", "wrong_audience", "wrong_issuer", "forged", "opaque"])
-async def test_nobody_gets_in_with_a_bad_one(service, telnyx_tokens, kind):
+async def test_an_invalid_token_is_refused(service, telnyx_tokens, kind):
     bad = getattr(telnyx_tokens, kind)("account_management.read")
     async with service.get("/directory", headers=telnyx_tokens.header(bad)) as response:
         assert (response.status, (await response.json())["error"]) == (401, "invalid_token")
 
 
-async def test_a_good_token_gets_in(service, telnyx_tokens):
+async def test_a_valid_token_is_accepted(service, telnyx_tokens):
     good = telnyx_tokens.valid("messaging.read")
     async with service.get("/whoami", headers=telnyx_tokens.header(good)) as response:
         assert (await response.json())["scopes"] == ["messaging.read"]
 
 
-async def test_and_no_further_than_its_scopes(service, telnyx_tokens):
+async def test_a_token_without_the_scope_is_refused(service, telnyx_tokens):
     good = telnyx_tokens.valid("messaging.read")
     async with service.get("/directory", headers=telnyx_tokens.header(good)) as response:
         assert response.status == 403
 
 
-async def test_telnyx_is_asked_with_the_services_own_token(service, telnyx_sandbox, telnyx_tokens):
+async def test_telnyx_is_called_with_the_services_own_token(service, telnyx_sandbox, telnyx_tokens):
     callers = telnyx_tokens.header(telnyx_tokens.valid("account_management.read"))
     for _ in range(3):
         async with service.get("/directory", headers=callers) as response:
             assert "My OAuth client" in (await response.json())["names"]
-    asked = telnyx_sandbox.requests.find("/oauth/clients")
-    assert len(asked) == 3
-    assert callers["Authorization"] not in {request.headers["Authorization"] for request in asked}
+    calls = telnyx_sandbox.requests.find("/oauth/clients")
+    assert len(calls) == 3
+    assert callers["Authorization"] not in {request.headers["Authorization"] for request in calls}
     assert telnyx_sandbox.requests.count("/oauth/token") == 1
 
 

@@ -50,7 +50,7 @@ class Tokens(Twin):
 
     @property
     def renewable(self) -> bool:
-        """Whether a rejected token can be replaced; an API key cannot."""
+        """`True` if a rejected token can be replaced; an API key cannot."""
         return self.manager.renewable
 
     @property
