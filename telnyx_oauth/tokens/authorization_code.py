@@ -294,7 +294,7 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
             metadata=metadata,
         )
         answer = await self._send(request)
-        client = registered_client(answer, asked=method, supported=supported, now=self._clock.wall())
+        client = registered_client(answer, requested=method, supported=supported, now=self._clock.wall())
         self.client_id, self._secret, self._method = client.client_id, client.client_secret, client.auth_method
         return client
 

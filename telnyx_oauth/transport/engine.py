@@ -215,6 +215,7 @@ class Engine:
             if again is None:
                 return Answer(request, reply, attempt)
             request, full = again
+            # The new token gets all retries, but is not replaced in its turn.
             token, attempt = None, 0
 
     async def _replaced(

@@ -146,7 +146,7 @@ class JWKSCache(Uncopied):
         asked, joined = self.fetches, False
         while True:
             now = self._clock.boot()
-            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, asked=asked, issued=issued)
+            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, attempts=asked, issued=issued)
             if isinstance(decision, Refuse | Unavailable) and not joined and _FLIGHT in self._flights:
                 joined = True  # what is under way may bring the key
                 await self._flights.join(_FLIGHT, self._fetch)
@@ -174,7 +174,7 @@ class JWKSCache(Uncopied):
         for _ in range(2):  # the first may join a fetch that began before the token came
             if _FLIGHT not in self._flights:
                 now = self._clock.boot()
-                if not may_be_replaced(self._state, now, asked=asked, issued=issued):
+                if not may_be_replaced(self._state, now, attempts=asked, issued=issued):
                     break
                 if not issued:
                     self._state = replaced(self._policy, self._state, now)
