@@ -136,6 +136,7 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secre
     timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
     if extras.headers:
         check_headers(Secret(extras.headers))
+    # Most calls are a path and nothing more, and need no encoding.
     encoded: _Encoded | None = None
     if _is_more_than_a_path(call, defaults, extras):
         encoded = _encoded(call, defaults, extras)
