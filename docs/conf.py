@@ -1,4 +1,4 @@
-"""How the documentation is built."""
+"""The configuration of Sphinx."""
 
 import functools
 import inspect
@@ -15,7 +15,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
 ]
-default_role = "code"  # what the docstrings mean by a word in backticks
+default_role = "code"  # docstrings write code in single backticks
 html_theme = "furo"
 html_title = f"telnyx_oauth {release}"
 exclude_patterns = ["_build", "examples"]
@@ -30,7 +30,7 @@ nitpicky = False
 
 
 def show_lines_as_they_are(_app, _context, lines):
-    """A block that click is told not to wrap, as a literal block."""
+    """Make a literal block of a block that click must not wrap."""
     first = next((number for number, line in enumerate(lines) if line.startswith("| ")), None)
     if first is not None:
         last = next((number for number in range(first, len(lines)) if not lines[number].startswith("|")), len(lines))
@@ -39,9 +39,9 @@ def show_lines_as_they_are(_app, _context, lines):
 
 
 def as_written(kind, name, *default):
-    """A property as it stands in its class, where asking the class for it gives the class of its value."""
-    found = inspect.getattr_static(kind, name, None)
-    return found if isinstance(found, (property, functools.cached_property)) else getattr(kind, name, *default)
+    """The property itself, where `getattr` on the class returns the class of its value."""
+    member = inspect.getattr_static(kind, name, None)
+    return member if isinstance(member, (property, functools.cached_property)) else getattr(kind, name, *default)
 
 
 def setup(app):

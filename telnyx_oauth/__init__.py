@@ -1,264 +1,162 @@
-"""Telnyx's OAuth API for Python: clients, tokens that renew themselves, and tokens that are checked.
+"""Telnyx's OAuth API for Python: clients, tokens that refresh themselves, and tokens that are validated.
 
-This is the table of contents. A name is loaded when it is first used, so that importing the package costs next to nothing.
+Each public name is loaded when it is first used, so importing the package is cheap.
 
-pytest need not rewrite any of it (PYTEST_DONT_REWRITE), and so does not mind if it was imported before pytest.
+PYTEST_DONT_REWRITE: there are no assertions here, so importing the package before pytest is no reason for a warning.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-from ._version import __version__
+from ._version import __version__ as __version__
 
-# Type checkers take this name for True. Importing it would load `typing`, which costs more than all the rest here.
+# Type checkers take any variable of this name as True. Importing it would load `typing`, the largest cost of this import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from . import types
-    from .blocking.rows import APIResponse, Page
-    from .client import AsyncTelnyx
+    from . import types as types
+    from .blocking.rows import (
+        APIResponse as APIResponse,
+        Page as Page,
+    )
+    from .client import AsyncTelnyx as AsyncTelnyx
     from .errors import (
-        AccessDeniedError,
-        APIConnectionError,
-        APIError,
-        APIResponseValidationError,
-        APIStatusError,
-        APITimeoutError,
-        AuthenticationError,
-        AuthorizationCodeLostError,
-        AuthorizationError,
-        AuthorizationExpiredError,
-        AuthorizationResponseError,
-        BadRequestError,
-        BlockingCallError,
-        ClientClosedError,
-        ConflictError,
-        DiscoveryError,
-        ErrorDetail,
-        ExpiredTokenError,
-        ForkedGrantError,
-        InsufficientScopeError,
-        InternalServerError,
-        IntrospectionUnavailableError,
-        InvalidCallbackError,
-        InvalidClientError,
-        InvalidGrantError,
-        InvalidRequestError,
-        InvalidScopeError,
-        InvalidTargetError,
-        InvalidTokenError,
-        IssuerMismatchError,
-        KeysUnavailableError,
-        LoopbackPortError,
-        MalformedCredentialsError,
-        MissingCredentialsError,
-        MissingTokenError,
-        NotFoundError,
-        PermissionDeniedError,
-        RateLimitError,
-        Reason,
-        ReauthenticationRequiredError,
-        SignInTimeoutError,
-        StateMismatchError,
-        StoreConflictError,
-        TelnyxError,
-        TokenBackoffError,
-        TokenEndpointError,
-        TokenError,
-        TokenPersistenceError,
-        TokenRejectedError,
-        TokenValidationError,
-        TokenVerificationError,
-        TokenWaitTimeoutError,
-        UnauthorizedClientError,
-        UnprocessableEntityError,
-        UnsupportedGrantTypeError,
-        ValidationUnavailableError,
+        AccessDeniedError as AccessDeniedError,
+        APIConnectionError as APIConnectionError,
+        APIError as APIError,
+        APIResponseValidationError as APIResponseValidationError,
+        APIStatusError as APIStatusError,
+        APITimeoutError as APITimeoutError,
+        AuthenticationError as AuthenticationError,
+        AuthorizationCodeLostError as AuthorizationCodeLostError,
+        AuthorizationError as AuthorizationError,
+        AuthorizationExpiredError as AuthorizationExpiredError,
+        AuthorizationResponseError as AuthorizationResponseError,
+        BadRequestError as BadRequestError,
+        BlockingCallError as BlockingCallError,
+        ClientClosedError as ClientClosedError,
+        ConflictError as ConflictError,
+        DiscoveryError as DiscoveryError,
+        ErrorDetail as ErrorDetail,
+        ExpiredTokenError as ExpiredTokenError,
+        ForkedGrantError as ForkedGrantError,
+        InsufficientScopeError as InsufficientScopeError,
+        InternalServerError as InternalServerError,
+        IntrospectionUnavailableError as IntrospectionUnavailableError,
+        InvalidCallbackError as InvalidCallbackError,
+        InvalidClientError as InvalidClientError,
+        InvalidGrantError as InvalidGrantError,
+        InvalidRequestError as InvalidRequestError,
+        InvalidScopeError as InvalidScopeError,
+        InvalidTargetError as InvalidTargetError,
+        InvalidTokenError as InvalidTokenError,
+        IssuerMismatchError as IssuerMismatchError,
+        KeysUnavailableError as KeysUnavailableError,
+        LoopbackPortError as LoopbackPortError,
+        MalformedCredentialsError as MalformedCredentialsError,
+        MissingCredentialsError as MissingCredentialsError,
+        MissingTokenError as MissingTokenError,
+        NotFoundError as NotFoundError,
+        PermissionDeniedError as PermissionDeniedError,
+        RateLimitError as RateLimitError,
+        Reason as Reason,
+        ReauthenticationRequiredError as ReauthenticationRequiredError,
+        SignInTimeoutError as SignInTimeoutError,
+        StateMismatchError as StateMismatchError,
+        StoreConflictError as StoreConflictError,
+        TelnyxError as TelnyxError,
+        TokenBackoffError as TokenBackoffError,
+        TokenEndpointError as TokenEndpointError,
+        TokenError as TokenError,
+        TokenPersistenceError as TokenPersistenceError,
+        TokenRejectedError as TokenRejectedError,
+        TokenValidationError as TokenValidationError,
+        TokenVerificationError as TokenVerificationError,
+        TokenWaitTimeoutError as TokenWaitTimeoutError,
+        UnauthorizedClientError as UnauthorizedClientError,
+        UnprocessableEntityError as UnprocessableEntityError,
+        UnsupportedGrantTypeError as UnsupportedGrantTypeError,
+        ValidationUnavailableError as ValidationUnavailableError,
     )
     from .messages import (
-        Request,
-        RequestInfo,
-        Response,
-        Timeout,
+        Request as Request,
+        RequestInfo as RequestInfo,
+        Response as Response,
+        Timeout as Timeout,
     )
     from .protocol.auth_headers import (
-        bearer_token,
-        challenge,
+        bearer_token as bearer_token,
+        challenge as challenge,
     )
-    from .protocol.authorization_code import PendingAuthorization
-    from .protocol.freshness import RefreshPolicy
-    from .protocol.jwt import TokenPolicy
+    from .protocol.authorization_code import PendingAuthorization as PendingAuthorization
+    from .protocol.freshness import RefreshPolicy as RefreshPolicy
+    from .protocol.jwt import TokenPolicy as TokenPolicy
     from .protocol.metadata import (
-        AuthorizationServer,
-        ProtectedResource,
+        AuthorizationServer as AuthorizationServer,
+        ProtectedResource as ProtectedResource,
     )
-    from .protocol.registration import RegisteredClient
+    from .protocol.registration import RegisteredClient as RegisteredClient
     from .protocol.requests import (
-        Omit,
-        omit,
+        Omit as Omit,
+        omit as omit,
     )
     from .protocol.token import (
-        Token,
-        TokenKey,
+        Token as Token,
+        TokenKey as TokenKey,
     )
     from .protocol.token_endpoint import (
-        ClientAuthentication,
-        TokenGrant,
+        ClientAuthentication as ClientAuthentication,
+        TokenGrant as TokenGrant,
     )
-    from .resources.verbs import RequestOptions
-    from .sync.client import Telnyx
+    from .resources.verbs import RequestOptions as RequestOptions
+    from .sync.client import Telnyx as Telnyx
     from .tokens.authorization_code import (
-        AuthorizationFlow,
-        discover,
-        discover_resource,
+        AuthorizationFlow as AuthorizationFlow,
+        discover as discover,
+        discover_resource as discover_resource,
     )
-    from .tokens.loopback import sign_in
-    from .tokens.manager import TokenManager, TokenStatus
+    from .tokens.loopback import sign_in as sign_in
+    from .tokens.manager import (
+        TokenManager as TokenManager,
+        TokenStatus as TokenStatus,
+    )
     from .tokens.sources import (
-        ApiKey,
-        AuthorizationCode,
-        ClientCredentials,
-        RefreshToken,
+        ApiKey as ApiKey,
+        AuthorizationCode as AuthorizationCode,
+        ClientCredentials as ClientCredentials,
+        RefreshToken as RefreshToken,
     )
     from .tokens.stores.base import (
-        StoredGrant,
-        TokenStore,
+        StoredGrant as StoredGrant,
+        TokenStore as TokenStore,
     )
-    from .tokens.stores.encrypted import EncryptedStore
-    from .tokens.stores.file import FileStore
-    from .tokens.stores.keyring import KeyringStore
-    from .tokens.stores.memory import MemoryStore
-    from .tokens.stores.redis import RedisStore
+    from .tokens.stores.encrypted import EncryptedStore as EncryptedStore
+    from .tokens.stores.file import FileStore as FileStore
+    from .tokens.stores.keyring import KeyringStore as KeyringStore
+    from .tokens.stores.memory import MemoryStore as MemoryStore
+    from .tokens.stores.redis import RedisStore as RedisStore
     from .transport.clock import (
-        Clock,
-        SystemClock,
+        Clock as Clock,
+        SystemClock as SystemClock,
     )
-    from .transport.http import HttpTransport
+    from .transport.http import HttpTransport as HttpTransport
     from .transport.pagination import (
-        AsyncPage,
-        AsyncPaginator,
+        AsyncPage as AsyncPage,
+        AsyncPaginator as AsyncPaginator,
     )
-    from .transport.responses import AsyncAPIResponse
-    from .validation.introspection import IntrospectionCache
-    from .validation.jwks import JWKSCache
-    from .validation.keys import StaticKeys
-    from .validation.validator import AccessToken, TokenValidator
+    from .transport.responses import AsyncAPIResponse as AsyncAPIResponse
+    from .validation.introspection import IntrospectionCache as IntrospectionCache
+    from .validation.jwks import JWKSCache as JWKSCache
+    from .validation.keys import StaticKeys as StaticKeys
+    from .validation.validator import (
+        AccessToken as AccessToken,
+        TokenValidator as TokenValidator,
+    )
 
-__all__ = [
-    "APIConnectionError",
-    "APIError",
-    "APIResponse",
-    "APIResponseValidationError",
-    "APIStatusError",
-    "APITimeoutError",
-    "AccessDeniedError",
-    "AccessToken",
-    "ApiKey",
-    "AsyncAPIResponse",
-    "AsyncPage",
-    "AsyncPaginator",
-    "AsyncTelnyx",
-    "AuthenticationError",
-    "AuthorizationCode",
-    "AuthorizationCodeLostError",
-    "AuthorizationError",
-    "AuthorizationExpiredError",
-    "AuthorizationFlow",
-    "AuthorizationResponseError",
-    "AuthorizationServer",
-    "BadRequestError",
-    "BlockingCallError",
-    "ClientAuthentication",
-    "ClientClosedError",
-    "ClientCredentials",
-    "Clock",
-    "ConflictError",
-    "DiscoveryError",
-    "EncryptedStore",
-    "ErrorDetail",
-    "ExpiredTokenError",
-    "FileStore",
-    "ForkedGrantError",
-    "HttpTransport",
-    "InsufficientScopeError",
-    "InternalServerError",
-    "IntrospectionCache",
-    "IntrospectionUnavailableError",
-    "InvalidCallbackError",
-    "InvalidClientError",
-    "InvalidGrantError",
-    "InvalidRequestError",
-    "InvalidScopeError",
-    "InvalidTargetError",
-    "InvalidTokenError",
-    "IssuerMismatchError",
-    "JWKSCache",
-    "KeyringStore",
-    "KeysUnavailableError",
-    "LoopbackPortError",
-    "MalformedCredentialsError",
-    "MemoryStore",
-    "MissingCredentialsError",
-    "MissingTokenError",
-    "NotFoundError",
-    "Omit",
-    "Page",
-    "PendingAuthorization",
-    "PermissionDeniedError",
-    "ProtectedResource",
-    "RateLimitError",
-    "Reason",
-    "ReauthenticationRequiredError",
-    "RedisStore",
-    "RefreshPolicy",
-    "RefreshToken",
-    "RegisteredClient",
-    "Request",
-    "RequestInfo",
-    "RequestOptions",
-    "Response",
-    "SignInTimeoutError",
-    "StateMismatchError",
-    "StaticKeys",
-    "StoreConflictError",
-    "StoredGrant",
-    "SystemClock",
-    "Telnyx",
-    "TelnyxError",
-    "Timeout",
-    "Token",
-    "TokenBackoffError",
-    "TokenEndpointError",
-    "TokenError",
-    "TokenGrant",
-    "TokenKey",
-    "TokenManager",
-    "TokenPersistenceError",
-    "TokenPolicy",
-    "TokenRejectedError",
-    "TokenStatus",
-    "TokenStore",
-    "TokenValidationError",
-    "TokenValidator",
-    "TokenVerificationError",
-    "TokenWaitTimeoutError",
-    "UnauthorizedClientError",
-    "UnprocessableEntityError",
-    "UnsupportedGrantTypeError",
-    "ValidationUnavailableError",
-    "__version__",
-    "bearer_token",
-    "challenge",
-    "discover",
-    "discover_resource",
-    "omit",
-    "sign_in",
-    "types",
-]
-
-_PLACES: Final = {
+_NAMES: Final = {
+    "_version": "__version__",
     "blocking.rows": "APIResponse Page",
     "client": "AsyncTelnyx",
     "errors": (
@@ -302,27 +200,26 @@ _PLACES: Final = {
     "transport.http": "HttpTransport",
     "transport.pagination": "AsyncPage AsyncPaginator",
     "transport.responses": "AsyncAPIResponse",
+    "types": "types",
     "validation.introspection": "IntrospectionCache",
     "validation.jwks": "JWKSCache",
     "validation.keys": "StaticKeys",
     "validation.validator": "AccessToken TokenValidator",
 }
 
-
-if not TYPE_CHECKING:  # or type checkers would take any name
+if not TYPE_CHECKING:  # type checkers read the imports above; with `__getattr__` they would accept any name
+    _PLACES = {name: place for place, names in _NAMES.items() for name in names.split()}
+    __all__ = list(_PLACES)
 
     def __getattr__(name: str) -> object:
         """Load a public name (PEP 562)."""
-        if name == "types":
-            return import_module(".types", __name__)
-        for place, names in _PLACES.items():
-            if name in names.split():
-                value: object = getattr(import_module(f".{place}", __name__), name)
-                globals()[name] = value
-                return value
-        raise import_module(".hints", __name__).no_such_name(__name__, name, __all__)
+        if name not in _PLACES:
+            raise import_module(".hints", __name__).no_such_name(__name__, name, __all__)
+        module = import_module(f".{_PLACES[name]}", __name__)
+        value: object = module if name == "types" else getattr(module, name)
+        globals()[name] = value
+        return value
 
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+    def __dir__() -> list[str]:
+        """The public names."""
+        return sorted(__all__)

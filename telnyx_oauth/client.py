@@ -1,4 +1,4 @@
-"""`AsyncTelnyx`: configuration and wiring."""
+"""`AsyncTelnyx`: the client, its connections and its token manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 import attrs
@@ -22,14 +22,14 @@ from .options import (
     ISSUER,
     Options,
     VerifyIssued,
-    address,
     as_dict,
+    base_address,
     changed,
-    check_given,
-    check_key,
+    check_api_key,
+    check_credentials,
     check_verify_issued,
+    complete,
     defaults,
-    identity,
 )
 from .protocol.arguments import AS_TEXT, expect, expect_functions, expect_text, expect_texts
 from .protocol.credentials import Credentials
@@ -42,36 +42,94 @@ from .resources.oauth_grants import AsyncOAuthGrants
 from .resources.resource import member, part
 from .resources.verbs import AsyncUndocumented
 from .resources.well_known import AsyncWellKnown
-from .transport.connections import Connections
 from .transport.engine import Engine, Shared
+from .transport.http import HttpTransport
+from .transport.mirror import Likeness, is_plain
+
+# Connections at once, of one client and its copies. Nearly all of them are for calls.
+_CALLS: Final = 100
+_TOKENS: Final = 10
+
+
+class Connections:
+    """The connections of one client and its copies, in two pools: one for calls, and one for tokens and keys.
+
+    A refresh never waits for a connection behind the calls that need its token. Beside a given session the second pool is a
+    mirror of it. A session or connector of another class may connect in ways that a mirror cannot repeat, so it serves tokens
+    and keys as well.
+    """
+
+    def __init__(
+        self,
+        http_session: aiohttp.ClientSession | None = None,
+        *,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        hidden_proxy = Secret(proxy)
+        del proxy
+        self.api = HttpTransport(
+            http_session=http_session,
+            proxy=hidden_proxy.plain,
+            trust_env=trust_env,
+            ssl_context=ssl_context,
+            limit=_CALLS,
+        )
+        if http_session is not None and is_plain(http_session):
+            self.tokens: HttpTransport = Likeness(
+                http_session, proxy=hidden_proxy.plain, ssl_context=ssl_context, limit=_TOKENS
+            )
+            return
+        self.tokens = HttpTransport(
+            http_session=http_session,
+            proxy=hidden_proxy.plain,
+            trust_env=trust_env,
+            ssl_context=ssl_context,
+            limit=_TOKENS,
+            # The session's own middlewares stay out: one of them may itself ask for a token.
+            middlewares=False,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """True while there are connections on a loop that still runs."""
+        return self.api.is_open or self.tokens.is_open
+
+    async def aclose(self) -> None:
+        """Close both pools."""
+        await self.api.aclose()
+        await self.tokens.aclose()
 
 
 class AsyncTelnyx(NamesChecked, AsyncUndocumented):
     """Telnyx's OAuth API, asynchronous. Use it on any event loop; close it, or use it as a context manager.
 
-    Making one does no I/O and needs no credentials; a call that needs some and has none fails before anything is sent.
+    Making a client does no I/O and needs no credentials. A call that needs credentials and has none fails before anything is
+    sent.
 
     `api_key` (environment: `TELNYX_API_KEY`), `client_id` (`TELNYX_CLIENT_ID`) and `client_secret` (`TELNYX_CLIENT_SECRET`)
-    say who is calling: with an id and a secret the calls carry tokens that renew themselves, else the key. An identity that
-    is given here wins over the environment's. `base_url` (`TELNYX_BASE_URL`) is where everything is sent, token requests
-    included. Plain http to another machine needs `allow_insecure` (`TELNYX_ALLOW_INSECURE=1`, for the environment's address).
+    are the credentials: with an id and a secret, calls carry tokens that refresh themselves, else they carry the key.
+    Credentials that are passed here win over the environment's. `base_url` (`TELNYX_BASE_URL`) is where everything is sent,
+    token requests included. Plain http to another machine needs `allow_insecure` (`TELNYX_ALLOW_INSECURE=1`, for the
+    environment's address).
 
     `timeout` is seconds for one attempt, 60 by default and 5 for connecting; `None` is no limit. `max_retries` counts the
-    attempts after the first. `scopes` and `resource` are asked for with each token, `token_store` keeps tokens between
-    processes, and `token_hooks` hear of every event in their lives; or give a whole manager as `tokens`, such as that of a
-    person who has signed in: the calls carry its tokens, and closing it stays with you. `verify_issued` checks issued
-    tokens against the server's keys before they are used: whatever can be checked (`"auto"`), all (`True`), or none.
-    `audience` and `issuer` are what `validator` demands of tokens that others present.
+    attempts after the first. Each token request asks for `scopes` and `resource`, `token_store` keeps tokens between
+    processes, and `token_hooks` are called with every token event. Or pass a whole token manager as `tokens`, such as that of
+    a person who has signed in: calls carry its tokens, and closing it stays your task. `verify_issued` checks issued tokens
+    against the server's keys before they are used: those that can be checked (`"auto"`), all (`True`), or none (`False`).
+    `validator` demands `audience` and `issuer` of the tokens that others present to you.
 
-    `http_session` is used as it is and never closed, and tokens and keys have connections of their own in its likeness (a
-    session or connector of your own making serves them too); else `proxy` or, with `trust_env`, the environment's proxies,
-    and `ssl_context` apply; calls to this machine go through none. Raises `ValueError` for a bad base URL or header.
+    `http_session` is used as it is and never closed. Tokens and keys have connections of their own with its settings (a
+    session or connector of your own class serves them too). Without a session, `proxy` or, with `trust_env`, the environment's
+    proxies, and `ssl_context` apply; calls to this machine use no proxy. Raises `ValueError` for a bad base URL or header.
     """
 
     _instead = "Make a client in each process; `with_options` gives one with other options."
 
-    # Whether it is the core of a blocking client.
-    _is_core = False
+    # A blocking client turns this off for the client that it wraps: it gives the warning itself.
+    _warns_unclosed = True
 
     def __init__(
         self,
@@ -98,34 +156,34 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         issuer: str | None = None,
         allow_insecure: bool = False,
     ) -> None:
-        who = Secret((api_key, client_id, client_secret))
-        added = Secret((default_headers, default_query))
-        place, way = Secret(base_url), Secret(proxy)
+        credentials = Secret((api_key, client_id, client_secret))
+        headers, query = Secret(default_headers), Secret(default_query)
+        hidden_url, hidden_proxy = Secret(base_url), Secret(proxy)
         del api_key, client_secret, default_headers, default_query, base_url, proxy
-        base, allowed = address(place, allow_insecure=allow_insecure)
+        base, insecure = base_address(hidden_url, allow_insecure=allow_insecure)
         if tokens is not None:
             expect(
                 tokens, "tokens", "a TokenManager, such as AsyncTelnyx(...).tokens or Telnyx(...).tokens.manager", "get"
             )
+        else:
+            credentials = complete(credentials)
         if token_store is not None:
             expect(
                 token_store, "token_store", "a token store, such as FileStore(...)", "load", "compare_and_swap", "lock"
             )
-        if tokens is None:
-            who = identity(who)
         if issuer is not None:
             expect_text(type(issuer), "issuer", AS_TEXT)
         if resource is not None:
             expect_text(type(resource), "resource", AS_TEXT)
         options = Options(
-            api_key=who.plain[0],
-            client_id=who.plain[1],
-            client_secret=who.plain[2],
+            api_key=credentials.plain[0],
+            client_id=credentials.plain[1],
+            client_secret=credentials.plain[2],
             base_url=base,
             timeout=Timeout() if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=as_retries(max_retries),
-            default_headers=as_dict(Secret(added.plain[0]), "default_headers"),
-            default_query=as_dict(Secret(added.plain[1]), "default_query"),
+            default_headers=as_dict(headers, "default_headers"),
+            default_query=as_dict(query, "default_query"),
             scopes=tuple(scopes.split()) if isinstance(scopes, str) else expect_texts(scopes, "scopes"),
             resource=resource,
             token_store=token_store,
@@ -133,9 +191,9 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
             verify_issued=check_verify_issued(verify_issued),
             audience=expect_texts(audience, "audience"),
             issuer=issuer,
-            allow_insecure=allowed,
+            allow_insecure=insecure,
         )
-        connections = Connections(http_session, proxy=way.plain, trust_env=trust_env, ssl_context=ssl_context)
+        connections = Connections(http_session, proxy=hidden_proxy.plain, trust_env=trust_env, ssl_context=ssl_context)
         self._wire(options, connections, None, tokens)
 
     def _wire(
@@ -148,22 +206,44 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         self._options = options
         self._connections = connections
         self._borrows_connections = original is not None and original._connections is connections
-        same = original is not None and original._options.who == options.who
-        self._tokens: _tokens.TokenManager | None = original._tokens if original is not None and same else tokens
-        self._borrows_tokens = self._tokens is not None
-        if self._tokens is None and options.client_id and options.client_secret:
-            from .managers import of_credentials  # here, as below, because many a client never needs it
-
-            self._tokens = of_credentials(options, connections.tokens, self._issued_verifier())
-        neighbours = original is not None and original.base_url == options.base_url
-        shared = original._engine.shared if original is not None and neighbours else Shared()
+        if original is not None and original._options.has_tokens_of(options):
+            tokens = original._tokens
+        self._borrows_tokens = tokens is not None
+        if tokens is None and options.client_id and options.client_secret:
+            tokens = self._new_manager(options.client_id, Secret(options.client_secret))
+        self._tokens: _tokens.TokenManager | None = tokens
+        same_server = original is not None and original.base_url == options.base_url
+        shared = original._engine.shared if original is not None and same_server else Shared()
         engine = Engine(
             connections.api,
             defaults(options),
-            Credentials(options.api_key, options.client_id, options.client_secret, self._tokens),
+            Credentials(options.api_key, options.client_id, options.client_secret, tokens),
             shared=shared,
         )
         super().__init__(engine)
+
+    def _new_manager(self, client_id: str, client_secret: Secret[str]) -> _tokens.TokenManager:
+        # Loaded here, as other modules below: a client with an API key never needs them.
+        from .tokens.manager import TokenManager
+        from .tokens.sources import ClientCredentials
+
+        options = self._options
+        source = ClientCredentials(
+            self._connections.tokens,
+            f"{options.base_url}/oauth/token",
+            client_id,
+            client_secret.plain,
+            scopes=options.scopes,
+            resource=options.resource,
+            allow_insecure=options.allow_insecure,
+        )
+        return TokenManager(
+            source,
+            store=options.token_store,
+            hooks=options.token_hooks,
+            verifier=self._issued_verifier(),
+            demand_proof=options.verify_issued is True,
+        )
 
     @part
     def well_known(self) -> AsyncWellKnown:
@@ -187,16 +267,20 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
 
     def _issued_verifier(self) -> _tokens.IssuedVerifier | None:
         verify = self._options.verify_issued
-        # Keys that came by plain http from another machine would prove nothing.
+        # Keys that came over plain http from another machine prove nothing.
         if verify is False or (verify == "auto" and is_insecure(self.base_url)):
             return None
         from .validation.jwks import IssuedTokenVerifier
 
         return IssuedTokenVerifier(self._keys, issuer=self._options.issuer)
 
-    @part
+    @member
     def authorization(self) -> _tokens.AuthorizationFlow:
-        """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
+        """The sign-in of people to this client's `client_id`. A client made with `tokens=` then calls on behalf of one."""
+        return self._authorization
+
+    @cached_property
+    def _authorization(self) -> _tokens.AuthorizationFlow:
         from .tokens.authorization_code import AuthorizationFlow
 
         options = self._options
@@ -218,59 +302,64 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
     def _keys(self) -> _validation.JWKSCache:
         from .validation.jwks import JWKSCache
 
-        # Whoever gives an http base_url has decided that already; here it would only hide why nothing verifies.
+        # `base_url` has been checked: another refusal here would hide the reason why no token verifies.
         return JWKSCache(f"{self.base_url}/oauth/jwks", send=self._connections.tokens, allow_insecure_loopback=True)
 
-    @part
+    @member
     def validator(self) -> _validation.TokenValidator:
-        """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
+        """The validator of tokens that others present to you. Raises `ValueError` for a client without an `audience`."""
+        return self._validator
+
+    @cached_property
+    def _validator(self) -> _validation.TokenValidator:
         from .protocol.jwt import TokenPolicy
         from .validation.validator import TokenValidator
 
         if not self._options.audience:
-            problem = "`validator` needs to know whom tokens must be meant for: pass audience= to the client"
-            raise _NoAudienceError(problem, obj=None)
+            raise _NoAudienceError(
+                "`validator` needs the audience of the tokens: pass audience= to the client", obj=None
+            )
         policy = TokenPolicy.telnyx(audience=self._options.audience, issuer=self._options.issuer or ISSUER)
         return TokenValidator(policy, self._keys)
 
     @property
     def api_key(self) -> str | None:
-        """The API key, where the client has one."""
+        """The API key, or `None`."""
         return self._options.api_key
 
     @property
     def client_id(self) -> str | None:
-        """The OAuth client's id."""
+        """The OAuth client's id, or `None`."""
         return self._options.client_id
 
     @property
     def client_secret(self) -> str | None:
-        """The OAuth client's secret."""
+        """The OAuth client's secret, or `None`."""
         return self._options.client_secret
 
     @property
     def base_url(self) -> str:
-        """Where everything is sent."""
+        """The address that everything is sent to."""
         return self._options.base_url
 
     @property
     def timeout(self) -> Timeout:
-        """How long one attempt may take."""
+        """The time limits of one attempt."""
         return self._options.timeout
 
     @property
     def max_retries(self) -> int:
-        """How many attempts may follow the first."""
+        """The number of attempts after the first."""
         return self._options.max_retries
 
     @property
     def default_headers(self) -> HeaderValues:
-        """What the client adds to the headers of every call."""
+        """Headers of every call."""
         return self._options.default_headers
 
     @property
     def default_query(self) -> QueryValues:
-        """What the client adds to the query of every call."""
+        """Query parameters of every call."""
         return self._options.default_query
 
     @member
@@ -280,8 +369,9 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
 
     @cached_property
     def _key_manager(self) -> _tokens.TokenManager:
-        """A manager of the API key, for those who ask for one: calls carry the key itself."""
-        from .managers import of_key
+        """A manager of the API key, for `tokens` alone: calls carry the key itself."""
+        from .tokens.manager import TokenManager
+        from .tokens.sources import ApiKey
 
         if not self._options.api_key:
             raise MissingCredentialsError(
@@ -293,7 +383,7 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
             )
         if self._engine.closed:
             raise _ClosedBeforeError
-        return of_key(self._options)
+        return TokenManager(ApiKey(self._options.api_key), hooks=self._options.token_hooks)
 
     def copy(
         self,
@@ -311,29 +401,29 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         http_session: aiohttp.ClientSession | None = None,
         allow_insecure: bool = False,
     ) -> Self:
-        """A client like this one but for what is given. It shares connections, and tokens where the identity is the same.
+        """Make a client with other options that shares this one's connections, and its tokens if the credentials are the same.
 
-        `default_headers` and `default_query` are laid over the present ones, `set_default_...` replace them. An `api_key` given
-        alone takes the place of client credentials. `allow_insecure` was said for one origin, so a `base_url` at another needs it
-        again. Closing the copy leaves this client open; closing this one ends its copies.
+        `default_headers` and `default_query` are merged into the present ones, `set_default_...` replace them. An `api_key`
+        without client credentials takes their place. `allow_insecure` is for one origin, so a `base_url` at another origin
+        needs it again. Closing the copy leaves this client open; closing this client ends its copies.
         """
         old = self._options
-        who = Secret((api_key, client_id, client_secret))
+        changes = Secret((api_key, client_id, client_secret))
         headers = Secret((old.default_headers, default_headers, set_default_headers))
         query = Secret((old.default_query, default_query, set_default_query))
-        place = Secret(base_url)
+        hidden_url = Secret(base_url)
         del api_key, client_secret, default_headers, default_query, set_default_headers, set_default_query, base_url
-        check_given(who)
-        who = old.identity_with(*who.plain)
-        check_key(who)
-        base, allowed = old.moved(place, allow_insecure=allow_insecure)
+        check_credentials(changes)
+        credentials = old.credentials_of_copy(*changes.plain)
+        check_api_key(credentials)
+        base, insecure = old.base_address_of_copy(hidden_url, allow_insecure=allow_insecure)
         options = attrs.evolve(
             old,
-            api_key=who.plain[0],
-            client_id=who.plain[1],
-            client_secret=who.plain[2],
+            api_key=credentials.plain[0],
+            client_id=credentials.plain[1],
+            client_secret=credentials.plain[2],
             base_url=base,
-            allow_insecure=allowed,
+            allow_insecure=insecure,
             timeout=old.timeout if isinstance(timeout, Omit) else as_timeout(timeout),
             max_retries=old.max_retries if isinstance(max_retries, Omit) else as_retries(max_retries),
             default_headers=changed("headers", headers),
@@ -348,28 +438,29 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
 
     @property
     def is_copy(self) -> bool:
-        """Whether another client's connections are used here. Such a copy may be dropped without a word."""
+        """True for a client that uses another's connections. Nothing warns of such a copy that is dropped unclosed."""
         return self._borrows_connections
 
     def is_closed(self) -> bool:
-        """Whether `close` has been called."""
+        """Return `True` after `close`."""
         return self._engine.closed
 
     async def close(self) -> None:
-        """End this client's connections and renewals. A given session, and what is borrowed from another client, stay open."""
+        """Close connections and end refreshes. An `http_session`, and whatever another client lends to this one, stay open."""
         self._engine.closed = True
-        # All of this may be done twice, so that a close that was cancelled is finished by the next.
-        async with AsyncExitStack() as ends:  # the last one first, and each whatever becomes of the others
+        # Each step may be repeated, so the next `close` finishes one that was cancelled. The stack runs the last first, and
+        # all of them even if one raises.
+        async with AsyncExitStack() as ends:
             if not self._borrows_connections:
                 ends.push_async_callback(self._connections.aclose)
             if "_keys" in self.__dict__:
                 ends.push_async_callback(self._keys.aclose)
-            if "authorization" in self.__dict__:
-                ends.push_async_callback(self.authorization.aclose)
+            if "_authorization" in self.__dict__:
+                ends.push_async_callback(self._authorization.aclose)
             if "_key_manager" in self.__dict__:
                 ends.push_async_callback(self._key_manager.aclose)
             if self._tokens is not None and not self._borrows_tokens:
-                # Without a store there is nothing that a renewal under way could save for later.
+                # Without a store, the token of a refresh that is still running would be lost anyway: do not wait for it.
                 drain = 0.0 if self._options.token_store is None else 5.0
                 ends.push_async_callback(self._tokens.aclose, drain=drain)
 
@@ -385,24 +476,27 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         await self.close()
 
     def __repr__(self) -> str:
-        named = self.client_id if self.client_secret else ("an API key" if self.api_key else "nobody")
-        who = "a token manager" if named == "nobody" and self._tokens is not None else named
-        return f"<{type(self).__name__} for {who} at {self.base_url}>"
+        if self.client_secret:
+            caller: str | None = self.client_id
+        elif self.api_key:
+            caller = "an API key"
+        else:
+            caller = "nobody" if self._tokens is None else "a token manager"
+        return f"<{type(self).__name__} for {caller} at {self.base_url}>"
 
     def __del__(self) -> None:
-        # `_engine` is missing when the constructor raised. A blocking client gives the warning itself.
-        if getattr(self, "_engine", None) is None or self.is_copy or self._is_core or self._engine.closed:
+        # `_engine` is missing when the constructor raised.
+        if getattr(self, "_engine", None) is None or self.is_copy or not self._warns_unclosed or self._engine.closed:
             return
         if self._connections.is_open:
             text = f"Unclosed {self!r}; call close(), or use it as a context manager"
-            # Who records warnings, as pytest does, keeps this object: the connections must not be kept with it.
-            kept = {"_options": self._options, "_tokens": None}
-            self.__dict__.clear()
-            self.__dict__.update(kept)
+            # A recorder of warnings, such as pytest's, keeps this object alive. Drop the connections, so that they close now,
+            # and keep only what `repr` needs.
+            self.__dict__ = {"_options": self._options, "_tokens": None}
             warnings.warn(text, ResourceWarning, source=self)
 
 
-# What a property raises is an AttributeError too: `hasattr`, `inspect` and mocks take it for what is not there.
+# Errors of properties are AttributeErrors too, so that `hasattr`, `inspect` and mocks see an attribute that is absent.
 
 
 class _NoAudienceError(AttributeError, ValueError):

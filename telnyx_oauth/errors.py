@@ -1,7 +1,7 @@
-"""Every exception that this package raises for a reason of its own, and what to do about each.
+"""The exceptions of this package, and what to do about each.
 
-A program branches on the class or on `.code`, which is stable; a person reads the message and the notes below it. No
-error holds a secret: not in its text, not in its attributes, not in its pickle.
+A program branches on the class or on `.code`, which is stable. A person reads the message and the notes below it. No error
+holds a secret: not in its text, its attributes or its pickle.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class TelnyxError(Exception):
     code: str | None = "telnyx_error"
     """A stable name to branch on."""
     hint: ClassVar[str] = ""
-    """What to do next; added to the traceback as a note."""
+    """Advice on what to do next; added to the traceback as a note."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -33,9 +33,9 @@ class TelnyxError(Exception):
 
 
 def _restore(kind: type[TelnyxError], args: tuple[object, ...], state: dict[str, object]) -> TelnyxError:
-    """Unpickle without `__init__`, so that every class may have the arguments that suit it."""
+    """Unpickle without `__init__`, whose parameters differ from class to class."""
     error = kind.__new__(kind, *args)
-    error.args = args  # which OSError and its subclasses leave to `__init__`
+    error.args = args  # OSError and its subclasses set them in `__init__`
     error.__dict__.update(state)
     return error
 
@@ -49,9 +49,9 @@ class MissingCredentialsError(TelnyxError, AttributeError):
     code = "missing_credentials"
 
     def __init__(self, operation: str, *choices: tuple[str, str]) -> None:
-        named = ", or ".join(f"{parameter} (environment: {variable})" for parameter, variable in choices)
-        super().__init__(f"{operation} needs credentials and none are configured. Pass {named}.")
-        self.obj = None  # or Python would set it, and guess at a similar name in the traceback
+        options = ", or ".join(f"{parameter} (environment: {variable})" for parameter, variable in choices)
+        super().__init__(f"{operation} needs credentials and none are configured. Pass {options}.")
+        self.obj = None  # if unset, Python sets it and suggests a similar name in the traceback
         self.parameters = tuple(parameter for parameter, _ in choices)
         self.variables = tuple(variable for _, variable in choices)
 
@@ -83,13 +83,13 @@ class ErrorDetail:
 
 
 class APIError(TelnyxError):
-    """A call did not give a usable answer. `request` says which, without its query, headers or body."""
+    """A call without a usable answer. `request` is the call's method and path, without query, headers and body."""
 
     code = "api_error"
     status_code: int | None = None
     request_id: str | None = None
     retry_after: float | None = None
-    """Seconds to wait before another attempt, when the server said so."""
+    """Seconds to wait before another attempt, if the server sent them."""
     errors: tuple[ErrorDetail, ...] = ()
     body: object = None
     response: Response | None = None
@@ -107,11 +107,11 @@ class APIConnectionError(APIError):
     """
 
     code = "connection_error"
+    _default_message: ClassVar[str] = "Connection error."
 
-    def __init__(
-        self, message: str = "Connection error.", *, request: RequestInfo | None = None, sent: bool = True
-    ) -> None:
-        super().__init__(f"{message} ({request})" if request else message, request=request)
+    def __init__(self, message: str | None = None, *, request: RequestInfo | None = None, sent: bool = True) -> None:
+        text = self._default_message if message is None else message
+        super().__init__(f"{text} ({request})" if request else text, request=request)
         self.sent = sent
 
 
@@ -119,20 +119,16 @@ class APITimeoutError(APIConnectionError):
     """The answer did not come in time. Raise `timeout=`, or look at the server."""
 
     code = "timeout"
-
-    def __init__(
-        self, message: str = "Request timed out.", *, request: RequestInfo | None = None, sent: bool = True
-    ) -> None:
-        super().__init__(message, request=request, sent=sent)
+    _default_message = "Request timed out."
 
 
 _HARMLESS = frozenset({"content-type", "content-length", "date", "retry-after", "server", "via", "x-request-id"})
 
 
 def _harmless(response: Response) -> Response:
-    """A response without its body, and with those of its headers that hold no secret."""
-    kept = [pair for pair in response.headers.items() if pair[0].lower() in _HARMLESS]
-    return attrs.evolve(response, headers=headers(*kept), content=b"", stream=None)
+    """A response without its body, and with only those headers that hold no secret."""
+    pairs = [pair for pair in response.headers.items() if pair[0].lower() in _HARMLESS]
+    return attrs.evolve(response, headers=headers(*pairs), content=b"", stream=None)
 
 
 class APIResponseValidationError(APIError):
@@ -158,7 +154,7 @@ class APIStatusError(APIError):
     """The server refused the call or failed at it (any status but 2xx). `body` is the decoded answer."""
 
     code = "status_error"
-    # Narrower than in APIError, where they may be None. Nobody assigns to an error.
+    # Narrower than in APIError, where they may be None: safe, as nothing assigns to an error's attributes.
     status_code: int
     response: Response
 
@@ -184,12 +180,12 @@ class APIStatusError(APIError):
 
     @property
     def location(self) -> str | None:
-        """Where a 3xx answer points to; no call follows it."""
+        """The `Location` of a 3xx answer; no call follows it."""
         return self.response.headers.get("Location")
 
 
 class BadRequestError(APIStatusError):
-    """400: the request is not one that the server understands. Read `errors`; sending it again will not help."""
+    """400: the server does not understand the request. Read `errors`; sending it again will not help."""
 
     code = "bad_request"
 
@@ -202,25 +198,25 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the credentials are good but not for this. Ask for the scope that the operation needs."""
+    """403: the credentials are valid but do not allow this call. Ask for the scope that it needs."""
 
     code = "permission_denied"
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such thing here. Check the id and `base_url`."""
+    """404: there is no such resource. Check the id and `base_url`."""
 
     code = "not_found"
 
 
 class ConflictError(APIStatusError):
-    """409: the thing has changed meanwhile, or exists already. Read it again, then decide."""
+    """409: the resource was changed meanwhile, or exists already. Read it again, then decide."""
 
     code = "conflict"
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the request is well-formed and its values are refused. `errors` says which."""
+    """422: the request is well-formed, but its values are refused. `errors` lists them."""
 
     code = "unprocessable_entity"
 
@@ -238,7 +234,7 @@ class InternalServerError(APIStatusError):
 
 
 class TokenEndpointError(APIStatusError):
-    """The token endpoint refused a grant (RFC 6749 section 5.2). Its subclasses name why."""
+    """The token endpoint refused a grant (RFC 6749 section 5.2). There is a subclass for each reason."""
 
     code = "token_endpoint_error"
 
@@ -286,19 +282,19 @@ class InvalidTargetError(TokenEndpointError, BadRequestError):
 
 
 class TokenError(TelnyxError):
-    """The token manager could not give a usable token, so the request was not sent."""
+    """The token manager has no usable token, so the request was not sent."""
 
     code = "token_error"
 
 
 class TokenBackoffError(TokenError):
-    """Renewal failed and the next attempt is not due. Try again at `retry_at` (Unix seconds); see `last_error`."""
+    """The refresh failed and the next attempt is not due. Try again at `retry_at` (Unix seconds); see `last_error`."""
 
     code = "token_backoff"
 
     def __init__(self, *, retry_at: float, retry_after: float, last_error: str) -> None:
         super().__init__(
-            f"No token: the last renewal failed ({last_error}); the next attempt is in {retry_after:.1f} s."
+            f"No token: the last refresh failed ({last_error}); the next attempt is in {retry_after:.1f} s."
         )
         self.retry_at = retry_at
         self.retry_after = retry_after
@@ -306,10 +302,10 @@ class TokenBackoffError(TokenError):
 
 
 class TokenWaitTimeoutError(TokenError, APITimeoutError, TimeoutError):
-    """The caller's `timeout` ended before the token was there. The renewal goes on; ask again.
+    """The caller's `timeout` ended before the token arrived. The refresh goes on; try again.
 
-    `request` is the call that waited for the token, if one did. `sent` is True only when that call had been sent before, with
-    a token that the server refused.
+    `request` is the call that waited for the token, or `None`. `sent` is True only for a call that was sent before with a
+    token that the server refused.
     """
 
     code = "token_wait_timeout"
@@ -317,12 +313,12 @@ class TokenWaitTimeoutError(TokenError, APITimeoutError, TimeoutError):
     def __init__(self, timeout: float, *, request: RequestInfo | None = None, sent: bool = False) -> None:
         unsent = "the request was not sent again" if sent else "the request was not sent"
         what = f"No token within {timeout:g} s; " + (f"{unsent}, and the token's" if request else "its")
-        super().__init__(f"{what} renewal goes on.", request=request, sent=sent)
+        super().__init__(f"{what} refresh goes on.", request=request, sent=sent)
         self.timeout = timeout
 
 
 class TokenRejectedError(TokenError, AuthenticationError):
-    """The server refuses a token that it has only just issued. Renewing would go on for ever, so it stops here."""
+    """The server refuses a token that it has only just issued. Another refresh would not help, so there is none."""
 
     code = "token_rejected"
 
@@ -332,23 +328,23 @@ class TokenRejectedError(TokenError, AuthenticationError):
         *,
         response: Response | None = None,
     ) -> None:
-        # The manager knows that there was a 401 and not always which one. What it said may quote the token.
+        # The manager does not always have the 401 itself. Its body and headers may quote the token.
         AuthenticationError.__init__(self, message, response=_harmless(response or Response(401)))
 
 
 class TokenVerificationError(TokenError):
-    """The issued token is not what it claims to be (signature, issuer or expiry) and was thrown away unused."""
+    """The issued token fails verification (signature, issuer or expiry) and was discarded unused."""
 
     code = "token_verification_failed"
 
 
 class ReauthenticationRequiredError(TokenError):
-    """The grant is gone and cannot be renewed. The person must sign in again. `reason` says how it ended."""
+    """The grant has ended and cannot be refreshed. The person must sign in again. `reason` says how it ended."""
 
     code = "reauthentication_required"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The stored grant can no longer be renewed ({reason}). Sign in again.")
+        super().__init__(f"The stored grant can no longer be refreshed ({reason}). Sign in again.")
         self.reason = reason
 
 
@@ -359,7 +355,7 @@ class TokenPersistenceError(TokenError):
 
 
 class StoreConflictError(TokenPersistenceError):
-    """Somebody else has written the record meanwhile. The manager reads it again; a store raises this, callers never see it."""
+    """Another process changed the record meanwhile. A store raises this, and the manager reads again; callers never see it."""
 
     code = "token_store_conflict"
 
@@ -368,7 +364,7 @@ class StoreConflictError(TokenPersistenceError):
 
 
 class ForkedGrantError(TokenError):
-    """A forked child would spend its parent's refresh token. Give both a store that they share."""
+    """A forked child would use its parent's refresh token. Give both a store that they share."""
 
     code = "forked_grant"
 
@@ -377,43 +373,43 @@ class ForkedGrantError(TokenError):
 
 
 class DiscoveryError(TelnyxError):
-    """A server's metadata cannot be used: not there, not its own, or without what is needed. Check the issuer's address."""
+    """A server's metadata is missing, belongs to another issuer, or lacks a needed member. Check the issuer's address."""
 
     code = "discovery_failed"
 
 
 class AuthorizationError(TelnyxError):
-    """A sign-in did not come to its end. What is stored is as it was. Begin another."""
+    """A sign-in failed. Stored tokens are unchanged. Begin another."""
 
     code = "authorization_failed"
 
 
 class InvalidCallbackError(AuthorizationError):
-    """This address answers no sign-in: it lacks what an answer has, or has it twice. Take the whole address."""
+    """The address is no authorization response: a parameter is missing or repeated. Pass the whole address."""
 
     code = "invalid_callback"
 
 
 class StateMismatchError(AuthorizationError):
-    """The answer is to another sign-in, or this one was answered already. Go on where you began last, or begin again."""
+    """The response belongs to another sign-in, or to one that is complete. Continue the latest sign-in, or begin again."""
 
     code = "state_mismatch"
 
 
 class AuthorizationExpiredError(AuthorizationError):
-    """The answer came more than 10 minutes after the sign-in had begun. Begin another."""
+    """The response came more than 10 minutes after the sign-in had begun. Begin another."""
 
     code = "authorization_expired"
 
 
 class IssuerMismatchError(AuthorizationError):
-    """The answer is from another authorization server than the one that was asked (RFC 9207). Nothing was sent to either."""
+    """The response is from another authorization server than the request went to (RFC 9207). The code was not sent."""
 
     code = "issuer_mismatch"
 
 
 class AuthorizationResponseError(AuthorizationError):
-    """The authorization server answered with an error. `code` is what it calls it (RFC 6749 section 4.1.2.1)."""
+    """The authorization server answered with an error. `code` is the server's own (RFC 6749 section 4.1.2.1)."""
 
     code = "authorization_refused"
 
@@ -424,19 +420,19 @@ class AuthorizationResponseError(AuthorizationError):
 
 
 class AccessDeniedError(AuthorizationResponseError):
-    """The person, or the server, said no. Asking for fewer scopes may help."""
+    """The person or the server denied the request. Asking for fewer scopes may help."""
 
     code = "access_denied"
 
 
 class AuthorizationCodeLostError(AuthorizationError):
-    """The code was sent and no usable answer came, so nobody knows if it was taken. It is not sent twice: sign in again."""
+    """The code was sent and no usable answer came, so it may be used up. It is not sent twice: sign in again."""
 
     code = "authorization_code_lost"
 
 
 class LoopbackPortError(AuthorizationError):
-    """The port for the browser's answer is taken, perhaps by another sign-in that waits. End that one or choose port 0."""
+    """The port for the browser's response is taken, perhaps by another sign-in. End that one or choose port 0."""
 
     code = "loopback_port_taken"
 
@@ -452,7 +448,7 @@ class SignInTimeoutError(AuthorizationError, TimeoutError):
 
 
 class Reason(StrEnum):
-    """Why a token was refused: stable values for logs and metrics, never sent to the client."""
+    """The reason why a token was refused: stable values for logs and metrics, never sent to the client."""
 
     MISSING = "missing"
     CREDENTIALS_MALFORMED = "credentials_malformed"
@@ -492,96 +488,92 @@ class Reason(StrEnum):
 
 
 class TokenValidationError(TelnyxError):
-    """A token that was presented to this service is not good enough. It never carries the token's text.
+    """A token that was presented to this service is refused. The error never carries the token's text.
 
-    `status` and `error` are what RFC 6750 has a resource server answer; `reason` is for logs and metrics alone.
+    `status` and `error` are a resource server's answer by RFC 6750; `reason` is for logs and metrics alone.
     """
 
     code = "token_not_accepted"
     status: ClassVar[int] = 401
     error: ClassVar[str | None] = "invalid_token"
     description: ClassVar[str] = "The access token is invalid"
+    reason: Reason
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason | None = None) -> None:
         super().__init__(self.description)
-        self.reason = reason
+        # Classes for one reason have it as a class attribute; the others must be passed one.
+        self.reason = self.reason if reason is None else reason
 
 
 class MissingTokenError(TokenValidationError):
-    """There is no bearer token on the request. Send one as `Authorization: Bearer ...`."""
+    """The request carries no bearer token. Send one as `Authorization: Bearer ...`."""
 
     code = "token_missing"
     error = None
     description = "An access token is required"
-
-    def __init__(self, reason: Reason = Reason.MISSING) -> None:
-        super().__init__(reason)
+    reason = Reason.MISSING
 
 
 class MalformedCredentialsError(TokenValidationError):
-    """The request presents credentials in a way that RFC 6750 does not know: twice, empty, or in other characters."""
+    """The request's credentials break RFC 6750: twice, empty, or in other characters."""
 
     code = "credentials_malformed"
     status = 400
     error = "invalid_request"
     description = "The request's credentials are malformed"
-
-    def __init__(self, reason: Reason = Reason.CREDENTIALS_MALFORMED) -> None:
-        super().__init__(reason)
+    reason = Reason.CREDENTIALS_MALFORMED
 
 
 class InvalidTokenError(TokenValidationError):
-    """The token is forged, for someone else, revoked, or not an access token. `reason` says which, for the log."""
+    """The token is forged, for another audience, revoked, or no access token. `reason` says which, for the log."""
 
     code = "token_invalid"
 
 
 class ExpiredTokenError(InvalidTokenError):
-    """The token was good once. Its bearer should get a new one."""
+    """The token has expired. Its bearer should get a new one."""
 
     code = "token_expired"
     description = "The access token expired"
-
-    def __init__(self, reason: Reason = Reason.EXPIRED) -> None:
-        super().__init__(reason)
+    reason = Reason.EXPIRED
 
 
 class InsufficientScopeError(TokenValidationError):
-    """The token is good, but not for this: it needs every scope in `required`."""
+    """The token is valid, but lacks a scope: the request needs every one in `required`."""
 
     code = "insufficient_scope"
     status = 403
     error = "insufficient_scope"
     description = "The access token does not have the required scope"
 
+    reason = Reason.SCOPE_INSUFFICIENT
+
     def __init__(self, required: frozenset[str]) -> None:
-        super().__init__(Reason.SCOPE_INSUFFICIENT)
+        super().__init__()
         self.required = required
 
 
 class ValidationUnavailableError(TokenValidationError):
-    """Whether the token is good cannot be known now. Nothing is wrong with the token: try again in `retry_after` s."""
+    """The token cannot be validated now. Nothing is wrong with the token: try again in `retry_after` seconds."""
 
     code = "validation_unavailable"
     status = 503
     error = "temporarily_unavailable"
     description = "Access tokens cannot be validated at the moment"
 
-    def __init__(self, reason: Reason, *, retry_after: float) -> None:
+    def __init__(self, reason: Reason | None = None, *, retry_after: float) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
 
 
 class KeysUnavailableError(ValidationUnavailableError):
-    """The token's key cannot be had now: the issuer does not answer, or was asked too often. See `JWKSCache.health`."""
+    """The token's key cannot be fetched now: the issuer does not answer, or was asked too often. See `JWKSCache.health`."""
 
     code = "keys_unavailable"
-
-    def __init__(self, *, retry_after: float) -> None:
-        super().__init__(Reason.KEYS_UNAVAILABLE, retry_after=retry_after)
+    reason = Reason.KEYS_UNAVAILABLE
 
 
 class IntrospectionUnavailableError(ValidationUnavailableError):
-    """The introspection endpoint did not say whether the token is active. `reason` says how it failed."""
+    """The introspection endpoint gave no usable answer. `reason` says how it failed."""
 
     code = "introspection_unavailable"

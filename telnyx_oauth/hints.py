@@ -1,11 +1,13 @@
-"""What newcomers guess, and what it is called here. Nothing here runs before something was not found or was refused."""
+"""Hints for names that newcomers guess. No code here runs on a path that succeeds, except when an object is made."""
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.util import find_spec
 from inspect import Parameter, currentframe, signature
+from types import FrameType
 from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
 _CLIENT: Final = "Use Telnyx, or AsyncTelnyx with `await`."
@@ -61,7 +63,7 @@ _MEMBERS: Final = {
     "withrawresponse": "Each resource has it: `client.oauth_clients.with_raw_response`.",
     "withstreamingresponse": "Each resource has it: `client.oauth_clients.with_streaming_response`.",
 }
-# The first that the call really has is meant.
+# A guess may stand for several parameters: the hint names the first that the function has.
 _PARAMETERS: Final = {
     **dict.fromkeys(("token", "access_token", "bearer", "key", "apikey", "auth"), "api_key"),
     **dict.fromkeys(("url", "host", "server", "endpoint", "domain"), "base_url"),
@@ -84,57 +86,63 @@ _PARAMETERS: Final = {
     "type": "client_type grant_type",
     "handler": "validator tokens",
 }
-_FEW: Final = 40
+_MOST_LISTED: Final = 40
 
 
 def no_such_name(module: str, name: str, known: Iterable[str]) -> AttributeError | ImportError:
-    """The error for a name that a module does not have.
+    """The error for a name that a module does not have. For a module's `__getattr__`, which calls this itself.
 
-    For `from module import name` it is an `ImportError`, as of an `AttributeError` Python would keep only that it came.
+    For `from module import name` it is an `ImportError`: Python would replace an `AttributeError` by one without the hint.
     """
     if name.startswith("_") or not name.isidentifier() or find_spec(f"{module}.{name}") is not None:
         return AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
-    hint = _NAMES.get(_bare(name)) or next(
-        (f"It is in {place}." for place, names in _PLACES.items() if place != module and name in names.split()), None
+    hint = (
+        _NAMES.get(_folded(name))
+        or next((f"It is in {place}." for place, names in _PLACES.items() if name in names.split()), None)
+        or nearest(name, known)
     )
-    instead = hint or nearest(name, known)
-    asking = currentframe()
-    for _ in range(2):  # past this function and the module's `__getattr__`
-        asking = None if asking is None else asking.f_back
-    if asking is not None and asking.f_code.co_name == "_handle_fromlist":
-        return ImportError(f"cannot import name {name!r} from {module!r}. {instead}", name=module)
-    return AttributeError(f"module {module!r} has no attribute {name!r}. {instead}", name=name)
+    frame = currentframe()
+    for _ in range(2):  # this function, and the module's `__getattr__`
+        frame = frame and frame.f_back
+    if frame is not None and _is_import(frame):
+        return ImportError(f"cannot import name {name!r} from {module!r}. {hint}", name=module)
+    return AttributeError(f"module {module!r} has no attribute {name!r}. {hint}", name=name)
+
+
+def _is_import(frame: FrameType) -> bool:
+    """Return whether the statement that a frame is at is `from ... import ...`."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
 
 
 class Hinted:
-    """Says, for an attribute that is not there, what is. A base class."""
+    """A base class whose error for an absent attribute has a hint."""
 
     __slots__ = ()
     _hint: ClassVar[str] = ""
-    """What somebody who asks for the wrong thing should do first."""
+    """The hint for every absent attribute, instead of a similar name."""
 
     if not TYPE_CHECKING:  # pragma: no branch - for type checkers nothing is there
 
         def __getattr__(self, name: str) -> NoReturn:
             kind = type(self)
             if name.startswith("_") or any(name in vars(base) for base in kind.__mro__):
-                return object.__getattribute__(self, name)  # Python's own words, or those of a property that raised
-            known = [each for each in dir(kind) if not each.startswith("_")]
-            instead = self._hint or _MEMBERS.get(_bare(name)) or nearest(name, known)
-            raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}. {instead}", name=name)
+                return object.__getattribute__(self, name)  # raises Python's own error, or a property's once more
+            public = [each for each in dir(kind) if not each.startswith("_")]
+            hint = self._hint or _MEMBERS.get(_folded(name)) or nearest(name, public)
+            raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}. {hint}", name=name)
 
 
 class refused:  # noqa: N801 - it is used as a decorator is
-    """A method of Python's that a class does not have, such as `__enter__`: says what its values are used with instead.
+    """A special method that a class does not support, such as `__enter__`. Its error says what to use instead.
 
-    For `hasattr` it is not there. Hide it from type checkers.
+    `hasattr` does not see it. Hide it from type checkers.
     """
 
-    def __init__(self, instead: str) -> None:
-        self._instead = instead
+    def __init__(self, hint: str) -> None:
+        self._hint = hint
 
-    def __get__(self, whole: object, owner: type) -> NoReturn:
-        raise _RefusedError(f"{owner.__name__} {self._instead}", name="")
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise _RefusedError(f"{owner.__name__} {self._hint}", name="")
 
 
 class _RefusedError(AttributeError, TypeError):
@@ -142,37 +150,39 @@ class _RefusedError(AttributeError, TypeError):
 
 
 class NamesChecked:
-    """Says which option is meant when a class is made with one that it does not have. A base class."""
+    """A base class that checks the names of its arguments. The error for an unknown one suggests another."""
 
     __slots__ = ()
-    _made: ClassVar[str] = ""
-    """How one is made, for those whose class is taken for one."""
+    _usage: ClassVar[str] = ""
+    """An example that the error ends in, for classes that are passed where an instance belongs."""
 
     if not TYPE_CHECKING:  # pragma: no branch - type checkers go by `__init__`
 
         def __new__(cls, *args: object, **options: object) -> object:
-            """Check the names, and leave the rest to `__init__`."""
+            """Check the names. `__init__` does the rest."""
             count, names = len(args), tuple(options)
-            del args, options  # an error would show them
-            problem = misnamed(cls.__name__, cls.__init__, count, names) if count or names else ""
+            del args, options  # a traceback with this frame would show their secrets
+            problem = naming_problem(cls.__name__, cls.__init__, count, names) if count or names else ""
             if problem:
-                raise TypeError(f"{problem} {cls._made}".rstrip())
+                raise TypeError(f"{problem} {cls._usage}".rstrip())
             return super().__new__(cls)
 
 
-def misnamed(called: str, function: Callable[..., object], positional: int, names: Iterable[str]) -> str:
-    """What is wrong with the names of a call's arguments, or with giving them without; an empty text when nothing is."""
+def naming_problem(caller: str, function: Callable[..., object], positional: int, names: Iterable[str]) -> str:
+    """Describe an argument that `function` has no name for, or takes by keyword only; empty if there is none."""
     parameters = _parameters(function)
     kinds = {parameter.kind for parameter in parameters}
     known = [parameter.name for parameter in parameters]
     if Parameter.VAR_KEYWORD not in kinds:
         for name in names:
             if name not in known:
-                return f"{called}() has no option {name!r}. {_meant(name, known)}"
+                match = next((each for each in _PARAMETERS.get(name, "").split() if each in known), None)
+                hint = nearest(name, known) if match is None else f"Did you mean {match!r}?"
+                return f"{caller}() has no option {name!r}. {hint}"
     by_place = [each.name for each in parameters if each.kind is not Parameter.KEYWORD_ONLY]
     if Parameter.VAR_POSITIONAL not in kinds and positional > len(by_place):
         rest = ", ".join(f"{name}=..." for name in known if name not in by_place)
-        return f"{called}() takes these by name alone: {rest}."
+        return f"{caller}() takes these by name alone: {rest}."
     return ""
 
 
@@ -181,22 +191,16 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
     return list(signature(function).parameters.values())[1:]  # without `self`
 
 
-def _meant(name: str, known: list[str]) -> str:
-    meant = next((each for each in _PARAMETERS.get(name, "").split() if each in known), None)
-    return nearest(name, known) if meant is None else f"Did you mean {meant!r}?"
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like another, or all of them, as a sentence."""
-    from difflib import get_close_matches  # its import costs more than all the rest
+    """A hint with the known name that is most like another, or with all of them."""
+    from difflib import get_close_matches  # costs more to import than the rest of this module
 
     names = sorted(known)
-    near = get_close_matches(name, names, 1)
-    if near:
-        return f"Did you mean {near[0]!r}?"
-    listed = ", ".join(names) if len(names) <= _FEW else "those that dir() lists"
+    if matches := get_close_matches(name, names, 1):
+        return f"Did you mean {matches[0]!r}?"
+    listed = ", ".join(names) if len(names) <= _MOST_LISTED else "those that dir() lists"
     return f"Those that there are: {listed}." if names else ""
 
 
-def _bare(name: str) -> str:
+def _folded(name: str) -> str:
     return name.lower().replace("_", "")

@@ -1,4 +1,4 @@
-"""What a client is made of: its options, who it is, and what it adds to every call."""
+"""The options of a client: their checks, the environment's part in them, and the defaults of every call."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _T = TypeVar("_T")
 VerifyIssued: TypeAlias = Literal["auto"] | bool
 
 
-# Nothing is checked here: an error would pass a frame that holds all of it.
+# Nothing is validated in this class: the traceback of an error would show a frame with all of the secrets.
 @attrs.frozen
 class Options:
-    """What a client is made of. A copy is a client made of the same, but for what is given."""
+    """The options of one client."""
 
     api_key: str | None = attrs.field(repr=False)
     client_id: str | None
@@ -52,49 +52,53 @@ class Options:
     issuer: str | None
     allow_insecure: bool
 
-    @property
-    def who(self) -> tuple[object, ...]:
-        """What decides which tokens the client carries: clients that agree in it can share them."""
-        return (self.api_key, self.client_id, self.client_secret, self.base_url)
+    def has_tokens_of(self, other: Options) -> bool:
+        """Return whether clients with these options may share their tokens."""
+        return (
+            self.api_key == other.api_key
+            and self.client_id == other.client_id
+            and self.client_secret == other.client_secret
+            and self.base_url == other.base_url
+        )
 
-    def identity_with(self, api_key: str | None, client_id: str | None, client_secret: str | None) -> Who:
-        """The identity of a copy. An API key that is given alone takes the place of client credentials."""
+    def credentials_of_copy(self, api_key: str | None, client_id: str | None, client_secret: str | None) -> Credentials:
+        """The credentials of a copy. An API key without client credentials takes their place."""
         if api_key is not None and client_id is None and client_secret is None:
             return Secret((api_key, None, None))
         return Secret((api_key or self.api_key, client_id or self.client_id, client_secret or self.client_secret))
 
-    def moved(self, base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
-        """The base address of a copy, and if plain http to another machine is allowed there.
+    def base_address_of_copy(self, base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
+        """The base address of a copy, with whether plain http to another machine is allowed there.
 
-        It was allowed for one origin. Raises `ValueError` for an address that is none, or that is not allowed.
+        The permission is for one origin. Raises `ValueError` for a bad address, and for one that is not allowed.
         """
         if base_url.plain is None:
             return self.base_url, allow_insecure or self.allow_insecure
-        base = check_base_url(base_url.plain or "", allow_insecure=True)  # its shape first, or it has no origin
+        base = check_base_url(base_url.plain or "", allow_insecure=True)  # a bad address has no origin to compare
         allowed = allow_insecure or (self.allow_insecure and origin(base) == origin(self.base_url))
         return check_base_url(base, allow_insecure=allowed), allowed
 
 
-Who: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
+Credentials: TypeAlias = Secret[tuple[str | None, str | None, str | None]]
 """An API key, a client's id and its secret."""
 
 
-def identity(given: Who) -> Who:
-    """Who the client is. The environment fills the gaps of one identity, and never adds a second that was not asked for.
+def complete(credentials: Credentials) -> Credentials:
+    """Fill in what is missing from the environment, which adds no second kind of credentials to those that are passed.
 
     Raises `ValueError` for an empty string, for a secret without its client's id, and for a key that no header can carry.
     """
-    check_given(given)
-    who = Secret(_filled(*given.plain))
-    if given.plain[2] and not who.plain[1]:
+    check_credentials(credentials)
+    completed = Secret(_with_environment(*credentials.plain))
+    if credentials.plain[2] and not completed.plain[1]:
         raise ValueError("`client_secret` needs the `client_id` that it belongs to (environment: TELNYX_CLIENT_ID)")
-    check_key(who)
-    return who
+    check_api_key(completed)
+    return completed
 
 
-def check_given(given: Who) -> None:
-    """Raises `ValueError` for an empty string: a credential that its caller does not have; `TypeError` for what is no text."""
-    for name, value in zip(("api_key", "client_id", "client_secret"), map(Secret, given.plain), strict=True):
+def check_credentials(credentials: Credentials) -> None:
+    """Raise `ValueError` for an empty string, which is a credential that the caller lacks; `TypeError` for other types."""
+    for name, value in zip(("api_key", "client_id", "client_secret"), map(Secret, credentials.plain), strict=True):
         if value.plain is not None:
             expect_text(type(value.plain), name)
         if value.plain is not None and not value.plain:
@@ -103,12 +107,12 @@ def check_given(given: Who) -> None:
             )
 
 
-def check_key(who: Who) -> None:
-    """Raises `ValueError` for a key that no header can carry."""
-    if who.plain[0] is None:
+def check_api_key(credentials: Credentials) -> None:
+    """Raise `ValueError` for an API key that no header can carry."""
+    if credentials.plain[0] is None:
         return
-    named = "`api_key` (environment: TELNYX_API_KEY)"
-    key = Secret(who.plain[0] or "")
+    name = "`api_key` (environment: TELNYX_API_KEY)"
+    key = Secret(credentials.plain[0] or "")
     try:
         bearer(key, spaced=True)
     except ValueError:
@@ -116,33 +120,33 @@ def check_key(who: Who) -> None:
     else:
         return
     if key.plain != key.plain.strip():
-        raise ValueError(f"{named} begins or ends with a space or a line break: remove it")
+        raise ValueError(f"{name} begins or ends with a space or a line break: remove it")
     if len(key.plain.splitlines()) > 1:
-        raise ValueError(f"{named} holds a line break: give the key alone")
-    raise ValueError(f"{named} must be visible ASCII characters, with spaces between them at most")
+        raise ValueError(f"{name} holds a line break: give the key alone")
+    raise ValueError(f"{name} must be visible ASCII characters, with spaces between them at most")
 
 
-def _filled(
+def _with_environment(
     api_key: str | None, client_id: str | None, client_secret: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    asked = client_id is not None or client_secret is not None
-    if api_key is None or asked:
-        named = os.environ.get("TELNYX_CLIENT_ID")
-        # A secret belongs to one client: the environment's is not sent for another.
-        if client_secret is None and (not client_id or not named or client_id == named):
+    is_client = client_id is not None or client_secret is not None
+    if api_key is None or is_client:
+        environment_id = os.environ.get("TELNYX_CLIENT_ID")
+        # A secret belongs to one client: the environment's secret is not sent for another id.
+        if client_secret is None and (not client_id or not environment_id or client_id == environment_id):
             client_secret = os.environ.get("TELNYX_CLIENT_SECRET")
-        client_id = named if client_id is None else client_id
-    if api_key is None and (client_secret or not asked):  # half an identity is no reason to call as another
+        client_id = environment_id if client_id is None else client_id
+    # A client id without a secret does not fall back to the key: the caller chose to call as that client.
+    if api_key is None and (client_secret or not is_client):
         api_key = os.environ.get("TELNYX_API_KEY")
-    api_key = api_key or None
-    return api_key, client_id or None, client_secret or None
+    return api_key or None, client_id or None, client_secret or None
 
 
-def address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
-    """The base address, given or the environment's, and if plain http to another machine is allowed there.
+def base_address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str, bool]:
+    """The base address, passed or the environment's, with whether plain http to another machine is allowed there.
 
-    Raises `ValueError` for an address that is none, or that is plain http to another machine without being allowed:
-    `TELNYX_ALLOW_INSECURE=1` is the word for `TELNYX_BASE_URL`, and for no address that a program gives.
+    Raises `ValueError` for a bad address, and for plain http to another machine that is not allowed.
+    `TELNYX_ALLOW_INSECURE=1` allows it for `TELNYX_BASE_URL` only, and never for an address that a program passes.
     """
     if base_url.plain is not None:
         return check_base_url(base_url.plain or "", allow_insecure=allow_insecure), allow_insecure
@@ -157,12 +161,12 @@ def address(base_url: Secret[str | None], *, allow_insecure: bool) -> tuple[str,
 
 
 def environment_allows_insecure() -> bool:
-    """Tell if the environment allows plain http to another machine: `TELNYX_ALLOW_INSECURE` is `1` or `true`."""
+    """Return whether `TELNYX_ALLOW_INSECURE` is `1` or `true`, which allows plain http to another machine."""
     return os.environ.get("TELNYX_ALLOW_INSECURE", "").strip().lower() in ("1", "true")
 
 
 def check_verify_issued(verify_issued: VerifyIssued) -> VerifyIssued:
-    """The setting. Raises `ValueError`, or `TypeError` for another type, unless it is True, False or "auto"."""
+    """The setting. Raises `ValueError` for another text than "auto", and `TypeError` for another type than a bool."""
     if isinstance(verify_issued, bool) or verify_issued == "auto":
         return verify_issued
     kind = ValueError if isinstance(verify_issued, str) else TypeError  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
@@ -170,7 +174,7 @@ def check_verify_issued(verify_issued: VerifyIssued) -> VerifyIssued:
 
 
 def as_dict(values: Secret[Mapping[str, _T] | None], name: str) -> dict[str, _T]:
-    """A copy of the values, none for `None`. Raises `TypeError`, naming the parameter, for what is no mapping."""
+    """A copy of the values, empty for `None`. Raises `TypeError`, with the parameter's name, unless it is a mapping."""
     if values.plain is None:
         return {}
     expect_mapping(type(values.plain), name)
@@ -178,7 +182,7 @@ def as_dict(values: Secret[Mapping[str, _T] | None], name: str) -> dict[str, _T]
 
 
 def defaults(options: Options) -> Defaults:
-    """What the client adds to every call. Raises `ValueError` or `TypeError` for what could not be sent."""
+    """The defaults of every call. Raises `ValueError` or `TypeError` for headers and parameters that cannot be sent."""
     headers = Secret(merged(_HEADERS, Secret(options.default_headers)))
     query: Secret[dict[str, QueryValue]] = Secret(dict(options.default_query))
     check_query(query)
@@ -188,7 +192,10 @@ def defaults(options: Options) -> Defaults:
 def changed(
     name: str, values: Secret[tuple[Mapping[str, _T], Mapping[str, _T] | None, Mapping[str, _T] | None]]
 ) -> dict[str, _T]:
-    """The old values with the new ones laid over them, or what replaces them. Raises `ValueError` for both at once."""
+    """Merge new values into the old, or replace the old. Raises `ValueError` for both at once.
+
+    `values` are the old ones, those to merge, and those that replace all.
+    """
     if values.plain[1] is not None and values.plain[2] is not None:
         raise ValueError(f"`default_{name}` and `set_default_{name}` exclude each other")
     if values.plain[2] is not None:

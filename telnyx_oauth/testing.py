@@ -1,7 +1,7 @@
-"""The pytest plugin: a local Telnyx for each test, clients of it, tokens good and bad, and a clock to move.
+"""The pytest plugin: a local Telnyx for each test, clients of it, valid and invalid tokens, and a clock to advance.
 
-Nothing but pytest is imported until a test asks for one of the fixtures. There is no `assert` here to rewrite, so that the
-plugin may be imported before pytest (PYTEST_DONT_REWRITE).
+It imports only pytest until a test uses one of the fixtures. It has no `assert` to rewrite, so that it may be imported
+before pytest (PYTEST_DONT_REWRITE).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ else:
 
     class _Sandbox:
         def __getattr__(self, name: str) -> object:
-            if name != "Sandbox":  # pytest asks each name of a plugin for marks of its own
+            if name != "Sandbox":  # pytest looks for marks on every name of a plugin
                 raise AttributeError(name)
             return getattr(import_module(".sandbox", __package__), name)
 
-    _sandbox = _Sandbox()  # loaded when an annotation is looked at
+    _sandbox = _Sandbox()  # loaded when an annotation is evaluated
 
 __all__ = [
     "TelnyxClock",
@@ -45,9 +45,9 @@ __all__ = [
 
 
 class TelnyxTokens:
-    """Makes access tokens, signed by the sandbox's real key unless said otherwise. They are for `telnyx_audience`.
+    """Makes access tokens for `telnyx_audience`. All but `forged` and `opaque` are signed by the sandbox's key.
 
-    Scopes are words; without any, a token has full access.
+    Each scope is an argument; a token without any has full access.
     """
 
     def __init__(self, sandbox: _sandbox.Sandbox, audience: str) -> None:
@@ -62,55 +62,54 @@ class TelnyxTokens:
         lifetime: float | None = None,
         claims: Mapping[str, object] | None = None,
     ) -> str:
-        """A good token, of `lifetime` seconds. `claims` are set over its own; `None` leaves one out."""
-        named = audience if isinstance(audience, str | None) else list(audience)
+        """A valid token of `lifetime` seconds. `claims` replace its claims; `None` removes one."""
         return self._sandbox.issue_token(
             scope=" ".join(scopes) or None,
             subject=subject,
-            audience=named or self._audience,
+            audience=(audience if isinstance(audience, str | None) else list(audience)) or self._audience,
             lifetime=lifetime,
             claims=claims,
         )
 
     def without_scopes(self) -> str:
-        """A good token that allows nothing in particular."""
+        """A valid token without any scope."""
         return self._sandbox.issue_token(scope="", audience=self._audience)
 
     def expired(self, *scopes: str) -> str:
-        """A token that was good an hour ago, which no leeway forgives."""
+        """A token that expired an hour ago, beyond any leeway."""
         return self.valid(*scopes, lifetime=-3600)
 
     def wrong_audience(self, *scopes: str) -> str:
-        """A good token, for somebody else."""
+        """A token for another audience, otherwise valid."""
         return self.valid(*scopes, audience="https://somebody-else.example")
 
     def wrong_issuer(self, *scopes: str) -> str:
-        """A token by the right key that names another issuer."""
+        """A token of another issuer, signed by the right key."""
         return self.valid(*scopes, claims={"iss": "https://another-issuer.example"})
 
     def forged(self, *scopes: str) -> str:
-        """A token that says all the right things, signed by a key that was never published."""
+        """A token with valid claims, signed by a key that is not in the key set."""
         return self._sandbox.issue_token(scope=" ".join(scopes) or None, audience=self._audience, forged=True)
 
     def revoked(self, *scopes: str) -> str:
-        """A token whose signature is still good, and which the service and its introspection no longer take."""
+        """A token with a valid signature that the service no longer accepts, and that introspection calls inactive."""
         token = self.valid(*scopes)
         self._sandbox.revoke(token)
         return token
 
     def opaque(self, *scopes: str) -> str:
-        """A good token that is no JWT: only introspection can say what it means."""
+        """A valid token that is no JWT: only introspection can tell its claims."""
         return self._sandbox.issue_token(scope=" ".join(scopes) or None, audience=self._audience, opaque=True)
 
     def header(self, token: str | None = None) -> dict[str, str]:
-        """The header that carries a token; a new valid one unless given."""
+        """The `Authorization` header with a token, by default a new valid one."""
         return {"Authorization": f"Bearer {token or self.valid()}"}
 
 
 class TelnyxClock:
-    """The time of the sandbox and of every client made in the test.
+    """The time of the sandbox and of the clients that are made in the test.
 
-    While a test has it, the package does not wait out retries and back-offs: each wait moves the clock and is over.
+    In a test that uses it, retries and back-offs do not wait: each wait advances the clock and ends at once.
     """
 
     def __init__(self, sandbox: _sandbox.Sandbox) -> None:
@@ -119,7 +118,7 @@ class TelnyxClock:
         """The waits so far, in seconds."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         _time.move(seconds)
         self._sandbox.clock.advance(seconds)
 
@@ -128,32 +127,32 @@ class TelnyxClock:
         return self._sandbox.clock.now()
 
     async def sleep(self, seconds: float) -> None:
-        """What the package's waits are while a test has the clock."""
+        """Record a wait and advance the clock. Replaces the sleep of the package."""
         self.slept.append(seconds)
         self.advance(seconds)
         await asyncio.sleep(0)
 
 
 class _Time:
-    """How far this process's clocks have been moved, and who has them."""
+    """The offset of this process's clocks, and the `TelnyxClock` of the test that runs, if any."""
 
     def __init__(self) -> None:
-        # Guards the sum: a blocking client's waits move it from a thread of their own.
+        # Guards the sum: the waits of blocking clients advance it from other threads.
         self._lock = threading.Lock()
         self._offset = 0.0
         self.holder: TelnyxClock | None = None
 
     def move(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         with self._lock:
             self._offset += seconds
 
     def put_back(self) -> None:
-        """Go back to the machine's time, and wait in earnest again."""
+        """Return to the machine's time and to real waits."""
         self._offset, self.holder = 0.0, None
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Have the package read its time here. A client keeps the clock that it finds when it is made."""
+        """Patch the clock of the package. A client keeps the clock of the moment when it is made."""
         from .transport.clock import SystemClock
 
         machine = SystemClock()
@@ -178,7 +177,7 @@ _time: Final = _Time()
 
 @pytest.fixture(scope="session")
 def telnyx_server() -> Iterator[Sandbox]:
-    """The sandbox behind `telnyx_sandbox`, for fixtures that live longer than a test. Every test that uses that resets it."""
+    """The sandbox of the session, for fixtures that live longer than a test. Each test that uses `telnyx_sandbox` resets it."""
     from .sandbox import Sandbox
 
     with pytest.MonkeyPatch.context() as patch, Sandbox() as sandbox:
@@ -188,14 +187,14 @@ def telnyx_server() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def telnyx_sandbox(telnyx_server: Sandbox) -> Sandbox:
-    """A local Telnyx, as new: one server serves all tests and forgets everything in between."""
+    """A local Telnyx in its initial state. One server serves all tests and is reset before each."""
     telnyx_server.reset()
     return telnyx_server
 
 
 @pytest.fixture
 def telnyx_audience(telnyx_sandbox: Sandbox) -> str:
-    """Whom tokens are for. Override it with what your service calls itself (`audience=`)."""
+    """The audience of tokens. Override it with the audience of your service (`audience=`)."""
     return telnyx_sandbox.root_url
 
 
@@ -208,22 +207,27 @@ def telnyx(telnyx_sandbox: Sandbox, telnyx_audience: str) -> Iterator[Telnyx]:
 
 @pytest.fixture
 def async_telnyx(telnyx_sandbox: Sandbox, telnyx_audience: str) -> Iterator[AsyncTelnyx]:
-    """An async client of the sandbox, for whichever plugin runs the test's event loop, or for `asyncio.run`."""
+    """An async client of the sandbox. It works with pytest-asyncio, anyio's plugin and `asyncio.run`."""
     client = telnyx_sandbox.async_client(audience=telnyx_audience, trust_env=False)
     yield client
-    _close(client)
+    from .blocking.driver import Lease
+
+    # In a separate loop: the loop of the test may be closed already. If it still runs, it closes its own connections.
+    lease = Lease()
+    lease.run(client.close)
+    lease.close()
 
 
 @pytest.fixture
 def telnyx_tokens(telnyx_sandbox: Sandbox, telnyx_audience: str) -> TelnyxTokens:
-    """Makes access tokens, good and bad."""
+    """Makes valid and invalid access tokens."""
     return TelnyxTokens(telnyx_sandbox, telnyx_audience)
 
 
 @pytest.fixture
 def telnyx_clock(telnyx_sandbox: Sandbox) -> Iterator[TelnyxClock]:
-    """Moves the time of the sandbox and of the clients; retries do not wait. Clients that are older than the first use of
-    the sandbox keep the machine's time.
+    """Advances the time of the sandbox and of the clients; retries do not wait. Clients that were made before the first
+    use of the sandbox keep the machine's time.
     """
     _time.holder = TelnyxClock(telnyx_sandbox)
     yield _time.holder
@@ -232,18 +236,9 @@ def telnyx_clock(telnyx_sandbox: Sandbox) -> Iterator[TelnyxClock]:
 
 @pytest.fixture
 def telnyx_environment(telnyx_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """The sandbox, with the environment pointing to it: `Telnyx()` in the code under test is a client of it."""
+    """The sandbox, with its address and credentials in the environment: `Telnyx()` in the code under test is a client of it."""
     for name in ("api_key", "client_id", "client_secret", "base_url"):
         monkeypatch.setenv(f"TELNYX_{name.upper()}", str(getattr(telnyx_sandbox, name)))
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))))
     return telnyx_sandbox
-
-
-def _close(client: AsyncTelnyx) -> None:
-    """Close it from a loop of our own: the test's may be over, and ends the client's connections if it is not."""
-    from .blocking.driver import Lease
-
-    lease = Lease()
-    lease.run(client.close)
-    lease.close()

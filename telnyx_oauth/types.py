@@ -1,4 +1,4 @@
-"""The values that the API answers with, and the base that they share."""
+"""The answers of the API, and their base class."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .hints import nearest, refused
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
-class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so no answer has a hash
-    """What all answers have in common."""
+class BaseModel:  # noqa: PLW1641 - unknown members may be of any type, so answers have no hash
+    """The base class of all answers."""
 
     model_extra: dict[str, object] = attrs.field(factory=dict[str, object], repr=False)
     """Members of the answer that this package has no field for. They may hold secrets, so the repr leaves them out."""
     _absent: tuple[str, ...] = attrs.field(default=(), repr=False, eq=False, alias="_absent")
 
-    # Here and not by attrs, which would write both anew for each answer: that is half of what loading them all costs.
+    # Written here, because attrs would generate both for each class: that takes half of the time that importing them takes.
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
@@ -33,12 +33,12 @@ class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so
 
     @property
     def model_fields_set(self) -> set[str]:
-        """The names that the answer really had, unknown ones included."""
+        """The names of the members that the answer had, unknown ones included."""
         known = {field.name for field in attrs.fields(type(self))} - {"model_extra", "_absent"}
         return (known - self._unset()) | self.model_extra.keys()
 
     def _unset(self) -> set[str]:
-        # A copy made with `attrs.evolve` may have a value where the answer had none.
+        # A copy made with `attrs.evolve` may have a value for a member that the answer lacked.
         return {name for name in self._absent if getattr(self, name) is None}
 
     def to_dict(
@@ -65,11 +65,11 @@ class BaseModel:  # noqa: PLW1641 - what the service adds may be of any type, so
             ensure_ascii=False,
         )
 
-    if not TYPE_CHECKING:  # pragma: no branch - type checkers alone take the other one
+    if not TYPE_CHECKING:  # pragma: no branch - with `__getattr__` type checkers would accept any name
 
         def __getattr__(self, name: str) -> object:
-            # Only reached for names that are no field. `__dict__` first: pickle and copy ask before there is any.
-            # No protocol of Python's may be a stranger's word either, such as `__deepcopy__`.
+            # Python calls this only for names that are no field. Read `__dict__`, because pickle and copy look up names before
+            # there are fields. A special name, such as `__deepcopy__`, must never come from the answer.
             if not name.startswith("__") and name in (extra := self.__dict__.get("model_extra", ())):
                 return extra[name]
             whole = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -103,7 +103,7 @@ CodeChallengeMethod: TypeAlias = Literal["S256", "plain"]
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class WellKnownRetrieveAuthorizationServerMetadataResponse(BaseModel):
-    """What the authorization server offers, and where (RFC 8414 section 2)."""
+    """The authorization server's metadata (RFC 8414 section 2)."""
 
     issuer: str | None = None
     authorization_endpoint: str | None = None
@@ -121,7 +121,7 @@ class WellKnownRetrieveAuthorizationServerMetadataResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class WellKnownRetrieveProtectedResourceMetadataResponse(BaseModel):
-    """What the API says of itself as a protected resource (RFC 9728 section 2)."""
+    """The API's metadata as a protected resource (RFC 9728 section 2)."""
 
     resource: str | None = None
     authorization_servers: list[str] | None = None
@@ -143,7 +143,7 @@ class OAuthTokenResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthIntrospectResponse(BaseModel):
-    """What the server says of a token (RFC 7662 section 2.2). All but `active` are absent for an inactive one."""
+    """The state of a token (RFC 7662 section 2.2). For an inactive token, all but `active` are absent."""
 
     active: bool
     client_id: str | None = None
@@ -183,7 +183,7 @@ class OAuthRetrieveJwksResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthRegisterResponse(BaseModel):
-    """A newly registered client (RFC 7591 section 3.2.1). The secret is in this answer and nowhere else."""
+    """A newly registered client (RFC 7591 section 3.2.1). No other answer has its secret."""
 
     client_id: str
     client_id_issued_at: int
@@ -202,14 +202,14 @@ class OAuthRegisterResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrantsResponse(BaseModel):
-    """Where to send the person after consent or denial. The address holds the authorization code, or the error."""
+    """The address for the person's browser after consent or denial. It holds the authorization code, or the error."""
 
     redirect_uri: str = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class DataRequestedScope(BaseModel):
-    """One scope that an application asks for, in words."""
+    """One scope that an application requests, in words."""
 
     id: str | None = None
     name: str | None = None
@@ -218,7 +218,7 @@ class DataRequestedScope(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Data(BaseModel):
-    """What a person is asked to consent to."""
+    """The application and the scopes that a person is asked to consent to."""
 
     client_id: str | None = None
     name: str | None = None
@@ -239,7 +239,7 @@ class OAuthRetrieveResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthClient(BaseModel):
-    """An OAuth client. `client_secret` is there only in the answer that made it, and for confidential clients."""
+    """An OAuth client. Only the answer that created it has a `client_secret`, and only for a confidential client."""
 
     client_id: str
     name: str
@@ -282,7 +282,7 @@ class OAuthClientUpdateResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthGrant(BaseModel):
-    """What a person allowed a client to do."""
+    """A grant: the scopes that a person has allowed a client."""
 
     id: str
     client_id: str
@@ -308,7 +308,7 @@ class OAuthGrantDeleteResponse(BaseModel):
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class OAuthOAuthPaginationMeta(BaseModel):
-    """Where a page stands among all pages. Pages count from 1."""
+    """The position of a page among all pages. Pages count from 1."""
 
     page_number: int | None = None
     page_size: int | None = None
@@ -333,10 +333,10 @@ class OAuthGrantListResponse(BaseModel):
 
 
 class OAuthRetrieveAuthorizeResponse(str):
-    """The consent page's HTML, or the address that the server redirects to; nothing was followed.
+    """The consent page's HTML, or the address that the server redirects to. No redirect was followed.
 
-    `url` is where to send the person's browser: the redirect's address, else the authorization request itself. `html` is the
-    page, where the server answered with one.
+    `url` is the address for the person's browser: the redirect's, else that of the authorization request itself. `html` is the
+    page, or `None` if the server answered with a redirect.
     """
 
     __slots__ = ("html", "url")
@@ -344,7 +344,7 @@ class OAuthRetrieveAuthorizeResponse(str):
     url: str
 
     def __new__(cls, *, url: str, html: str | None = None) -> Self:
-        """The page where there is one, else the address."""
+        """Make the text: the page if there is one, else the address."""
         self = super().__new__(cls, url if html is None else html)
         self.url = url
         self.html = html

@@ -9,6 +9,7 @@ import inspect
 import os
 import pickle
 import re
+import signal
 import threading
 import time
 import traceback
@@ -32,6 +33,10 @@ PLACE = str(Path(telnyx_oauth.__file__).parent)
 PATIENCE = 5.0
 """Seconds that a thread or task is given to end on a busy machine before it counts as left behind."""
 THREADS = pytest.StashKey[set[threading.Thread]]()
+
+# A shell's background job ignores Ctrl-C, and so would the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)
@@ -85,7 +90,7 @@ def _blocking_calls() -> Iterator[BlockBuster]:
     guard = BlockBuster("telnyx_oauth")
     # A blocking client used inside somebody's running loop blocks it: that is what its user asked for.
     guard.functions["threading.Lock.acquire"].can_block_in(
-        "telnyx_oauth/blocking/driver.py", {"_follow", "_leased", "finish"}
+        "telnyx_oauth/blocking/driver.py", {"_follow", "_lease_driver", "finish"}
     )
     yield guard
     guard.deactivate()

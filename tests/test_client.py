@@ -441,7 +441,7 @@ async def test_a_stored_token_that_has_expired_by_the_servers_clock_is_not_used_
         stale = telnyx.issue_token(lifetime=60)
         telnyx.clock.advance(160)
         old = await client.tokens.get()
-        ((key, record),) = store._records.items()
+        ((key, record),) = store.records.items()
         # As a process with a right clock has left it.
         issued = time.time() + 40
         left = attrs.evolve(

@@ -94,10 +94,10 @@ def environment(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def compare(told: str, printed: str) -> None:
+def compare(expected: str, printed: str) -> None:
     """`...` stands for anything."""
-    pattern = re.escape(told.strip()).replace(r"\.\.\.", ".*")
-    assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"the page says\n{told}\nand it printed\n{printed}"
+    pattern = re.escape(expected.strip()).replace(r"\.\.\.", ".*")
+    assert re.fullmatch(pattern, printed.strip(), re.DOTALL), f"the page says\n{expected}\nand it printed\n{printed}"
 
 
 def run_code(page: Page, environment: Mapping[str, str], where: Path) -> None:
@@ -111,12 +111,12 @@ def run_code(page: Page, environment: Mapping[str, str], where: Path) -> None:
         timeout=120,
     )
     assert done.stderr == "", done.stderr
-    for told, text in zip(page.expected, done.stdout.split(f"{MARK}\n")[:-1], strict=True):
-        if told:
-            compare(told, text)
+    for expected, text in zip(page.expected, done.stdout.split(f"{MARK}\n")[:-1], strict=True):
+        if expected:
+            compare(expected, text)
 
 
-def run_command(command: str, told: str, environment: Mapping[str, str], where: Path) -> None:
+def run_command(command: str, expected: str, environment: Mapping[str, str], where: Path) -> None:
     script = f"{COMMANDS}\n{command}"
     done = subprocess.run(
         ["bash", "-c", script],
@@ -129,8 +129,8 @@ def run_command(command: str, told: str, environment: Mapping[str, str], where: 
         timeout=120,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}"
-    if told:
-        compare(told, done.stdout)
+    if expected:
+        compare(expected, done.stdout)
 
 
 @pytest.mark.parametrize("name", [name for name, page in READ.items() if page.code or page.commands])
@@ -144,8 +144,8 @@ def test_a_page_does_what_it_says(
         (tmp_path / file).write_text(text, encoding="utf-8")
     if page.code:
         run_code(page, environment, tmp_path)
-    for command, told in page.commands:
-        run_command(command, told, environment, tmp_path)
+    for command, expected in page.commands:
+        run_command(command, expected, environment, tmp_path)
 
 
 def test_a_file_on_a_page_is_used_by_a_command_of_that_page() -> None:
@@ -183,11 +183,11 @@ def reference() -> str:
     "module", ["telnyx_oauth", "telnyx_oauth.aiohttp", "telnyx_oauth.sandbox", "telnyx_oauth.testing"]
 )
 def test_every_public_name_is_in_the_reference(module: str) -> None:
-    told = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference(), re.MULTILINE))
-    whole = {"telnyx_oauth.errors", "telnyx_oauth.types"} & told
+    documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference(), re.MULTILINE))
+    whole = {"telnyx_oauth.errors", "telnyx_oauth.types"} & documented
     names = importlib.import_module(module).__all__
     errors_of_it = {name for name in names if hasattr(errors, name) and "telnyx_oauth.errors" in whole}
-    missing = [name for name in names if f"{module}.{name}" not in told and name not in errors_of_it]
+    missing = [name for name in names if f"{module}.{name}" not in documented and name not in errors_of_it]
     assert missing == []
 
 
@@ -205,5 +205,21 @@ def test_every_variable_is_in_the_reference() -> None:
 
 
 def test_the_changelog_tells_of_this_version() -> None:
-    told = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert told[0] == telnyx_oauth.__version__
+    versions = re.findall(
+        r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert versions[0] == telnyx_oauth.__version__
+
+
+def test_every_file_of_the_architecture_page_exists() -> None:
+    package = Path(telnyx_oauth.__file__).parent
+    lines = [line for line in words("explanation/architecture.md").splitlines() if line.startswith("| ")]
+    missing: list[str] = []
+    for line in lines:
+        folder = package
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", line):
+            path = (package if "/" in name or (package / name).exists() else folder) / name
+            folder = path.parent  # `tokens/stores/file.py`, `redis.py` are in one folder
+            missing += [] if path.exists() else [name]
+    assert lines
+    assert missing == []

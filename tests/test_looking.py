@@ -306,6 +306,8 @@ def test_help_and_signatures_say_what_calls_take(kind):
     told = pydoc.plain(pydoc.render_doc(kind))
     for word in ("api_key", "oauth_clients", "with_options", "manager of this client's tokens"):
         assert word in told
+    for member in ("well_known", "oauth", "oauth_clients", "oauth_grants", "tokens", "authorization", "validator"):
+        assert inspect.getattr_static(kind, member).__doc__ in told, member
     assert "page_size" in pydoc.plain(pydoc.render_doc(kind.oauth_clients))
     assert "api_key" in inspect.signature(kind).parameters
     out = io.StringIO()

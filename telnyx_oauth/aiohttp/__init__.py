@@ -1,4 +1,4 @@
-"""aiohttp on both sides of a call: demand a token of those who call you, attach one to the calls you make."""
+"""Middlewares for aiohttp: demand a token from the callers of a server, and attach one to the requests of a client."""
 
 from typing import TYPE_CHECKING
 
@@ -30,5 +30,5 @@ __all__ = [
 if not TYPE_CHECKING:  # or type checkers would take any name
 
     def __getattr__(name: str) -> object:
-        """Say what a name is called here that is not here."""
+        """Raise an error that suggests another name."""
         raise no_such_name(__name__, name, __all__)

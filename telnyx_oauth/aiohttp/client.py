@@ -1,4 +1,4 @@
-"""The client's side: a fresh token on every request to the origins that it is for, and on no other."""
+"""The client middleware: a fresh token on every request to the given origins, and on no other."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _ORIGINS: Final = "a list of addresses, such as ['https://api.telnyx.com']"
 
 
 class Tokens(Protocol):
-    """What the middleware asks of a token manager."""
+    """The part of a token manager that the middleware uses."""
 
     def peek(self) -> Token | None:
-        """A token that is good now, without waiting."""
+        """Return a fresh token, or `None` if that would take a wait."""
         ...
 
     async def get(self) -> Token:
-        """A token that is good now."""
+        """Return a fresh token."""
         ...
 
     async def replace(self, rejected: Token) -> Token:
-        """Another token than the one that was refused."""
+        """Return another token than the one that was refused."""
         ...
 
 
 class BearerTokenMiddleware(NamesChecked, Uncopied):
     """Attaches a token to the requests of a `ClientSession` that go to `origins`, and to no others.
 
-    After a 401 the token is replaced and the request sent once more, if its body can be sent again; a stream cannot, so
-    its caller gets the 401 and the next call has the new token. `on_conflict` says what becomes of an `Authorization`
-    that is there already. `origins` are https, or http to this machine with `allow_insecure_loopback`. A request's own
-    `middlewares=` replaces the session's, this one among them. A request over plain http to this machine that the session
-    would send through a proxy raises `APIConnectionError`, since the proxy could read the token. Raises `ValueError` for an
-    address that is no origin.
+    After a 401 the token is replaced and the request is sent once more, if its body can be sent again. A stream cannot, so its
+    caller gets the 401 and the next request has the new token. `on_conflict` says whether to keep or replace an
+    `Authorization` header that a request already has. `origins` are https, or http to this machine with
+    `allow_insecure_loopback`. A request's own `middlewares=` replaces the session's, this one included. A request over plain
+    http to this machine that the session would send through a proxy raises `APIConnectionError`, since the proxy could read
+    the token. Raises `ValueError` for an address that is no origin.
     """
 
-    _made = "Give aiohttp a middleware that is made: BearerTokenMiddleware(client.tokens, origins=[...])."
+    _usage = "Give aiohttp a middleware that is made: BearerTokenMiddleware(client.tokens, origins=[...])."
 
     def __init__(
         self,
@@ -69,21 +69,23 @@ class BearerTokenMiddleware(NamesChecked, Uncopied):
             raise ValueError("on_conflict must be 'keep' or 'replace'.")
         if not isinstance(origins, str | URL):
             expect(origins, "origins", _ORIGINS, "__iter__")
-        listed = (origins,) if isinstance(origins, str | URL) else tuple(origins)
-        for each in listed:
+        addresses = (origins,) if isinstance(origins, str | URL) else tuple(origins)
+        for each in addresses:
             expect_a(each, "origins", _ORIGINS, str, URL)
-        if not listed:
+        if not addresses:
             raise ValueError(
                 "origins is empty, so no request would carry a token; name those of the API that takes it."
             )
-        self._origins = frozenset(_checked(each, allow_insecure_loopback=allow_insecure_loopback) for each in listed)
+        self._origins = frozenset(
+            _checked_origin(each, allow_insecure_loopback=allow_insecure_loopback) for each in addresses
+        )
         self._tokens = tokens
         self._keep = on_conflict == "keep"
         self._retry = retry
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """What aiohttp calls for every request. Raises what the token manager raises when no token can be had."""
-        # aiohttp runs this once per hop of a redirect, with the caller's headers: the origin is asked each time.
+        """Send a request, for aiohttp. Raises the token manager's errors when there is no token."""
+        # aiohttp calls this once for each hop of a redirect, with the caller's headers: so the origin is checked each time.
         if _origin(request.url) not in self._origins or (self._keep and hdrs.AUTHORIZATION in request.headers):
             return await handler(request)
         if request.proxy is not None and not request.is_ssl():
@@ -94,7 +96,7 @@ class BearerTokenMiddleware(NamesChecked, Uncopied):
             )
         token = self._tokens.peek() or await self._tokens.get()
         request.headers[hdrs.AUTHORIZATION] = token.authorization
-        # aiohttp's response shows its whole address and its headers.
+        # The repr of aiohttp's response shows its whole address and its headers.
         response = Secret(await handler(request))
         if (
             response.plain.status != 401
@@ -109,29 +111,29 @@ class BearerTokenMiddleware(NamesChecked, Uncopied):
             raise
         if replacement.access_token == token.access_token or not _replayable(request.body):
             return response.plain
-        # Before the second request: with one connection at most, both would wait for each other.
+        # Before the second request, which would wait for this connection if the session has a limit of one.
         response.plain.release()
         request.headers[hdrs.AUTHORIZATION] = replacement.authorization
         return await handler(request)
 
 
-def _checked(given: str | URL, *, allow_insecure_loopback: bool) -> _Origin:
-    origin = str(given)
-    if not allow_insecure_loopback and origin.lower().startswith("http:"):
+def _checked_origin(address: str | URL, *, allow_insecure_loopback: bool) -> _Origin:
+    text = str(address)
+    if not allow_insecure_loopback and text.lower().startswith("http:"):
         raise ValueError(
             "origins must be https; plain http is for this machine alone, and needs allow_insecure_loopback=True."
         )
-    url = _parsed(origin)
+    url = _parsed(text)
     check_endpoint(str(url), "origins", allow_insecure_loopback=allow_insecure_loopback)
     if url.raw_path not in ("", "/") or url.raw_query_string:
         raise ValueError("origins are scheme, host and port alone, such as https://api.telnyx.com.")
     return _origin(url)
 
 
-def _parsed(origin: str) -> URL:
-    """The address, its host in ASCII."""
+def _parsed(text: str) -> URL:
+    """The URL, its host in ASCII."""
     try:
-        return URL(origin)
+        return URL(text)
     except ValueError:
         raise ValueError("origins is not a URL.") from None
 
@@ -141,7 +143,7 @@ def _origin(url: URL) -> _Origin:
 
 
 def _replayable(body: payload.Payload | bytes | bytearray | memoryview) -> bool:
-    """Whether the body can be sent again from its beginning. A generator cannot, however little of it was read."""
+    """Return whether the body can be sent again from its beginning. A generator cannot, even an unread one."""
     if isinstance(body, payload.AsyncIterablePayload):
         return False
     if isinstance(body, MultipartWriter):

@@ -1,4 +1,4 @@
-"""The server middleware, the demands of routes, and the metadata route (RFC 6750, RFC 9728)."""
+"""The server middleware, the scopes that routes demand, and the metadata route (RFC 6750, RFC 9728)."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def protected_resource(
 ) -> web.RouteDef:
     """A public route that serves the metadata of `resource`, this service's identifier, an https address.
 
-    Add it with `app.add_routes([protected_resource(...)])`. It is where RFC 9728 section 3.1 has clients look, the
-    well-known segment before the identifier's path; `resource_metadata_url` gives the address for `BearerAuth`.
+    Add it with `app.add_routes([protected_resource(...)])`. Its path is that of RFC 9728 section 3.1: the well-known segment,
+    then the identifier's path. `resource_metadata_url` gives the address for `BearerAuth`.
     """
     document: dict[str, object] = {
         "resource": resource,
@@ -68,7 +68,7 @@ TOKEN: Final = web.RequestKey("TOKEN", AccessToken)
 """The request's verified token: `request[TOKEN]`."""
 
 JUDGED: Final = web.RequestKey("JUDGED", bool)
-"""Set on a request that `BearerAuth` has seen."""
+"""Set on each request that `BearerAuth` has checked."""
 
 _ABSENT: Final = (
     "BearerAuth is not installed in this application, or comes after what asks for the token, so {what}. "
@@ -90,11 +90,11 @@ class Demand:
 
     @property
     def scopes(self) -> frozenset[str]:
-        """All that are named, for the challenge."""
+        """Every scope in the demand, for the challenge."""
         return self.all_of | self.any_of
 
     def check(self, access: AccessToken) -> None:
-        """Raises `InsufficientScopeError` unless the token carries them."""
+        """Raise `InsufficientScopeError` unless the token carries them."""
         if not access.scopes >= self.all_of or (self.any_of and access.scopes.isdisjoint(self.any_of)):
             raise InsufficientScopeError(self.scopes)
 
@@ -102,8 +102,8 @@ class Demand:
 def public(handler: _H) -> _H:
     """Let everyone call this handler, with or without a token. `BearerAuth` lists such routes at start-up.
 
-    On a `web.View` it covers the methods that the class has. A subclass inherits it with each of them, and not for a method
-    that it overrides or adds: mark that one again.
+    On a `web.View` it covers the methods that the class has. A subclass inherits the mark with each of these methods; a method
+    that it overrides or adds must be marked again.
     """
     setattr(handler, _PUBLIC, True)
     return handler
@@ -112,10 +112,10 @@ def public(handler: _H) -> _H:
 def require_scopes(
     *all_of: str, any_of: Collection[str] = ()
 ) -> Callable[[Callable[_P, Awaitable[_R]]], Callable[_P, Awaitable[_R]]]:
-    """Demand every scope in `all_of`, and one of `any_of` where given, of whoever calls this handler.
+    """Demand from the callers of this handler every scope in `all_of`, and at least one of `any_of` unless it is empty.
 
-    For functions, and for methods of a `web.View`. It also checks by itself: without `BearerAuth` in the application the
-    handler answers 500 to everyone, so that forgetting the middleware cannot open it. Raises `ValueError` without scopes.
+    For functions, and for methods of a `web.View`. Without `BearerAuth` in the application the handler answers 500 to every
+    request, so that a forgotten middleware does not open it. Raises `ValueError` without scopes.
     """
     if not all(isinstance(scope, str) for scope in all_of):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller is type-checked
         raise TypeError('require_scopes takes scopes one by one, and is called: @require_scopes("admin", "messaging")')
@@ -160,13 +160,12 @@ def current_token(request: web.Request) -> AccessToken:
 
 
 def is_public(handler: object, method: str) -> bool:
-    """Tell if the handler, or the method of a view that serves `method`, is marked as public."""
+    """Return whether the handler, or the view's method for `method`, is marked as public."""
     if not isinstance(handler, type):
         return bool(getattr(handler, _PUBLIC, False))
     if _PUBLIC in vars(handler) or getattr(_method(handler, method), _PUBLIC, False):
         return True
-    # A base's mark is for what stands there. `getattr` would find the mark through a subclass that has put something else
-    # in its place.
+    # A base class's mark covers its own methods. Through `getattr`, a method that a subclass overrides would seem marked too.
     name = method.lower()
     serving = getattr_static(handler, name, None)
     return serving is not None and any(
@@ -175,7 +174,7 @@ def is_public(handler: object, method: str) -> bool:
 
 
 def serves_options(route: web.AbstractRoute, handler: object) -> bool:
-    """Tell if a route is there for OPTIONS requests: registered for that method, or a view that has an `options` method.
+    """Return whether a route is for OPTIONS requests: registered for that method, or a view with an `options` method.
 
     A route for any method (`*`) is not: its handler answers OPTIONS as it answers everything else.
     """
@@ -185,16 +184,16 @@ def serves_options(route: web.AbstractRoute, handler: object) -> bool:
 
 
 def demand_of(handler: object, method: str) -> Demand:
-    """What the handler, or the method of a view that serves `method`, demands."""
-    found = getattr(_method(handler, method), _SCOPES, None)
-    return found if isinstance(found, Demand) else NO_DEMAND
+    """The demand of the handler, or of the view's method for `method`."""
+    demand = getattr(_method(handler, method), _SCOPES, None)
+    return demand if isinstance(demand, Demand) else NO_DEMAND
 
 
 NO_DEMAND: Final = Demand()
 
 
 def _method(handler: object, method: str) -> object:
-    # Of classes, aiohttp takes views alone.
+    # The only classes that aiohttp accepts as handlers are views.
     return getattr(handler, method.lower(), None) if isinstance(handler, type) else handler
 
 
@@ -220,18 +219,18 @@ _REFUSALS: Final[dict[int, type[web.HTTPException]]] = {
 
 
 class BearerAuth(NamesChecked, Uncopied):
-    """A middleware that demands a good bearer token for every route but those marked `@public` (RFC 6750).
+    """A middleware that demands a valid bearer token for every route but those marked `@public` (RFC 6750).
 
     `scopes` are demanded everywhere, besides those of `@require_scopes`. `optional` lets requests without credentials
-    through to routes that demand no scopes; a bad token is refused there too. `protect_unmatched` demands a token for
+    through to routes that demand no scopes; an invalid token is refused there too. `protect_unmatched` demands a token for
     unknown paths as well. `allow_preflight` lets CORS preflights through to the routes that are registered for OPTIONS and
     demand no scopes; every other preflight gets the same 401, for a path that exists and one that does not, whatever
     `protect_unmatched` and `optional` say of other requests. `realm` and
-    `resource_metadata` (RFC 9728) go into the challenges. `on_reject` hears of every refusal; what it raises is logged.
+    `resource_metadata` (RFC 9728) go into the challenges. `on_reject` is called for every refusal; its errors are logged.
     """
 
     __middleware_version__ = 1
-    _made = "Give aiohttp a middleware that is made: BearerAuth(client.validator)."
+    _usage = "Give aiohttp a middleware that is made: BearerAuth(client.validator)."
 
     def __init__(
         self,
@@ -270,18 +269,18 @@ class BearerAuth(NamesChecked, Uncopied):
     async def __call__(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """What aiohttp calls for every request."""
+        """Serve a request, for aiohttp."""
         try:
             await self._admit(request)
             return await handler(request)
-        except TokenValidationError as error:  # ours, or a handler's by way of `current_token`
+        except TokenValidationError as error:  # from `_admit`, or from a handler by way of `current_token`
             rejected = error
         raise await self._refusal(request, rejected)
 
     async def expect_handler(self, request: web.Request) -> web.StreamResponse | None:
-        """For a route's `expect_handler=`: says `100 Continue` only to callers whose token is good.
+        """For a route's `expect_handler=`: send `100 Continue` only to callers with a valid token.
 
-        aiohttp asks for the body before any middleware runs, so that without this anyone may upload before the 401.
+        aiohttp asks for the body before any middleware runs, so without this anyone may upload before the 401.
         """
         try:
             await self._admit(request)
@@ -292,10 +291,10 @@ class BearerAuth(NamesChecked, Uncopied):
                 raise web.HTTPExpectationFailed
             if request.version == HttpVersion11:
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                request.writer.output_size = 0  # the answer itself has not begun
+                request.writer.output_size = 0  # aiohttp must not count these bytes as the response
             return None
         refusal = await self._refusal(request, rejected)
-        # The announced body is not waited for: whoever holds no token would hold a task of ours instead, for ten seconds.
+        # Close without waiting for the announced body: a caller without a token could occupy a task for ten seconds.
         refusal.force_close()
         await refusal.prepare(request)
         await refusal.write_eof()
@@ -305,7 +304,7 @@ class BearerAuth(NamesChecked, Uncopied):
     def setup(self, app: web.Application) -> None:
         """Install the middleware, `app[VALIDATOR]`, and the audit of the routes at start-up.
 
-        The application has the keys ready before it takes requests. Closing the validator is for whoever made it.
+        The application loads the keys before it takes requests. Closing the validator stays the task of its owner.
         """
         if self not in app.middlewares:
             app.middlewares.append(self)
@@ -317,7 +316,7 @@ class BearerAuth(NamesChecked, Uncopied):
         await self._validator.warm()
 
     async def _audit(self, app: web.Application) -> None:
-        """Refuse to start with a route that contradicts itself, and say which are open to everyone."""
+        """Refuse to start with a route that is public and demands scopes, and log those that are open to everyone."""
         opened: set[str] = set()
         preflights: set[str] = set()
         for route in app.router.routes():
@@ -378,13 +377,13 @@ class BearerAuth(NamesChecked, Uncopied):
         if self._on_reject is not None:
             try:
                 await self._on_reject(request, error)
-            except Exception:  # noqa: BLE001 - a listener's fault must not turn a refusal into anything else
+            except Exception:  # noqa: BLE001 - an error in a callback must not change the refusal
                 logger.exception("on_reject raised")
-        # A stranger's preflight is answered alike everywhere: the scopes of a route would show that the route exists.
+        # Without a token, every preflight gets the same answer: the scopes of a route would show that the route exists.
         hidden = _is_preflight(request) and not isinstance(error, InsufficientScopeError)
         scopes = self._scopes if hidden else self._demand(request).scopes
-        said = challenge(error, realm=self._realm, resource_metadata=self._metadata, scopes=scopes)
-        headers = {hdrs.CACHE_CONTROL: "no-store"} | ({} if said is None else {hdrs.WWW_AUTHENTICATE: said})
+        value = challenge(error, realm=self._realm, resource_metadata=self._metadata, scopes=scopes)
+        headers = {hdrs.CACHE_CONTROL: "no-store"} | ({} if value is None else {hdrs.WWW_AUTHENTICATE: value})
         if isinstance(error, ValidationUnavailableError):
             headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after)))
         body = ({} if error.error is None else {"error": error.error}) | {"error_description": error.description}
@@ -392,7 +391,7 @@ class BearerAuth(NamesChecked, Uncopied):
 
 
 def _is_preflight(request: web.Request) -> bool:
-    """Tell if a browser asks beforehand, without credentials, if it may send a request from another origin (CORS)."""
+    """Return whether this is a CORS preflight: a browser's question, without credentials, before a request."""
     return (
         request.method == hdrs.METH_OPTIONS
         and hdrs.ORIGIN in request.headers
@@ -401,7 +400,7 @@ def _is_preflight(request: web.Request) -> bool:
 
 
 def _methods(route: web.AbstractRoute) -> Iterable[str]:
-    """The methods that a route serves. Those of a view may differ in what they demand."""
+    """The methods that a route serves. Those of a view may have different demands."""
     if route.method != hdrs.METH_ANY:
         return (route.method,)
     return sorted(hdrs.METH_ALL) if isinstance(route.handler, type) else (hdrs.METH_ANY,)

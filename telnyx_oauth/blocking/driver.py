@@ -1,9 +1,9 @@
 """The private event loop of the blocking client, and leases on it. The thread that makes a call runs the loop for it.
 
-One thread at a time runs the loop: the leader. Calls that other threads make meanwhile ride on the same loop: their threads
+One thread at a time runs the loop: the leader. Calls that other threads make meanwhile run on the same loop: their threads
 are followers, and each waits for a lock. A leader leaves when its own call is done, and one of the followers takes its place.
-With no follower the loop rests, unless a task is left on it (a background refresh, a grant that is being saved): then
-a thread, the keeper, runs the loop for as long as the task lasts.
+Without followers the loop rests, unless a task is left on it (a background refresh, a grant that is being saved): then a
+thread, the keeper, runs the loop until the task ends.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from ..transport.threads import Threads
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
-# Windows lets nothing interrupt a wait for a lock, so there it is a short one, again and again.
+# On Windows a signal does not interrupt a wait for a lock, so there each wait is short and is repeated.
 _WAIT: Final = 0.1 if os.name == "nt" else -1
-# Seconds that an interrupted leader gives its cancelled call to end in. A keeper waits for the rest of it.
+# Seconds that an interrupted leader waits for its cancelled call to end. After that a keeper waits for it.
 _GRACE: Final = 0.05
 # Signals whose Python handlers often raise: Ctrl-C, the end that a service manager asks for, and the time limits
 # of task queues (RQ: SIGALRM, Celery: SIGUSR1). Plain integers are quicker to pass than the enum's members.
@@ -49,11 +49,11 @@ else:
 
 
 class _Loop(_BaseLoop):
-    """asyncio's own loop, whatever the policy says, without its thread pool, and with a list of the tasks on it."""
+    """asyncio's own loop, under any policy, without its thread pool, and with a list of the tasks on it."""
 
     def __init__(self) -> None:
         super().__init__()
-        # In debug mode asyncio would report slow steps to people who have no code on this loop.
+        # In debug mode asyncio would report slow steps, of code that is not the user's.
         self.slow_callback_duration = inf
         self.tasks: set[asyncio.Task[Any]] = set()
         self.ending: set[asyncio.Task[Any]] = set()
@@ -66,7 +66,7 @@ class _Loop(_BaseLoop):
         return self.keep(asyncio.Task(coro, loop=loop, **options))
 
     def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
-        """List a task until it is done. `asyncio.all_tasks` leaves out those that a cancelled caller still waits for."""
+        """List a task until it is done. Calls themselves are not listed until they are cancelled."""
         self.tasks.add(task)
         task.add_done_callback(self._drop)
         return task
@@ -88,7 +88,7 @@ class _Loop(_BaseLoop):
         return self.create_task(self._threads.run(partial(func, *args)))
 
     def complete(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run until `work` is done. Unlike `run_until_complete` it does not mind a `stop` that was meant for an earlier run."""
+        """Run until `work` is done. Unlike `run_until_complete`, go on after a `stop` that was for an earlier run."""
         task = self.create_task(work)
         task.add_done_callback(lambda _: self.stop())
         while not task.done():
@@ -142,8 +142,8 @@ class _Call(Generic[_T]):
         self.woken.acquire()
 
     def start(self, loop: _Loop) -> None:
-        """Begin. Called on the loop, which then reads what its sockets have to tell before the call takes a step: a
-        connection that the server closed while the loop rested is known as closed.
+        """Begin. Called on the loop, which polls its sockets before the new task takes its first step: so a connection that
+        the server closed while the loop rested is known to be closed.
         """
         self._loop = loop
         if not self._cancelled:
@@ -156,51 +156,54 @@ class _Call(Generic[_T]):
             self.done = True
         elif not self.done:
             self._loop.keep(self.task)
-            # Not at once: a task that is cancelled before its first step would never settle the call.
+            # Not at once: a task that is cancelled before its first step never runs, so it would not settle the call.
             self._loop.call_soon(self.task.cancel)
 
     def wake(self) -> None:
-        """Let a follower look at what has changed."""
-        with suppress(RuntimeError):  # it is awake
+        """Wake the follower, which then checks what has changed."""
+        with suppress(RuntimeError):  # it is awake already
             self.woken.release()
 
     async def _serve(self) -> None:
         try:
             self.result = await self._make()
-        except asyncio.CancelledError:  # the thread that called has left, or the last client was closed in another
+        except asyncio.CancelledError:  # the calling thread has left, or another thread closed the last client
             self.error = ClientClosedError()
         except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that called
             self.error = error
         finally:
             if self.error is None:
                 self._driver.settle(self)
-            else:  # a turn later, in which the connection of the failed call is closed
+            else:  # a turn later, so that the connection of the failed call is closed by then
                 self._loop.call_soon(self._driver.settle, self)
 
     def outcome(self) -> _T:
-        """What the call came to."""
+        """The result of the call; raises its error."""
         if self.error is None:
             return self.result
         try:
             raise self.error
         finally:
-            # The error's traceback holds this frame: without this they would keep each other alive.
+            # The error's traceback holds this frame: without this line they would keep each other alive.
             self.error = None
 
 
 class _Signals:
     """Python's signal handlers, held back while the main thread is in a call, as `asyncio.Runner` holds SIGINT back.
 
-    A handler that raises in the middle of the loop would break what other threads have on it. So a signal stops
-    the loop, and its handler runs then. A second signal runs its handler at once: the loop may be stuck.
+    A handler that raises in the middle of the loop would break the calls of other threads. So a signal stops the loop, and its
+    handler runs then. A second signal runs its handler at once: the loop may hang.
     """
 
-    __slots__ = ("_held", "_pending", "_wake")
+    __slots__ = ("_handlers", "_holding", "_pending", "_wake")
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
-        self._held: list[tuple[int, Callable[[int, FrameType | None], Any]]] = []
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._pending: list[tuple[int, FrameType | None]] = []
+        # False while handlers are being replaced and put back. An exception of one of them may end that halfway; what is left
+        # in its place then passes signals on.
+        self._holding = False
 
     def __enter__(self) -> None:
         if threading.get_ident() != threading.main_thread().ident:
@@ -208,28 +211,30 @@ class _Signals:
         for number in _SIGNALS:
             handler = signal.getsignal(number)
             if callable(handler):
-                # Noted first: an exception in between leaves a handler that is put back in vain.
-                self._held.append((number, handler))
+                self._handlers[number] = handler  # before `_note` can be called
                 try:
                     signal.signal(number, self._note)
-                except ValueError:  # the main thread of a subinterpreter may not
-                    self._held.clear()
+                except ValueError:  # not allowed in the main thread of a subinterpreter
+                    self._handlers.clear()
                     return
+        self._holding = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._held:
-            # A handler that was set meanwhile, by a hook say, stays.
-            now = signal.signal(number, handler)
-            if now != self._note:
-                signal.signal(number, now)
-        self.deliver()
+        self._holding = False
+        try:
+            self.deliver()
+        finally:
+            for number, handler in reversed(self._handlers.items()):  # SIGINT last, whose handler nearly always raises
+                replaced = signal.signal(number, handler)
+                if replaced != self._note:  # set by a hook, for example: it stays
+                    signal.signal(number, replaced)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        waiting = bool(self._pending)
+        at_once = self._pending or not self._holding
         self._pending.append((number, frame))
-        if waiting:
+        if at_once:
             self.deliver()
         else:
             self._wake()
@@ -238,11 +243,20 @@ class _Signals:
         """Run the handlers of the signals that came."""
         while self._pending:
             number, frame = self._pending.pop(0)
-            dict(self._held)[number](number, frame)
+            self._handlers[number](number, frame)
+
+    @staticmethod
+    def put_back_after_fork() -> None:
+        """Put handlers back, in a forked child, that the main thread of the parent holds back."""
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            while isinstance(holder := getattr(handler, "__self__", None), _Signals):
+                handler = holder._handlers[number]
+                signal.signal(number, handler)
 
 
 class Driver:
-    """The private event loop of a process, and which thread runs it."""
+    """The private event loop of a process, and the thread that runs it."""
 
     def __init__(self) -> None:
         # Guards the four below. It is held for a few lines at a time, and never during a call.
@@ -250,24 +264,22 @@ class Driver:
         self._loop: _Loop | None = None
         self._leases = 0
         self._leader: _Call[Any] | Literal["keeper"] | None = None
-        self._followers: dict[_Call[Any], None] = {}  # in the order in which they came
-        self._keeper: threading.Thread | None = None
-        """The last one."""
+        self._followers: dict[_Call[Any], None] = {}  # in the order of their arrival
+        self._keeper: threading.Thread | None = None  # the latest one
         # Threads that are in a call or run the loop. Where threads are patched (gevent, eventlet) these are greenlets.
         self._callers: set[int] = set()
-        self._retired = False
-        """Whether the last lease has ended. The next client has another driver."""
-        self._orphaned = False
+        self._retired = False  # True once the last lease has ended; the next client gets another driver
+        self._orphaned = False  # True in a forked child, for the driver of the parent
 
     def lease(self) -> bool:
-        """Count one user of the loop more; False when the last one has ended it."""
+        """Count one more lease; `False` if the last one has ended, and the loop with it."""
         with self._lock:
             if not self._retired:
                 self._leases += 1
             return not self._retired
 
     def release(self) -> None:
-        """Count one user of the loop less. The last one ends the loop, and the calls that are still on it."""
+        """Count one lease less. The last one ends the loop, and the calls that are still on it."""
         with self._lock:
             self._leases -= 1
             self._retired = not self._leases
@@ -275,19 +287,19 @@ class Driver:
             self.finish()
 
     def finish(self) -> None:
-        """Cancel what is on the loop, wait for what must not be cut short, and end the loop."""
+        """Cancel calls and tasks, wait for those that take time to end, and end the loop."""
         loop = self._loop
         if loop is None:
             return
         if threading.get_ident() in self._callers:  # in a hook
             loop.call_soon(_cancel_all, loop)
             return
-        self._run(_others_cancelled)
+        self._run(_cancel_others)
         if self._keeper is not None:
             self._keeper.join()
 
     def run(self, make: Callable[[], Awaitable[_T]]) -> _T:
-        """The outcome of a call made on the loop. Raises `BlockingCallError` in a thread that is in a call already."""
+        """Make a call on the loop and return its result. Raises `BlockingCallError` in a thread that is in a call already."""
         if self._retired:
             raise ClientClosedError
         return self._run(make)
@@ -300,15 +312,16 @@ class Driver:
                 "handler. Await AsyncTelnyx in a hook; let a signal handler set a flag, and call when the call is over."
             )
         running = _running_loop()
-        # With another loop running in this thread, it cannot lead. The private loop itself is seen as running
-        # where another greenlet of this thread leads.
+        # A thread in which another loop runs cannot lead. Where another greenlet of this thread leads, the running loop is
+        # the private one itself.
         call = _Call(make, self, can_lead=running is None or running is self._loop)
-        self._callers.add(ident)
-        try:
-            with call.signals:
+        # Signals first: an interrupt after `add` would leave this thread on the list, and refuse its calls for ever.
+        with call.signals:
+            self._callers.add(ident)
+            try:
                 self._serve(call)
-        finally:
-            self._callers.discard(ident)
+            finally:
+                self._callers.discard(ident)
         return call.outcome()
 
     def settle(self, call: _Call[Any]) -> None:
@@ -343,7 +356,7 @@ class Driver:
             self._follow(call, loop, start_keeper=no_leader)
 
     def _lead(self, call: _Call[Any], loop: _Loop) -> None:
-        """Run the loop until the call is done, then leave it to another."""
+        """Run the loop until the call is done, then pass it on."""
         try:
             while not call.done:
                 loop.run_forever()
@@ -355,7 +368,7 @@ class Driver:
             self._leave(loop)
 
     def _follow(self, call: _Call[Any], loop: _Loop, *, start_keeper: bool) -> None:
-        """Wait for the call while another thread runs the loop, or until this one is to run it."""
+        """Wait until the call is done on the loop that another thread runs, or until this thread becomes the leader."""
         try:
             if start_keeper:
                 self._start_keeper(loop)
@@ -372,40 +385,45 @@ class Driver:
                 _give_up(call, loop)
                 self._leave(loop)
             else:
-                with suppress(RuntimeError):  # the loop is closed, and the call over
+                with suppress(RuntimeError):  # the loop is closed, and the call has ended with it
                     loop.call_soon_threadsafe(call.cancel)
             raise
         if self._leader is call:
             self._lead(call, loop)
 
     def _leave(self, loop: _Loop) -> None:
-        """Stop leading. A follower takes over, or a keeper; else the loop rests, or ends with the last lease."""
+        """Stop leading. A follower takes over, or a keeper. Otherwise the loop rests, or ends if the last lease has."""
         with self._lock:
             if self._orphaned:
                 return
             lasts = not self._retired and not Lease.exiting
-            follower = next((each for each in self._followers if each.can_lead), None)
-            self._leader = next_leader = follower or ("keeper" if self._followers or (loop.tasks and lasts) else None)
-            if follower is not None:
-                del self._followers[follower]
-            ends = next_leader is None and not lasts
+            self._elect()
+            if self._leader is None and (self._followers or (loop.tasks and lasts)):
+                self._leader = "keeper"
+            needs_keeper = self._leader == "keeper"
+            ends = self._leader is None and not lasts
             if ends:
                 self._loop = None
-        if follower is not None:
-            follower.wake()
-        elif ends:
+        if ends:
             self._end(loop)
-        elif next_leader == "keeper":
+        elif needs_keeper:
             self._start_keeper(loop)
+
+    def _elect(self) -> None:
+        """Make the follower that has waited longest the leader, or leave the loop without one. Called under the lock."""
+        self._leader = follower = next((each for each in self._followers if each.can_lead), None)
+        if follower is not None:
+            del self._followers[follower]
+            follower.wake()
 
     def _start_keeper(self, loop: _Loop) -> None:
         keeper = None
         try:
             keeper = _thread(self._keep, loop)
             keeper.start()
-        except RuntimeError:  # an interpreter that ends starts no thread any more, and a subinterpreter no daemon
+        except RuntimeError:  # an ending interpreter starts no threads, and a subinterpreter no daemons
             if _running_loop() is None:
-                self._keep(loop)  # what is left on the loop ends before this call returns
+                self._keep(loop)  # in this thread: the call returns once the tasks have ended
                 return
             error = BlockingCallError(
                 "Where an event loop runs, a blocking call needs a thread, and this interpreter starts none: it ends, or is a "
@@ -413,16 +431,18 @@ class Driver:
             )
         except BaseException:
             if keeper is None or keeper.ident is None:  # it never began
-                self._leader = None
+                with self._lock:
+                    self._elect()
             raise
         else:
             self._keeper = keeper
             return
-        self._leader = None
+        with self._lock:
+            self._elect()
         raise error
 
     def _keep(self, loop: _Loop) -> None:
-        """Run the loop until no task is left on it, or longer: until some thread in a call can run it."""
+        """Run the loop until no task is left on it, and until a follower can run it or none is left."""
         ident = threading.get_ident()
         entered = ident not in self._callers
         self._callers.add(ident)
@@ -459,15 +479,16 @@ class Driver:
                 self._callers.discard(ident)
 
     def _stir(self, call: _Call[Any]) -> None:
-        """Have the thread of a call look at the signals that came. Called in a signal handler."""
+        """Make the thread of a call check its signals. Called in a signal handler."""
         loop = self._loop
         if self._leader is call and loop is not None:
             loop.call_soon_threadsafe(loop.stop)
         call.wake()
 
     def orphan(self) -> None:
-        """Give up the parent's loop, in a forked child: the child has none of the threads that made calls, nor may it
-        touch the loop's sockets. What waits in it all the same is a call whose signal handler forked.
+        """Give up the parent's loop, in a forked child, which has none of the calling threads and must not touch the sockets.
+
+        A call still waits here if it was its thread that forked, in a signal handler or a hook. It ends with an error.
         """
         self._orphaned = True
         self._lock = threading.Lock()
@@ -479,19 +500,18 @@ class Driver:
 
 
 class Lease(Uncopied):
-    """A client's share in the private loop, from its first call to `close`. A forked child takes one anew.
+    """A client's share in the private loop, from its first call to `close`. A forked child takes a new share.
 
-    A client's resources, pages and responses hold its lease. So `Telnyx().oauth.retrieve_jwks()` works, where the client itself
-    is gone before the call is made.
+    A client's resources, pages and responses hold its lease. So `Telnyx().oauth.retrieve_jwks()` works, though the client is
+    collected before the call is made.
 
     Args:
-        end: Ends what the client has open.
+        end: Closes the client's connections and ends its tasks.
         unclosed: The text of the `ResourceWarning` for a client that is dropped unclosed; empty for none.
         lender: The lease of the client whose connections a copy uses: it lasts as long as the copy's.
     """
 
-    exiting = False
-    """Whether the interpreter ends."""
+    exiting = False  # True once the interpreter has begun to exit
 
     def __init__(
         self,
@@ -499,29 +519,32 @@ class Lease(Uncopied):
         unclosed: Callable[[], str] = str,
         lender: Lease | None = None,
     ) -> None:
-        self._finish = end
+        self._close_client = end
         self._unclosed = unclosed
         self._lender = lender
         self._closed = False
         self._driver: Driver | None = None
-        # Guards taking and giving back: two threads may make a client's first call at once.
+        # Guards `_driver`: two threads may make a client's first call at once.
         self._lock = threading.Lock()
         _leases.add(self)
 
     @property
     def is_held(self) -> bool:
-        """Whether there has been a call, in this process."""
+        """True from the first call in this process until the lease ends."""
         return self._driver is not None
 
     @property
     def is_closed(self) -> bool:
-        """Whether the lease has ended for good."""
+        """True once the lease has ended."""
         return self._closed
 
     def run(self, make: Callable[[], Awaitable[_T]]) -> _T:
-        """The outcome of a call made on the loop. Raises `BlockingCallError` inside another call, and `ClientClosedError`."""
+        """Make a call on the loop and return its result. Raises `BlockingCallError` inside another call.
+
+        Raises `ClientClosedError` after `close`.
+        """
         if Lease.exiting and threading.current_thread() is not threading.main_thread():
-            # The program ends, and a daemon thread with it: in silence, as in any other call that waits.
+            # A daemon thread ends in silence with the program, as it does in any other blocking call.
             raise SystemExit
         try:
             return (self._driver or self._take()).run(make)
@@ -531,18 +554,18 @@ class Lease(Uncopied):
             raise
 
     def start(self, make: Callable[[], Awaitable[object]]) -> None:
-        """Make a call in a thread of its own, and wait for nothing. It may be the garbage collector that does so."""
+        """Make a call in a new thread, without waiting for it. Safe in the garbage collector."""
         if self._driver is not None and not Lease.exiting:
-            # The interpreter ends, or this is gevent's hub, where what was started cannot be waited for.
+            # The interpreter exits; or this is gevent's hub, which starts the thread but may not wait for its start.
             with suppress(Exception):
                 _thread(self._run_quietly, make).start()
 
     def end(self) -> None:
-        """End what the client has open, then the lease. A later call raises `ClientClosedError`."""
+        """Close the client's connections, then end the lease. A later call raises `ClientClosedError`."""
         if self._driver is not None:
             try:
-                self.run(self._finished)
-            except ClientClosedError:  # another thread has ended it meanwhile
+                self.run(self._close_fully)
+            except ClientClosedError:  # another thread has ended the lease meanwhile
                 pass
         self.close()
 
@@ -564,26 +587,26 @@ class Lease(Uncopied):
             if self._closed:
                 raise ClientClosedError
             if self._driver is None:
-                self._driver = _leased()
+                self._driver = _lease_driver()
             return self._driver
 
-    async def _finished(self) -> None:
-        if self._finish is not None:
-            await self._finish()
-            # Connections are closed a turn after they were told to.
+    async def _close_fully(self) -> None:
+        if self._close_client is not None:
+            await self._close_client()
+            # asyncio closes a socket in the turn after `close`.
             await asyncio.sleep(0)
 
     def _run_quietly(self, make: Callable[[], Awaitable[object]]) -> None:
         with suppress(ClientClosedError, SystemExit):
             self.run(make)
-        if make == self._finished:
+        if make == self._close_fully:
             self.close()
 
     def __del__(self) -> None:
         if self._driver is None or self._closed or self.exiting:
             return
-        self.start(self._finished)
-        # Last, because a warning may have been made an error.
+        self.start(self._close_fully)
+        # Last, because a filter may turn the warning into an error.
         if text := self._unclosed():
             warnings.warn(text, ResourceWarning, source=self)
 
@@ -596,11 +619,11 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _give_up(call: _Call[Any], loop: _Loop) -> None:
-    """Cancel the leader's own call, and let it end if it does so at once."""
+    """Cancel the leader's own call, and let it end if that takes no longer than `_GRACE`."""
     call.cancel()
     if not call.done:
         limit = loop.call_later(_GRACE, loop.stop)
-        with suppress(BaseException):  # of one more signal: the first is what is raised
+        with suppress(BaseException):  # of another signal: the caller raises the first one's
             loop.run_forever()
         limit.cancel()
 
@@ -615,18 +638,18 @@ def _cancel(loop: _Loop, task: asyncio.Task[Any]) -> None:
         task.cancel()
 
 
-async def _others_cancelled() -> None:
-    """Cancel every call and task, and wait for them. Two threads may do so at once, and spare each other."""
+async def _cancel_others() -> None:
+    """Cancel every call and task, and wait for them. Two threads may do this at once: neither cancels the other."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, _Loop)
     loop.ending.update(filter(None, [asyncio.current_task()]))
     _cancel_all(loop)
-    await asyncio.sleep(0)  # another that ends the loop may have come in this very turn
+    await asyncio.sleep(0)  # another thread's call of this function may have begun in this turn
     if left := (asyncio.all_tasks() | loop.tasks) - loop.ending:
         await asyncio.wait(left)
 
 
-def _leased() -> Driver:
+def _lease_driver() -> Driver:
     global _driver  # noqa: PLW0603 - a process has one at a time
     with _replacing:
         if not _driver.lease():
@@ -643,7 +666,7 @@ def _thread(target: Callable[[Any], object], argument: object) -> threading.Thre
 
 @atexit.register
 def _end_all() -> None:
-    """No snippet closes its client, and a program may end without a word."""
+    """End the loop of clients that were never closed."""
     Lease.exiting = True
     _driver.finish()
     for thread in list(_threads):
@@ -652,22 +675,23 @@ def _end_all() -> None:
 
 
 _driver = Driver()
-_replacing = threading.Lock()  # guards the line above
+_replacing = threading.Lock()  # guards `_driver`
 _leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _inherited: list[Driver] = []
 
 
 def _after_fork_in_child() -> None:
-    """Start over, and touch nothing that the parent still uses."""
+    """Start over with a new driver, and leave the parent's alone."""
     global _driver, _replacing
-    # Kept, so that nothing closes the parent's loop.
+    # Kept alive, because a collected loop closes its sockets, which the parent still uses.
     _inherited.append(_driver)
     _driver.orphan()
     _threads.clear()
     _driver, _replacing = Driver(), threading.Lock()
     for lease in list(_leases):
         lease.forget()
+    _Signals.put_back_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""Rows, and the values that they end in. A row carries an async method's whole signature to its blocking twin.
+"""Rows, and the pages and responses that they return. A row gives an async method's whole signature to its blocking twin.
 
 https://typing.python.org/en/latest/spec/generics.html#paramspec
 """
@@ -25,9 +25,9 @@ from typing import (
     overload,
 )
 
-from ..hints import Hinted, misnamed, refused
+from ..hints import Hinted, naming_problem, refused
 from ..protocol.secret import Secret, Uncopied
-from ..resources.resource import Form, Resource, filled, put, returning, rows_in, said_to_return
+from ..resources.resource import Form, Resource, filled, put, return_type, returning, rows_in
 from ..transport.engine import Engine
 from ..transport.pagination import AsyncPage, AsyncPaginator, PageData, ahead
 from ..transport.responses import AsyncAPIResponse, AsyncStreamed, ResponseFacts
@@ -84,7 +84,7 @@ class Page(PageData[_T]):
             while (page := self._lease.run(following)) is not None:
                 yield from page.data
         except GeneratorExit:
-            # Nothing is waited for: it may be the garbage collector that ends this, in any thread.
+            # Without waiting: the garbage collector may end this generator, in any thread.
             if self._lease.is_held:
                 self._lease.start(pages.aclose)
             raise
@@ -134,8 +134,8 @@ class APIResponse(ResponseFacts[_T]):
 
     def close(self) -> None:
         """Close the body; the rest of it is not read."""
-        if not self._lease.is_closed:  # else it ended with its connection
-            self._run(lambda: _closed(self._response.close()))
+        if not self._lease.is_closed:  # else it was closed with its connection
+            self._run(lambda: _close_fully(self._response.close()))
 
     def _each(self, items: AsyncIterator[_I]) -> Iterator[_I]:
         async def following() -> Any:
@@ -147,14 +147,14 @@ class APIResponse(ResponseFacts[_T]):
     def _run(self, call: Callable[[], Coroutine[Any, Any, _I]]) -> _I:
         if not self._response.is_here:
             return self._lease.run(call)
-        # With the body here there is nothing to wait for, and so no need for the loop: one step is all of it.
+        # The body is here, so the coroutine awaits nothing: one step runs all of it, without the loop.
         step = call()
         try:
             step.send(None)
         except StopIteration as stop:
             value: _I = stop.value
             return value
-        raise AssertionError("it waited")  # pragma: no cover - nothing in it waits
+        raise AssertionError("The coroutine waited.")  # pragma: no cover
 
 
 class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
@@ -176,17 +176,17 @@ class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self._lease.is_closed:
-            self._lease.run(lambda: _closed(self._streamed.__aexit__(kind, error, traceback)))
+            self._lease.run(lambda: _close_fully(self._streamed.__aexit__(kind, error, traceback)))
 
 
-async def _closed(closing: Awaitable[None]) -> None:
-    """Close, and give the loop the turn that it closes the socket in: nothing may run the loop for long afterwards."""
+async def _close_fully(closing: Awaitable[None]) -> None:
+    """Close, and let the loop take the turn in which it closes the socket: it may then rest for long."""
     await closing
     await asyncio.sleep(0)
 
 
 class Twin(Uncopied):
-    """The blocking twin of a value whose methods are async."""
+    """The blocking twin of an object with async methods. A base class."""
 
     def __init__(self, core: Any, lease: Lease) -> None:
         self._core = core
@@ -204,7 +204,7 @@ class Twin(Uncopied):
 
 
 class RawTwin(Uncopied):
-    """The blocking twin of a resource, answering with raw responses."""
+    """The blocking twin of a resource, whose methods return raw responses. A base class."""
 
     def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
         self._core = resource(engine, Form.RAW)
@@ -217,7 +217,7 @@ class RawTwin(Uncopied):
 
 
 class StreamedTwin(Uncopied):
-    """The blocking twin of a resource, answering with context managers of raw responses."""
+    """The blocking twin of a resource, whose methods return context managers of raw responses. A base class."""
 
     def __init__(self, resource: type[Resource], engine: Engine, lease: Lease) -> None:
         self._core = resource(engine, Form.STREAMED)
@@ -229,33 +229,33 @@ class StreamedTwin(Uncopied):
             put(cls, name, row.streamed(), row.owner)
 
 
-def _as_it_is(value: Any, _lease: Lease) -> Any:
+def _unchanged(value: Any, _lease: Lease) -> Any:
     return value
 
 
-def _begun(
+def _begin(
     twin: object,
     method: Callable[..., Awaitable[Any]],
     core: object,
-    given: Secret[tuple[tuple[Any, ...], dict[str, Any]]],
+    arguments: Secret[tuple[tuple[Any, ...], dict[str, Any]]],
 ) -> Awaitable[Any]:
-    """What `method` gives. Raises `TypeError` for arguments that it does not take, said of the method that was called."""
+    """Call `method`. A `TypeError` for wrong arguments names the blocking method, which the caller called."""
     try:
-        return method(core, *given.plain[0], **given.plain[1])
+        return method(core, *arguments.plain[0], **arguments.plain[1])
     except TypeError as exc:
-        called, pythons = f"{type(twin).__name__}.{method.__name__}", f"{method.__qualname__}()"
-        problem = misnamed(called, method, len(given.plain[0]), given.plain[1])
+        ours, pythons = f"{type(twin).__name__}.{method.__name__}", f"{method.__qualname__}()"
+        problem = naming_problem(ours, method, len(arguments.plain[0]), arguments.plain[1])
         if not problem and str(exc).startswith(pythons):
-            problem = f"{called}(){str(exc).removeprefix(pythons)}"
+            problem = f"{ours}(){str(exc).removeprefix(pythons)}"
         if not problem:
             raise
     raise TypeError(problem)
 
 
 class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = blocking(AsyncOAuthClients.create)`
-    """A row for a method that ends in a value. Each of the three twins has a function of its own."""
+    """A row for a method that returns a value. Each of the three kinds of twins gets a function of its own."""
 
-    finish: Callable[[Any, Lease], Any] = staticmethod(_as_it_is)
+    finish: Callable[[Any, Lease], Any] = staticmethod(_unchanged)
 
     def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
         self._method = method
@@ -266,50 +266,50 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
 
     @cached_property
     def _kind(self) -> Any:
-        """What the value is, for those who look."""
-        return said_to_return(self._method)
+        """The type of the value, for annotations."""
+        return return_type(self._method)
 
     def plain(self) -> Any:
-        """The function for a twin that gives the value itself."""
+        """The function for a twin that returns the value itself."""
         return self._plain(self._method)
 
-    def _plain(self, looks: Callable[..., object]) -> Any:
+    def _plain(self, model: Callable[..., object]) -> Any:
         method, finish = self._method, self.finish
 
-        @wraps(looks)
+        @wraps(model)
         def row(twin: Twin, *args: _P.args, **kwargs: _P.kwargs) -> object:
             core, lease = twin._core, twin._lease
-            given = Secret((args, kwargs))
+            arguments = Secret((args, kwargs))
             del args, kwargs
-            call = partial(_begun, twin, method, core, given)
+            call = partial(_begin, twin, method, core, arguments)
             return finish(lease.run(call), lease)
 
         return row
 
     def raw(self) -> Any:
-        """The function for a twin that gives raw responses."""
+        """The function for a twin that returns raw responses."""
         method, finish = self._method, self.finish
 
         @wraps(returning(method, filled(APIResponse, self._kind)))
         def row(twin: RawTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
             core, lease = twin._core, twin._lease
-            given = Secret((args, kwargs))
+            arguments = Secret((args, kwargs))
             del args, kwargs
-            call = partial(_begun, twin, method, core, given)
+            call = partial(_begin, twin, method, core, arguments)
             return APIResponse(lease.run(call), lease, lambda value: finish(value, lease))
 
         return row
 
     def streamed(self) -> Any:
-        """The function for a twin that gives context managers."""
+        """The function for a twin that returns context managers."""
         method, finish = self._method, self.finish
 
         @wraps(returning(method, filled(Streamed, self._kind)))
         def row(twin: StreamedTwin, *args: _P.args, **kwargs: _P.kwargs) -> object:
             core, lease = twin._core, twin._lease
-            given = Secret((args, kwargs))
+            arguments = Secret((args, kwargs))
             del args, kwargs
-            call = partial(_begun, twin, method, core, given)
+            call = partial(_begin, twin, method, core, arguments)
             return Streamed(AsyncStreamed(call), lease, lambda value: finish(value, lease))
 
         return row
@@ -329,7 +329,7 @@ class blocking(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create 
         def __get__(self, twin: None, owner: object = None) -> Callable[..., object]: ...
 
         def __get__(self, twin: Twin | RawTwin | StreamedTwin | None, owner: object = None) -> Any:
-            """The row as a method of its twin."""
+            """The method of the twin, for type checkers: `put` replaces rows by functions."""
 
 
 class _Paging(blocking[_P, _T]):
@@ -339,7 +339,7 @@ class _Paging(blocking[_P, _T]):
 
     @cached_property
     def _kind(self) -> Any:
-        return filled(Page, *get_args(said_to_return(self._method)))
+        return filled(Page, *get_args(return_type(self._method)))
 
     def plain(self) -> Any:
         return self._plain(returning(self._method, self._kind))
@@ -353,14 +353,14 @@ def paging(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> blocki
 def takes(
     method: Callable[Concatenate[Any, _P], object],
 ) -> Callable[[Callable[..., _R]], Callable[Concatenate[Any, _P], _R]]:
-    """Give a function the parameters and the docstring of `method`, keeping what it returns."""
+    """Give a function the parameters and the docstring of `method`, and let it keep its own return type."""
 
-    def dress(function: Callable[..., _R]) -> Callable[Concatenate[Any, _P], _R]:
+    def apply(function: Callable[..., _R]) -> Callable[Concatenate[Any, _P], _R]:
         returns = get_type_hints(function)["return"]
-        dressed = wraps(method, assigned=("__doc__",))(function)
-        # The names in its annotations are found where `method` is from.
-        dressed.__annotations__ = {**method.__annotations__, "return": returns}
-        dressed.__dict__["__signature__"] = signature(method).replace(return_annotation=returns)
-        return cast("Callable[Concatenate[Any, _P], _R]", dressed)
+        wrapper = wraps(method, assigned=("__doc__",))(function)
+        # `wraps` sets `__wrapped__`, so the names in these annotations are looked up in the module of `method`.
+        wrapper.__annotations__ = {**method.__annotations__, "return": returns}
+        wrapper.__dict__["__signature__"] = signature(method).replace(return_annotation=returns)
+        return cast("Callable[Concatenate[Any, _P], _R]", wrapper)
 
-    return dress
+    return apply

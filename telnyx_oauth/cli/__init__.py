@@ -1,30 +1,23 @@
-"""The command `telnyx-oauth`. This much of it runs without the extra `cli`, to say that it is missing."""
+"""The command `telnyx-oauth`. This module needs nothing of the extra `cli`, so that it can say that the extra is missing."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from importlib.util import find_spec
 from io import TextIOWrapper
-
-
-def missing(*packages: str) -> str:
-    """What to say where these packages are not installed."""
-    return (
-        f"The command line needs {' and '.join(packages)}, which the extra `cli` brings: "
-        "pip install 'telnyx-oauth[cli]' (in a Windows prompt: pip install \"telnyx-oauth[cli]\")"
-    )
 
 
 def main() -> None:
     """Run the command line. Ends the process: 0 is success, 1 an error, 2 wrong usage, 4 authentication needed."""
-    absent = [name for name in ("click", "platformdirs", "rich") if find_spec(name) is None]
-    if absent:
-        sys.exit(missing(*absent))
-    from .app import cli
+    try:
+        from .app import cli
+    except ImportError as error:
+        if "telnyx-oauth[cli]" not in error.msg:
+            raise
+        sys.exit(error.msg)
 
     if not sys.warnoptions:
-        # What a command has to say of a store it says itself.
+        # A command prints what the stores report, so their warnings would say it twice.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"telnyx_oauth\.")
 
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""The commands over the API's operations: clients, grants, registration, metadata."""
+"""The commands for the API's operations: clients, grants, registration, metadata, keys."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any, get_args
 
 from ..types import ClientType, GrantType, TokenEndpointAuthMethod
 from .command import PAGE_SIZE, command, confirm, limit_option, looks, present, several, yes_option
-from .extra import click
 from .failures import WrongUsage
-from .output import plain
+from .output import click, plain
 from .session import Session
 
 CLIENT_COLUMNS = ("client_id", "name", "client_type", "created_at")
@@ -17,25 +16,28 @@ GRANT_TYPES = click.Choice(get_args(GrantType))
 
 clients = click.Group("clients", help="Manage the OAuth clients of the account.")
 pkce_option = click.option(
-    "--require-pkce/--no-require-pkce", default=None, help="Take no authorization code without it."
+    "--require-pkce/--no-require-pkce", default=None, help="Require PKCE (RFC 7636) with authorization codes."
 )
-redirects_option = several("--redirect-uri", "redirect_uris", "Where authorization codes may be sent.")
+redirects_option = several("--redirect-uri", "redirect_uris", "A URI that authorization codes may be sent to.")
 
 
 @command("list", clients)
-@click.option("--name", "filter_name", help="Only those with this name.")
-@click.option("--name-contains", "filter_name_contains", metavar="TEXT", help="Only those whose name contains this.")
-@click.option("--type", "filter_client_type", type=TYPES, help="Only those of this type.")
+@click.option("--name", "filter_name", help="Only clients with this name.")
+@click.option("--name-contains", "filter_name_contains", metavar="TEXT", help="Only clients whose name contains this.")
+@click.option("--type", "filter_client_type", type=TYPES, help="Only clients of this type.")
 @click.option(
-    "--grant-type", "filter_allowed_grant_types_contains", type=GRANT_TYPES, help="Only those that may use it."
+    "--grant-type",
+    "filter_allowed_grant_types_contains",
+    type=GRANT_TYPES,
+    help="Only clients that may use this grant type.",
 )
 @limit_option
 def list_clients(session: Session, *, limit: int | None, **filters: Any) -> None:
-    """List OAuth clients, all pages of them."""
+    """List the OAuth clients, of all pages."""
     with session.client() as client:
         page = client.oauth_clients.list(page_size=min(limit or PAGE_SIZE, PAGE_SIZE), **present(filters))
-        found = session.gather(page, limit)
-    session.out.answers(found, CLIENT_COLUMNS, "There are no such clients.")
+        items = session.gather(page, limit)
+    session.out.answers(items, CLIENT_COLUMNS, "There are no such clients.")
 
 
 @command("show", clients)
@@ -47,32 +49,34 @@ def show_client(session: Session, *, client_id: str) -> None:
 
 
 @command("create", clients)
-@click.option("--name", required=True, help="What people will see.")
-@click.option("--type", "client_type", type=TYPES, required=True, help="Whether it can keep a secret.")
+@click.option("--name", required=True, help="The name that people see on the consent page.")
+@click.option(
+    "--type", "client_type", type=TYPES, required=True, help="`confidential` has a secret; `public` has none."
+)
 @click.option(
     "--grant-type", "allowed_grant_types", type=GRANT_TYPES, multiple=True, required=True, help="May be repeated."
 )
-@several("--scope", "allowed_scopes", "What its tokens may allow.", required=True)
+@several("--scope", "allowed_scopes", "A scope that its tokens may have.", required=True)
 @redirects_option
 @pkce_option
 @looks
-def create(session: Session, **given: Any) -> None:
-    """Create an OAuth client. A confidential one's secret is shown here, once."""
+def create(session: Session, **options: Any) -> None:
+    """Create an OAuth client. This command shows the secret of a confidential client, once."""
     with session.client() as client:
-        session.answer(client.oauth_clients.create(**present(given)).data, secrets=True)
+        session.answer(client.oauth_clients.create(**present(options)).data, secrets=True)
 
 
 @command("update", clients)
 @click.argument("client_id")
-@click.option("--name", help="What people will see.")
+@click.option("--name", help="The name that people see on the consent page.")
 @click.option("--grant-type", "allowed_grant_types", type=GRANT_TYPES, multiple=True, help="May be repeated.")
-@several("--scope", "allowed_scopes", "What its tokens may allow.")
+@several("--scope", "allowed_scopes", "A scope that its tokens may have.")
 @redirects_option
 @pkce_option
 @looks
-def update(session: Session, *, client_id: str, **given: Any) -> None:
-    """Change an OAuth client: what is given replaces what it has."""
-    changes = present(given)
+def update(session: Session, *, client_id: str, **options: Any) -> None:
+    """Change an OAuth client: each option replaces the present value."""
+    changes = present(options)
     if not changes:
         raise WrongUsage("There is nothing to change.", "See `telnyx-oauth clients update --help`.", code="usage")
     with session.client() as client:
@@ -83,7 +87,7 @@ def update(session: Session, *, client_id: str, **given: Any) -> None:
 @click.argument("client_id")
 @yes_option
 def delete(session: Session, *, client_id: str, yes: bool) -> None:
-    """Delete an OAuth client, after asking. Its tokens can no longer be renewed."""
+    """Delete an OAuth client, after a question. Its tokens can no longer be refreshed."""
     with session.client() as client:
         confirm(f"Delete the OAuth client {client_id}?", yes=yes)
         client.oauth_clients.delete(client_id)
@@ -92,17 +96,17 @@ def delete(session: Session, *, client_id: str, yes: bool) -> None:
 
 GRANT_COLUMNS = ("id", "client_id", "scopes", "created_at")
 
-grants = click.Group("grants", help="See and revoke what people have allowed clients to do.")
+grants = click.Group("grants", help="Show and revoke what people have allowed clients to do.")
 
 
 @command("list", grants)
 @limit_option
 def list_grants(session: Session, *, limit: int | None) -> None:
-    """List grants, all pages of them."""
+    """List the grants, of all pages."""
     with session.client() as client:
         page = client.oauth_grants.list(page_size=min(limit or PAGE_SIZE, PAGE_SIZE))
-        found = session.gather(page, limit)
-    session.out.answers(found, GRANT_COLUMNS, "There are no grants.")
+        items = session.gather(page, limit)
+    session.out.answers(items, GRANT_COLUMNS, "There are no grants.")
 
 
 @command("show", grants)
@@ -117,7 +121,7 @@ def show_grant(session: Session, *, grant_id: str) -> None:
 @click.argument("grant_id")
 @yes_option
 def revoke(session: Session, *, grant_id: str, yes: bool) -> None:
-    """Revoke a grant, after asking. Whoever gave it will have to consent anew."""
+    """Revoke a grant, after a question. The person will have to consent again."""
     with session.client() as client:
         confirm(f"Revoke the grant {grant_id}?", yes=yes)
         revoked = client.oauth_grants.delete(grant_id).data
@@ -128,24 +132,24 @@ def revoke(session: Session, *, grant_id: str, yes: bool) -> None:
 
 
 @command("register")
-@click.option("--name", "client_name", help="What people will see.")
-@several("--redirect-uri", "redirect_uris", "Where authorization codes may be sent.")
+@click.option("--name", "client_name", help="The name that people see on the consent page.")
+@redirects_option
 @click.option(
     "--grant-type", "grant_types", type=click.Choice(get_args(GrantType)), multiple=True, help="May be repeated."
 )
-@several("--scope", "scope", "What its tokens may allow.")
+@several("--scope", "scope", "A scope that its tokens may have.")
 @click.option(
     "--auth-method",
     "token_endpoint_auth_method",
     type=click.Choice(get_args(TokenEndpointAuthMethod)),
-    help="How it proves itself at the token endpoint; `none` is a public client.",
+    help="How the client authenticates at the token endpoint; `none` is for a public client.",
 )
 @looks
-def register(session: Session, *, scope: list[str], **given: Any) -> None:
-    """Register an OAuth client (RFC 7591). Its secret, if it gets one, is shown here, once."""
+def register(session: Session, *, scope: list[str], **options: Any) -> None:
+    """Register an OAuth client (RFC 7591). If it gets a secret, this command shows it, once."""
     with session.client(public=True) as client:
-        given["scope"] = " ".join(scope) or None
-        session.answer(client.oauth.register(**present(given)), secrets=True)
+        options["scope"] = " ".join(scope) or None
+        session.answer(client.oauth.register(**present(options)), secrets=True)
 
 
 @command("metadata")

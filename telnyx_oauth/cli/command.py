@@ -1,4 +1,4 @@
-"""What every command has in common: its options, its questions, and that its errors end it in good order."""
+"""The common part of all commands: options, questions to the user, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..errors import TelnyxError
-from .extra import click
 from .failures import Failure, WrongUsage, failure_of
-from .output import Output, is_typed
+from .output import Output, click, is_typed
 from .session import Session
 
 PAGE_SIZE: Final = 100
 
 
 def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a function a command, with the options that all have. Its errors end the process in good order."""
+    """Make a command of a function, with the options of every command. Its errors become a message and an exit code."""
 
     def wrap(function: Callable[..., None]) -> click.Command:
         @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-        @click.option("--base-url", metavar="URL", help="Where Telnyx is.  [environment: TELNYX_BASE_URL]")
+        @click.option("--base-url", metavar="URL", help="The address of the API.  [environment: TELNYX_BASE_URL]")
         @click.option(
             "--allow-insecure",
             is_flag=True,
-            help="Let --base-url be plain http to another machine.  [environment: TELNYX_ALLOW_INSECURE]",
+            help="Allow plain http to another machine in --base-url.  [environment: TELNYX_ALLOW_INSECURE]",
         )
         @click.option(
-            "--profile", "profile_name", metavar="NAME", help="Act as who signed in there.", envvar="TELNYX_PROFILE"
+            "--profile",
+            "profile_name",
+            metavar="NAME",
+            help="Use the login of this name.  [environment: TELNYX_PROFILE]",
+            envvar="TELNYX_PROFILE",
         )
         @functools.wraps(function)
         def run(
@@ -43,23 +46,24 @@ def command(name: str, parent: click.Group | None = None) -> Callable[[Callable[
                 failure = failure_of(error)
             else:
                 return
+            # Raised outside the `except`, so that the failure has no context whose frames hold secrets.
             failure.as_json = as_json
             raise failure
 
-        made = click.command(name)(run)
+        result = click.command(name)(run)
         if parent is not None:
-            parent.add_command(made)
-        return made
+            parent.add_command(result)
+        return result
 
     return wrap
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-limit_option = click.option("--limit", type=click.IntRange(min=1), help="Stop after so many; all without it.")
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Stop after so many items.  [default: all]")
 
 
 def several(option: str, name: str, help: str, *, required: bool = False) -> Callable[..., Any]:
-    """An option that may be repeated, for values that hold no space."""
+    """An option that may be repeated. A value with spaces counts as several."""
     return click.option(
         option,
         name,
@@ -75,19 +79,19 @@ def _split(_context: click.Context, _option: click.Parameter, values: tuple[str,
 
 
 def looks(function: Callable[..., None]) -> Callable[..., None]:
-    """The options for what people see on the consent page."""
-    for name, what in (("tos", "terms of service"), ("policy", "privacy policy"), ("logo", "logo")):
-        function = click.option(f"--{name}-uri", metavar="URI", help=f"The {what}, for the consent page.")(function)
+    """The options for the consent page."""
+    for name, target in (("tos", "terms of service"), ("policy", "privacy policy"), ("logo", "logo")):
+        function = click.option(f"--{name}-uri", metavar="URI", help=f"The {target}, for the consent page.")(function)
     return function
 
 
-def present(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those parameters of a call that were given on the command line."""
-    return {name: value for name, value in given.items() if value not in (None, [], ())}
+def present(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are on the command line, as parameters of a call."""
+    return {name: value for name, value in options.items() if value not in (None, [], ())}
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is destroyed. Without anyone to ask, `--yes` has to be given."""
+    """Ask before something is destroyed. Raises `WrongUsage` without a terminal and without `--yes`."""
     if yes:
         return
     if not is_typed():

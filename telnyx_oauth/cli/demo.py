@@ -1,4 +1,4 @@
-"""`demo`: what a user of the API comes for, step by step over real HTTP."""
+"""`demo`: the main uses of the package, step by step, over real HTTP."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
     from ..sync.client import Telnyx
 
 LIFETIME: Final = 2
-"""Seconds that a token lives where the renewal is watched: it is renewed after half of them."""
+"""Seconds that a token lives in the last step. It is refreshed after half of them."""
 PATIENCE: Final = 10
-"""Seconds after which a renewal is not coming."""
+"""Seconds after which the last step fails."""
 
 
 @attrs.define
 class Steps:
-    """What has been shown so far."""
+    """The steps that were shown so far."""
 
     out: Output
     taken: list[dict[str, object]] = attrs.field(factory=list[dict[str, object]])
 
     def begin(self, title: str, code: str) -> None:
-        """Say what comes next, and the line of Python that does it."""
+        """Print the title of the next step, and its line of Python."""
         self.taken.append({"step": title, "code": code})
         if not self.out.as_json:
             self.out.line(f"{len(self.taken)}. {title}", "bold")
             self.out.line(f"   {code}", "dim")
 
-    def found(self, **facts: object) -> None:
-        """Say how it went."""
-        found = self.taken[-1]["found"] = {name.replace("_", " "): value for name, value in facts.items()}
+    def result(self, **facts: object) -> None:
+        """Print the result of the step."""
+        result = self.taken[-1]["found"] = {name.replace("_", " "): value for name, value in facts.items()}
         if not self.out.as_json:
-            self.out.record(found, indent=3)
+            self.out.record(result, indent=3)
             self.out.line()
 
     def skip(self, why: str) -> None:
-        """Say why it is not done."""
+        """Print why the step is skipped."""
         self.taken[-1]["skipped"] = why
         if not self.out.as_json:
             self.out.line(f"   skipped: {why}\n", "yellow")
@@ -59,9 +59,9 @@ class Steps:
 def demo(session: Session) -> None:
     """See it work, step by step, against a local Telnyx.
 
-    Discovery, tokens, clients, introspection, verification, a new key, a renewal, all over HTTP. The local Telnyx is
-    started for it and holds nothing of yours. With --base-url the service there is shown instead, with the credentials
-    from the environment; what would change anything is skipped.
+    Metadata, tokens, clients, introspection, verification, a new key and refreshes, all over HTTP. It starts a local
+    Telnyx, which holds nothing of yours. With --base-url it uses that service instead, with your credentials, and
+    skips the steps that would change something.
     """
     steps = Steps(session.out)
     local: Sandbox | None = None
@@ -70,7 +70,7 @@ def demo(session: Session) -> None:
             from ..sandbox import Sandbox
 
             local = stack.enter_context(Sandbox())
-            # A proxy knows nothing of this machine's own ports.
+            # A proxy cannot reach the ports of this machine.
             client = stack.enter_context(local.client(trust_env=False))
         else:
             client = stack.enter_context(session.client(audience=session.root, issuer=session.root))
@@ -84,7 +84,7 @@ def demo(session: Session) -> None:
 def _tour(steps: Steps, client: Telnyx, local: Sandbox | None, get: Callable[[], Token]) -> None:
     steps.begin("Discover the service", "client.well_known.retrieve_authorization_server_metadata()")
     metadata = client.well_known.retrieve_authorization_server_metadata()
-    steps.found(
+    steps.result(
         issuer=metadata.issuer, token_endpoint=metadata.token_endpoint, grant_types=metadata.grant_types_supported
     )
 
@@ -93,13 +93,13 @@ def _tour(steps: Steps, client: Telnyx, local: Sandbox | None, get: Callable[[],
     is_token = token.key.grant != "api_key"
     if is_token:
         seconds = None if token.expires_at is None else round(token.remaining())
-        steps.found(generation=token.generation, scopes=sorted(token.scopes), seconds_left=seconds)
+        steps.result(generation=token.generation, scopes=sorted(token.scopes), seconds_left=seconds)
     else:
-        steps.skip("only an API key is configured, and the calls carry that")
+        steps.skip("only an API key is configured, and calls use that")
 
     steps.begin("Call the API with it: list the OAuth clients", "client.oauth_clients.list()")
     page = client.oauth_clients.list()
-    steps.found(
+    steps.result(
         clients=[each.name for each in page.data],
         in_all=page.meta.total_results if page.meta else None,
     )
@@ -114,27 +114,27 @@ def _tour(steps: Steps, client: Telnyx, local: Sandbox | None, get: Callable[[],
     if is_token:
         _introspect(steps, client, token)
     else:
-        steps.skip("an API key is no token")
+        steps.skip("an API key is not a token")
 
     steps.begin("Verify the token against the service's keys", "client.validator.validate(token.access_token)")
     _verify(steps, client, token)
 
-    steps.begin("Have the signing key replaced, and verify a token of the new one", "sandbox.rotate_key()")
+    steps.begin("Replace the signing key, and verify a token of the new one", "sandbox.rotate_key()")
     if local is None:
-        steps.skip("it is the service's to do")
+        steps.skip("only the service can do it")
     else:
         kid = local.rotate_key()
         client.tokens.forget()
         fresh = client.tokens.get()
         verified = client.validator.validate(fresh.access_token)
         old = client.validator.validate(token.access_token)
-        steps.found(new_key=kid, new_token_signed_by=verified.key_id, old_token_still_good=old.key_id != kid)
+        steps.result(new_key=kid, new_token_signed_by=verified.key_id, old_token_still_good=old.key_id != kid)
 
-    steps.begin("See tokens renew themselves while calls go on", "client.oauth_clients.list()  # again and again")
+    steps.begin("Watch tokens being refreshed while calls go on", "client.oauth_clients.list()  # again and again")
     if local is None:
-        steps.skip("the service's tokens live too long to wait for it")
+        steps.skip("the service's tokens live too long to wait for that")
     else:
-        _renew(steps, client, local)
+        _refresh(steps, client, local)
 
 
 def _create(steps: Steps, client: Telnyx) -> None:
@@ -142,13 +142,12 @@ def _create(steps: Steps, client: Telnyx) -> None:
         name="Demo", client_type="confidential", allowed_grant_types=["client_credentials"], allowed_scopes=["admin"]
     ).data
     if created is None:
-        raise Failure("The service says that it created a client, and not which.")
-    theirs = client.with_options(client_id=created.client_id, client_secret=created.client_secret)
-    with theirs:
-        page = theirs.oauth_clients.list(filter_client_id=created.client_id)
-    steps.found(
+        raise Failure("The service created a client, but did not say which.")
+    with client.with_options(client_id=created.client_id, client_secret=created.client_secret) as copy:
+        page = copy.oauth_clients.list(filter_client_id=created.client_id)
+    steps.result(
         client_id=created.client_id,
-        client_secret="told once, and not shown here",
+        client_secret="returned once, and not shown here",
         its_own_token_works=[each.client_id for each in page.data] == [created.client_id],
     )
     client.oauth_clients.delete(created.client_id)
@@ -156,23 +155,23 @@ def _create(steps: Steps, client: Telnyx) -> None:
 
 def _introspect(steps: Steps, client: Telnyx, token: Token) -> None:
     try:
-        told = client.oauth.introspect(token=token.access_token)
+        answer = client.oauth.introspect(token=token.access_token)
     except AuthenticationError:
-        steps.skip("the service tells OAuth clients alone, and these credentials are a person's")
+        steps.skip("the service answers OAuth clients alone, and these credentials are not a client's")
     else:
-        steps.found(active=told.active, client_id=told.client_id, scope=told.scope)
+        steps.result(active=answer.active, client_id=answer.client_id, scope=answer.scope)
 
 
 def _verify(steps: Steps, client: Telnyx, token: Token) -> None:
     if not looks_like_jwt(token.access_token):
-        steps.skip("it is no JWT, so only the service can say what it means")
+        steps.skip("it is no JWT, so only introspection can check it")
         return
     try:
         access = client.validator.validate(token.access_token)
     except TokenValidationError as error:
-        steps.found(accepted=False, reason=error.reason)
+        steps.result(accepted=False, reason=error.reason)
         return
-    steps.found(
+    steps.result(
         accepted=True,
         issuer=access.issuer,
         audience=access.audience,
@@ -182,19 +181,19 @@ def _verify(steps: Steps, client: Telnyx, token: Token) -> None:
     )
 
 
-def _renew(steps: Steps, client: Telnyx, local: Sandbox) -> None:
+def _refresh(steps: Steps, client: Telnyx, local: Sandbox) -> None:
     local.token_lifetime = LIFETIME
     client.tokens.forget()
     first, calls, slowest, began = client.tokens.get().generation, 0, 0.0, time.monotonic()
     while (generation := client.tokens.get().generation) < first + 2:
         if time.monotonic() - began > PATIENCE:
-            raise TelnyxError(f"The token was not renewed within {PATIENCE} s.")
+            raise TelnyxError(f"The token was not refreshed within {PATIENCE} s.")
         before = time.monotonic()
         client.oauth_clients.list(page_size=1)
         slowest = max(slowest, time.monotonic() - before)
         calls += 1
         time.sleep(0.05)
-    steps.found(
+    steps.result(
         token_lifetime=f"{LIFETIME} s",
         watched_for=f"{time.monotonic() - began:.1f} s",
         tokens=generation - first + 1,

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong between this machine and the service, and what to do about it."""
+"""`doctor`: checks of everything between this machine and the service, with advice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXPIRES_SOON: Final = 14 * 86400
 
 @attrs.frozen
 class Finding:
-    """What one check found. `advice` says what to do."""
+    """The result of one check. `advice` says what to do."""
 
     verdict: Verdict
     detail: str
@@ -49,7 +49,7 @@ class Finding:
 
 @attrs.define
 class Visit:
-    """What the checks so far have learnt. `reached` is False once there is no use in sending anything."""
+    """One run of the checks, and their results so far. `reached` is False once the service cannot be reached."""
 
     session: Session
     client: Telnyx
@@ -61,22 +61,23 @@ class Visit:
 
 @command("doctor")
 def doctor(session: Session) -> None:
-    """Check everything between you and the service, and say what to do.
+    """Check all that your calls depend on, and say what to do.
 
     Environment, DNS and connection, TLS, metadata, clock, keys, a token and its verification. Changes nothing.
     """
-    found: list[dict[str, object]] = []
+    results: list[dict[str, object]] = []
     failures: list[Finding] = []
     with (
-        session.client(public=True, audience=session.root, issuer=session.root) as patient,
-        patient.with_options(max_retries=0) as client,
+        # Without retries, so that a service that fails is reported at once. The copy ends with its original.
+        session.client(public=True, audience=session.root, issuer=session.root) as retrying,
+        retrying.with_options(max_retries=0) as client,
     ):
         visit = Visit(session, client)
         for name, check in CHECKS.items():
             finding = _examine(visit, check)
             if finding.verdict == "failed":
                 failures.append(finding)
-            found.append(
+            results.append(
                 {"check": name, "verdict": finding.verdict, "detail": finding.detail, "advice": finding.advice}
             )
             if not session.out.as_json:
@@ -84,7 +85,7 @@ def doctor(session: Session) -> None:
                 if finding.advice:
                     session.out.line(clean(f"{'':21} {finding.advice}"))
     if session.out.as_json:
-        session.out.json({"ok": not failures, "base_url": client.base_url, "checks": found})
+        session.out.json({"ok": not failures, "base_url": client.base_url, "checks": results})
     if failures:
         kind = AuthenticationNeeded if any(each.authentication for each in failures) else Failure
         raise kind(f"{len(failures)} of {len(CHECKS)} checks failed.", code="unhealthy")
@@ -103,11 +104,11 @@ def _examine(visit: Visit, check: Callable[[Visit], Finding]) -> Finding:
 
 def _environment(visit: Visit) -> Finding:
     names = ("TELNYX_API_KEY", "TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET", "TELNYX_BASE_URL")
-    given = [name for name in names if os.environ.get(name)]
-    detail = f"telnyx-oauth {__version__}, Python {platform.python_version()}; set: {', '.join(given) or 'nothing'}"
+    variables = [name for name in names if os.environ.get(name)]
+    detail = f"telnyx-oauth {__version__}, Python {platform.python_version()}; set: {', '.join(variables) or 'nothing'}"
     if visit.session.profile is not None:
         return Finding("ok", f"{detail}; profile {visit.session.profile.name}")
-    if len({"TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"} & set(given)) == 1:
+    if len({"TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"} & set(variables)) == 1:
         return Finding("warning", detail, "An OAuth client needs TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET, both.")
     return Finding("ok", detail)
 
@@ -126,7 +127,7 @@ def _connection(visit: Visit) -> Finding:
         socket.create_connection((host, port), CONNECT).close()
     except OSError as error:
         visit.reached = False
-        advice = "Check that the service runs there, and that no firewall is between."
+        advice = "Check that the service runs there, and that no firewall blocks the way."
         return Finding("failed", f"{host}:{port} does not answer ({error.strerror or 'timeout'})", advice)
     return Finding("ok", f"{host} is {', '.join(addresses)}; port {port} answers")
 
@@ -134,9 +135,9 @@ def _connection(visit: Visit) -> Finding:
 def _encryption(visit: Visit) -> Finding:
     scheme, host, port = origin(visit.client.base_url)
     if scheme == "http" and is_loopback(host):
-        return Finding("skipped", "plain http, to this machine alone")
+        return Finding("skipped", "plain http, on this machine alone")
     if scheme == "http":
-        return Finding("failed", "plain http", "Secrets and tokens can be read on the way: use an https base URL.")
+        return Finding("failed", "plain http", "The network can read secrets and tokens: use an https base URL.")
     if _proxy(visit):
         return Finding("skipped", "calls go through a proxy")
     return _handshake(visit, host, port)
@@ -153,13 +154,13 @@ def _handshake(visit: Visit, host: str, port: int) -> Finding:
     except ssl.SSLCertVerificationError as error:
         visit.reached = False
         advice = "Check this machine's clock; if a proxy re-signs traffic, name its certificate in SSL_CERT_FILE."
-        return Finding("failed", f"the certificate is not to be trusted: {error.verify_message}", advice)
+        return Finding("failed", f"the certificate is not trusted: {error.verify_message}", advice)
     except OSError as error:
         visit.reached = False
         return Finding("failed", f"no TLS connection ({error.strerror or 'timeout'})", "Check --base-url and its port.")
     ends = str(certificate.get("notAfter", ""))
     if ends and ssl.cert_time_to_seconds(ends) - time.time() < EXPIRES_SOON:
-        return Finding("warning", f"{version}; the certificate expires {ends}", "Tell whoever runs the service.")
+        return Finding("warning", f"{version}; the certificate expires {ends}", "Tell the operator of the service.")
     return Finding("ok", f"{version}; the certificate is good until {ends}")
 
 
@@ -169,7 +170,7 @@ def _metadata(visit: Visit) -> Finding:
     visit.metadata = response.parse()
     issuer, root = visit.metadata.issuer, visit.session.root
     if issuer != root:
-        advice = "RFC 8414 wants them equal. Is this the right --base-url?"
+        advice = "RFC 8414 requires them to be equal. Check --base-url."
         return Finding("failed", f"the issuer is {issuer}, and the document is under {root}", advice)
     return Finding("ok", f"issuer {issuer}")
 
@@ -177,18 +178,18 @@ def _metadata(visit: Visit) -> Finding:
 def _clock(visit: Visit) -> Finding:
     date = http_date(visit.date or "")
     if date is None:
-        return Finding("skipped", "the service did not say what time it is")
+        return Finding("skipped", "the service sent no Date")
     skew = time.time() - date
     detail = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service"
     if abs(skew) > SKEW:
-        return Finding("failed", detail, "Good tokens will look expired, or not yet valid: set this machine's clock.")
+        return Finding("failed", detail, "Valid tokens will seem expired or not yet valid: set this machine's clock.")
     return Finding("ok", f"within {SKEW:.0f} s of the service")
 
 
 def _keys(visit: Visit) -> Finding:
     keys = visit.client.oauth.retrieve_jwks().keys or []
     if not keys:
-        return Finding("failed", "the key set is empty", "No token can be verified; tell whoever runs the service.")
+        return Finding("failed", "the key set is empty", "No token can be verified: tell the operator of the service.")
     return Finding("ok", f"{len(keys)} published: {', '.join(sorted({each.alg or each.kty or '?' for each in keys}))}")
 
 
@@ -199,7 +200,7 @@ def _token(visit: Visit) -> Finding:
         return Finding("ok", "the API key is accepted")
     visit.token = token.access_token
     return Finding(
-        "ok", f"issued, good for {token.remaining():.0f} s, for {' '.join(sorted(token.scopes)) or 'no scope'}"
+        "ok", f"issued, valid for {token.remaining():.0f} s, for {' '.join(sorted(token.scopes)) or 'no scope'}"
     )
 
 
@@ -207,13 +208,13 @@ def _verification(visit: Visit) -> Finding:
     if visit.token is None:
         return Finding("skipped", "there is no token to verify")
     if not looks_like_jwt(visit.token):
-        return Finding("skipped", "the token is opaque: only the service can say what it means (introspect)")
+        return Finding("skipped", "the token is opaque: only introspection can check it")
     try:
         access = visit.client.validator.validate(visit.token)
     except TokenValidationError as error:
         if error.reason is Reason.AUD_MISMATCH:
-            advice = "An API that takes it has to name whom it is for (audience=)."
-            return Finding("warning", "signed by the service, and for another audience", advice)
+            advice = "An API that accepts it has to name that audience (audience=)."
+            return Finding("warning", "signed by the service, but for another audience", advice)
         return Finding("failed", f"{error.message} ({error.reason})", "Check the clock above, and --base-url.")
     return Finding("ok", f"signed by the service with {access.algorithm}, key {access.key_id}")
 

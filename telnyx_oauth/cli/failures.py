@@ -1,4 +1,4 @@
-"""How a command ends that could not do what it should."""
+"""Failures of commands: the message, the advice and the exit code."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from ..errors import (
     ReauthenticationRequiredError,
     TelnyxError,
 )
-from .extra import click
-from .output import clean
+from .output import clean, click
 
 _SIGNED_OUT: Final = (InvalidGrantError, ReauthenticationRequiredError)
-_NOBODY: Final = (
+_NO_CREDENTIALS: Final = (
     "Sign in with `telnyx-oauth login`, or set TELNYX_CLIENT_ID and TELNYX_CLIENT_SECRET, or TELNYX_API_KEY."
 )
 
 
 class Failure(click.ClickException):
-    """The end of a command that could not do what it should: a sentence, what to do next, an exit code."""
+    """The failure of a command: a message, advice, and an exit code."""
 
     exit_code = 1
 
@@ -35,10 +34,10 @@ class Failure(click.ClickException):
         self.as_json = False
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Write it to stderr, as JSON for a program that asked for JSON."""
+        """Write it to stderr, with `--json` as JSON."""
         if self.as_json:
-            told: dict[str, object] = {"code": self.code, "message": self.message, "hints": self.hints}
-            click.echo(json.dumps({"error": told | {"request_id": self.request_id}}, indent=2), err=True)
+            fields: dict[str, object] = {"code": self.code, "message": self.message, "hints": self.hints}
+            click.echo(json.dumps({"error": fields | {"request_id": self.request_id}}, indent=2), err=True)
             return
         click.echo(f"Error: {self.message}", err=True)
         for hint in self.hints:
@@ -48,23 +47,23 @@ class Failure(click.ClickException):
 
 
 class WrongUsage(Failure):
-    """What was asked for makes no sense. Nothing was done."""
+    """The options or arguments are wrong. Nothing was done."""
 
     exit_code = 2
 
 
 class AuthenticationNeeded(Failure):
-    """There are no credentials, or they are no good."""
+    """There are no credentials, or the service refused them."""
 
     exit_code = 4
 
 
 def failure_of(error: TelnyxError | ValueError | OSError) -> Failure:
-    """What a person, and a shell, should know of an error. Raises it again when it is not for them."""
+    """The message, advice and exit code for an error. Raises the error again if click has to handle it."""
     notes: list[str] = getattr(error, "__notes__", [])
     match error:
         case MissingCredentialsError():
-            return AuthenticationNeeded("This needs credentials, and there are none.", _NOBODY, code=error.code)
+            return AuthenticationNeeded("This needs credentials, and there are none.", _NO_CREDENTIALS, code=error.code)
         case TelnyxError():
             kind = AuthenticationNeeded if isinstance(error, (AuthenticationError, *_SIGNED_OUT)) else Failure
             again = ["Sign in again: telnyx-oauth login"] if isinstance(error, _SIGNED_OUT) else []

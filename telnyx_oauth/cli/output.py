@@ -1,4 +1,4 @@
-"""What commands print, and the streams that they print to."""
+"""The output of commands, and the streams that they read and write."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
 
 from ..protocol.secret import Secret
 from ..types import BaseModel
-from .extra import click
+
+# All modules of the command line import this one, and click from it, so that each names the extra where it is missing.
+_MISSING: Final = [name for name in ("click", "platformdirs", "rich") if find_spec(name) is None]
+if _MISSING:
+    raise ImportError(
+        f"The command line needs {' and '.join(_MISSING)}, which the extra `cli` brings: "
+        "pip install 'telnyx-oauth[cli]' (in a Windows prompt: pip install \"telnyx-oauth[cli]\")",
+        name=_MISSING[0],
+    )
+
+import click as click  # noqa: E402, PLC0414  # the alias tells type checkers that it is exported
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def is_typed() -> bool:
-    """Tell if a person at a terminal can be asked."""
+    """Tell if stdin is a terminal, so that the user can be asked."""
     try:
         return sys.stdin is not None and sys.stdin.isatty()
     except ValueError:  # closed
@@ -31,7 +42,7 @@ def is_typed() -> bool:
 
 
 def piped() -> str:
-    """All that is on stdin; nothing where there is no stdin."""
+    """All of stdin; empty where there is no stdin."""
     try:
         return "" if sys.stdin is None else sys.stdin.read()
     except (OSError, ValueError):  # it cannot be read, or is closed
@@ -39,26 +50,26 @@ def piped() -> str:
 
 
 def keep_stdout() -> None:
-    """Keep stdout to this process, for the rest of its life: what a child prints there goes to stderr."""
+    """Keep stdout for this process alone: from now on, the output of its children goes to stderr."""
     try:
         if sys.stdout.fileno() != 1:
             return
     except (AttributeError, OSError, ValueError):  # there is none, or it is no file
         return
     sys.stdout.flush()
-    ours = os.dup(1)
+    own = os.dup(1)
     elsewhere = 2
     try:
         os.fstat(2)
     except OSError:
         elsewhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(elsewhere, 1)
-    sys.stdout = os.fdopen(ours, "w", encoding=sys.stdout.encoding, errors="replace", newline=None)
+    sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding, errors="replace", newline=None)
 
 
 @contextmanager
 def whole_lines(descriptor: int) -> Generator[None]:
-    """While a line is awaited, let a terminal hand on what is typed at once: it keeps 4,096 bytes of a line, or fewer."""
+    """Let the terminal pass on each key at once. A terminal that edits lines keeps 4,096 bytes of a line, or fewer."""
     try:
         import termios
     except ImportError:  # Windows
@@ -81,7 +92,7 @@ def whole_lines(descriptor: int) -> Generator[None]:
 
 
 class Lines:
-    """The lines that are typed, each read to its end; the terminal need not edit them."""
+    """A reader of lines from a terminal that passes on each key. It handles erase, kill and end of input itself."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -117,8 +128,8 @@ NARROW: Final = 72
 SECRET: Final = frozenset(
     {"access_token", "client_secret", "id_token", "refresh_token", "registration_access_token"}
 )  # fmt: skip
-# What a terminal takes for an order (ECMA-48), what turns the direction of text, ends a line or is not seen at all: each could
-# make one thing look another. The joiners U+200C and U+200D are part of words in some scripts, and stay.
+# Control characters (ECMA-48), characters that change the direction of text, end a line or are invisible: each could make
+# one text look like another. The joiners U+200C and U+200D are part of words in some scripts, and stay.
 _ORDERS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
@@ -126,12 +137,12 @@ _ORDERS: Final = re.compile(
 
 
 def clean(text: str) -> str:
-    """Text that a terminal shows and does not obey."""
+    """The text without the characters that control a terminal."""
     return _ORDERS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def text(value: object) -> str:
-    """A value as a person reads it, on one line."""
+    """A value in one line, for people."""
     if value is None or value == []:
         return "-"
     if isinstance(value, bool):
@@ -154,35 +165,35 @@ def _date(value: datetime) -> str:
 
 
 def plain(answer: BaseModel, *, secrets: bool = False, mode: Literal["json", "python"] = "json") -> dict[str, object]:
-    """An answer's members, without those that hold secrets unless these are what was asked for."""
+    """An answer's members; those that hold secrets only with `secrets`."""
     members = answer.to_dict(mode=mode)
     return members if secrets else {name: value for name, value in members.items() if name not in SECRET}
 
 
 @attrs.define(slots=False)
 class Output:
-    """Where a command's results go. With `as_json` all that reaches stdout is one JSON document."""
+    """The output of a command. With `as_json`, stdout gets one JSON document and nothing else."""
 
     as_json: bool = False
 
     @cached_property
     def console(self) -> Console:
-        """Where results go."""
+        """The console for results: stdout."""
         return _console(stderr=False)
 
     @cached_property
     def errors(self) -> Console:
-        """Where progress and remarks go."""
+        """The console for progress and notes: stderr."""
         return _console(stderr=True)
 
     def json(self, value: object) -> None:
-        """Write the one document. ASCII, so that it is the same in every locale and gives no terminal an order."""
+        """Write the JSON document. It is ASCII: the same in every locale, without control characters."""
         document = Secret(json.dumps(value, indent=2, default=str))
         del value  # the pipe may be broken, and the document may be asked for its secrets
         click.echo(document.plain)
 
     def line(self, words: str = "", style: str = "") -> None:
-        """Write a line, which the terminal may wrap and nobody cuts."""
+        """Write a line. Only the terminal wraps it."""
         from rich.text import Text
 
         line = Secret(Text(words, style))
@@ -190,7 +201,7 @@ class Output:
         self.console.print(line.plain, soft_wrap=True)
 
     def note(self, words: str) -> None:
-        """Say something beside the result, on stderr."""
+        """Write a note to stderr, beside the result."""
         from rich.text import Text
 
         self.errors.print(Text(clean(words), "dim"), soft_wrap=True)
@@ -203,27 +214,27 @@ class Output:
             self.record(plain(answer, secrets=secrets, mode="python"))
 
     def record(self, members: Mapping[str, object], indent: int = 0) -> None:
-        """Show names and values, a line each; members without a value are left out."""
+        """Show names and values, one pair per line. Members without a value are left out."""
         from rich.padding import Padding
         from rich.table import Table
         from rich.text import Text
 
-        given = Secret([(clean(name), text(value)) for name, value in members.items() if value is not None])
+        pairs = Secret([(clean(name), text(value)) for name, value in members.items() if value is not None])
         del members
-        width = max((len(name) for name, _ in given.plain), default=0)
+        width = max((len(name) for name, _ in pairs.plain), default=0)
         if not self.console.is_terminal:
-            for pair in map(Secret, given.plain):
+            for pair in map(Secret, pairs.plain):
                 click.echo(f"{'':{indent}}{pair.plain[0]:{width}}  {pair.plain[1]}")
             return
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="cyan", no_wrap=True)
         grid.add_column(overflow="fold")
-        for pair in map(Secret, given.plain):
+        for pair in map(Secret, pairs.plain):
             grid.add_row(*map(Text, pair.plain))
         self.console.print(Padding(grid, (0, 0, 0, indent)))
 
     def table(self, columns: Sequence[str], rows: Sequence[Mapping[str, object]], nothing: str) -> None:
-        """Show rows of which `columns` are of interest, or say `nothing`."""
+        """Show the `columns` of rows as a table; without rows the text `nothing`."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -242,14 +253,14 @@ class Output:
         else:
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             for name in columns:
-                # The first is what is copied into the next command, so it stays in one piece.
+                # The first column is an id, to be copied into the next command: it must not be wrapped.
                 table.add_column(Text(name), overflow="fold", no_wrap=name == columns[0])
             for line in cells:
                 table.add_row(*map(Text, line))
             self.console.print(table)
 
     def answers(self, answers: Sequence[BaseModel], columns: Sequence[str], nothing: str) -> None:
-        """Show a list of answers: whole as JSON, else the members in `columns`."""
+        """Show a list of answers: as JSON with all members, else the `columns` of each."""
         if self.as_json:
             self.json([plain(each) for each in answers])
         else:
@@ -257,9 +268,9 @@ class Output:
 
     @contextmanager
     def progress(self) -> Generator[Callable[[int, int | None], None]]:
-        """While something long goes on: a function to tell how far it is. Shown where a person is looking at it."""
+        """A progress bar for a long job: yields the function that moves it. It is shown on a terminal only."""
         if not self.errors.is_terminal or self.errors.no_color:
-            yield _unwatched
+            yield lambda _done, _total: None
             return
         from rich.progress import Progress
 
@@ -268,14 +279,10 @@ class Output:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _unwatched(done: int, total: int | None) -> None:
-    pass
-
-
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    # rich's own NO_COLOR still makes things bold and dim; here nothing but text goes out.
+    # With NO_COLOR rich itself still writes bold and dim. Here it means plain text.
     return Console(
         stderr=stderr,
         color_system=None if os.environ.get("NO_COLOR") else "auto",

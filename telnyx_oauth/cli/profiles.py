@@ -1,4 +1,4 @@
-"""Profiles: whom one signs in as, and where. In the platform's configuration folder; no secret is in them."""
+"""Profiles: the sign-ins of a user, each a file in the platform's configuration folder. They hold no secret."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TEXT: Final = instance_of(str)
 
 
-def _address(base_url: str) -> str:
-    return check_base_url(base_url, allow_insecure=True)
+def check_shape(base_url: str, name: str = "base_url") -> str:
+    """The address in the form that addresses are compared in. Raises `ValueError` for one that is malformed.
+
+    Plain http passes here: `usable` and `Session.address_for` decide about it.
+    """
+    return check_base_url(base_url, allow_insecure=True, name=name)
 
 
 @attrs.frozen
 class Profile:
-    """One sign-in. `port` is where the browser's answer is awaited, as the client is registered; 0 is any.
+    """One sign-in. `port` is the port of the redirect URI that the client was registered with; 0 is any.
 
-    `allow_insecure` is what lets `base_url` be plain http to another machine. `auth_method` is how a client that was
-    registered here authenticates; its secret, if it has one, is where the tokens are. Empty: it was not registered here.
+    `allow_insecure` permits plain http to another machine in `base_url`. `auth_method` is how a client that `login`
+    registered authenticates; its secret, if it has one, is in the token store. It is empty for the user's own client.
     """
 
     name: str
-    base_url: str = attrs.field(converter=_address)
+    base_url: str = attrs.field(converter=check_shape)
     client_id: str = attrs.field(validator=_TEXT)
     scopes: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...], validator=deep_iterable(_TEXT))
     resource: str | None = attrs.field(default=None, validator=optional(_TEXT))
@@ -47,31 +51,31 @@ class Profile:
 
     @property
     def has_secret(self) -> bool:
-        """Whether a secret is kept beside the tokens."""
+        """`True` if the token store holds the client's secret too."""
         return self.auth_method not in ("", "none")
 
 
 def folder() -> Path:
-    """Where this platform keeps a user's configuration."""
+    """The folder for a user's configuration on this platform."""
     from platformdirs import user_config_path
 
     return user_config_path("telnyx-oauth", appauthor=False)
 
 
 def load(name: str) -> Profile | None:
-    """The profile of this name, if there is one. A damaged one is a `Failure` that says where it is."""
+    """The profile of this name, if there is one. Raises `Failure` for a damaged file."""
     path = _path(name)
     try:
         return Profile(name, **json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):  # no JSON, no object, or members that a profile does not have
         pass
     raise Failure(f"The profile {path} is damaged.", "Repair it, or remove it and sign in again.", code="profile")
 
 
 def usable(profile: Profile) -> Profile:
-    """The profile. One for plain http to another machine that does not allow it is a `Failure`."""
+    """The profile. Raises `Failure` if it is for plain http to another machine and does not allow that."""
     if is_insecure(profile.base_url) and not profile.allow_insecure:
         raise Failure(
             f"The profile {profile.name} is for {profile.base_url}, which {INSECURE}.",
@@ -82,7 +86,8 @@ def usable(profile: Profile) -> Profile:
 
 
 def save(profile: Profile) -> None:
-    """Keep a profile, in the place of any of its name."""
+    """Write a profile, over any of the same name."""
+    # Written beside the old one and moved over it, so that there is a whole profile at each moment.
     path = _path(profile.name)
     draft = path.with_name(f".{profile.name}.{secrets.token_hex(4)}")
     members = attrs.asdict(profile, filter=attrs.filters.exclude("name"))
@@ -92,7 +97,7 @@ def save(profile: Profile) -> None:
 
 
 def prepare() -> None:
-    """Make sure that a profile can be kept. Raises `OSError` when not, before anyone has signed in in vain."""
+    """Check that a profile can be written, before the user signs in. Raises `OSError` if not."""
     where = _path(DEFAULT).parent
     make_private(where)
     probe = where / f".{secrets.token_hex(4)}"

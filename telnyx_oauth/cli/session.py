@@ -1,4 +1,4 @@
-"""One run of one command: where it goes, as whom, and where its results are shown."""
+"""One run of a command: the service's address, the credentials, and the output."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import attrs
 
 from ..protocol.urls import check_base_url, root_of
 from ..types import BaseModel
-from .failures import AuthenticationNeeded, Failure, WrongUsage
+from .credentials import access_token, calling_profile, token_manager
+from .failures import Failure
 from .output import Output, clean
-from .profiles import DEFAULT, Profile, load, usable
+from .profiles import Profile, check_shape
 
 if TYPE_CHECKING:
     from ..blocking.rows import Page
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 @attrs.define(slots=False)
 class Session:
-    """One run of one command: where it goes, as whom, and where its results are shown."""
+    """One run of a command: the service's address, the credentials, and the output."""
 
     out: Output
     base_url: str | None = None
@@ -33,53 +34,30 @@ class Session:
     allow_insecure: bool = False
     _advice: list[str] = attrs.field(factory=list[str], init=False)
 
-    @property
-    def environment_identity(self) -> bool:
-        """Whether the environment says who is calling."""
-        given = {name for name in ("API_KEY", "CLIENT_ID", "CLIENT_SECRET") if os.environ.get(f"TELNYX_{name}")}
-        return "API_KEY" in given or given == {"CLIENT_ID", "CLIENT_SECRET"}
-
     @cached_property
     def profile(self) -> Profile | None:
-        """Who has signed in: in the profile that was asked for, else, unless the environment says who is calling, the default.
-
-        The default one is nobody's where another address is asked for: its tokens are not for there.
-        """
-        if self.profile_name is None:
-            elsewhere = self.base_url or os.environ.get("TELNYX_BASE_URL")
-            found = None if self.environment_identity else load(DEFAULT)
-            if found is None or (elsewhere and _shaped(elsewhere) != found.base_url):
-                return None
-            return usable(found)
-        found = load(self.profile_name)
-        if found is None:
-            hint = f"Sign in: telnyx-oauth login --profile {self.profile_name}"
-            raise AuthenticationNeeded(f"There is no profile {self.profile_name}.", hint, code="no_profile")
-        if self.base_url and _shaped(self.base_url) != found.base_url:
-            raise WrongUsage(
-                f"The profile {found.name} is for {found.base_url}, and for no other address.", code="usage"
-            )
-        return usable(found)
+        """The profile that the command acts for, if any."""
+        return calling_profile(self.profile_name, self.base_url)
 
     @property
     def address(self) -> str:
-        """Where the service is."""
+        """The service's address."""
         return self.address_for(self.profile)
 
     def address_for(self, profile: Profile | None) -> str:
-        """Where the service is for a profile. One that was asked for by name is not led elsewhere by the environment.
+        """The service's address for a profile: --base-url, else the environment's, else the profile's.
 
-        Plain http to another machine has to be allowed: by the profile for its own address, else by the command or the
-        environment.
+        A profile that was chosen by name keeps its own address, whatever the environment says. Plain http to another
+        machine has to be allowed: by the profile for its own address, by the command, or by the environment.
         """
         from ..options import BASE_URL, environment_allows_insecure
 
-        kept = None if profile is None else profile.base_url
-        by_name = kept if self.profile_name else None
-        named = os.environ.get("TELNYX_BASE_URL")
-        from_environment = not self.base_url and not by_name and bool(named)
+        own = None if profile is None else profile.base_url
+        by_name = own if self.profile_name else None
+        variable = os.environ.get("TELNYX_BASE_URL")
+        from_environment = not self.base_url and not by_name and bool(variable)
         name = "TELNYX_BASE_URL" if from_environment else "base_url"
-        address = _shaped(self.base_url or by_name or named or kept or BASE_URL, name)
+        address = check_shape(self.base_url or by_name or variable or own or BASE_URL, name)
         allowed = self.allow_insecure or environment_allows_insecure()
         allowed = allowed or (profile is not None and profile.allow_insecure and address == profile.base_url)
         word = "TELNYX_ALLOW_INSECURE=1" if from_environment else "--allow-insecure"
@@ -87,18 +65,14 @@ class Session:
 
     @property
     def root(self) -> str:
-        """The service's own address: unless told otherwise, who issues its tokens and whom they are for."""
+        """The address without the path: by default the issuer of the service's tokens, and their audience."""
         return root_of(self.address)
 
     def client(self, *, public: bool = False, audience: str | None = None, issuer: str | None = None) -> Telnyx:
-        """A client for this run. Use it as a context manager. With `public`, it is for what anyone may ask."""
+        """A client for this run, to use as a context manager. With `public` it does not use the profile."""
         from ..sync.client import Telnyx
 
-        tokens = None
-        if self.profile is not None and not public:
-            from .login import manager_of
-
-            tokens = manager_of(self.profile)
+        tokens = token_manager(self.profile) if self.profile is not None and not public else None
         return Telnyx(
             tokens=tokens,
             base_url=self.address,  # which has been checked
@@ -113,21 +87,19 @@ class Session:
             self._advice.append(event.advice)
 
     def advise(self) -> None:
-        """Say what was noticed of the tokens beside the result."""
+        """Print the advice of the token events, each once, beside the result."""
         for advice in self._advice:
             self.out.note(advice)
 
-    def token(self, **wanted: Any) -> Token:
-        """The token of whoever is calling. Takes what `TokenManager.get` takes."""
+    def token(self, **options: Any) -> Token:
+        """The caller's token. Takes what `TokenManager.get` takes."""
         if self.profile is not None:
-            from .login import token_of
-
-            return token_of(self.profile, **wanted)
+            return access_token(self.profile, **options)
         with self.client() as client:
-            return client.tokens.get(**wanted)
+            return client.tokens.get(**options)
 
     def answer(self, answer: BaseModel | None, *, secrets: bool = False) -> None:
-        """Show one answer of the API. Of those with `secrets`, a person is told to keep them."""
+        """Show one answer of the API. With `secrets` they are shown too, with the advice to keep them."""
         if answer is None:
             raise Failure("The service's answer is empty.", code="invalid_response")
         self.out.answer(answer, secrets=secrets)
@@ -135,23 +107,20 @@ class Session:
             self.out.note("The client_secret is told this once. Keep it now.")
 
     def gather(self, first: Page[T], limit: int | None) -> list[T]:
-        """The items of all pages from `first` on, at most `limit`. Says how far it is while that goes on."""
+        """The items of all pages from `first` on, at most `limit`, with a progress bar on a terminal."""
         items: list[T] = []
-        with self.out.progress() as tell:
+        # Not `for item in first`: the bar moves page by page, and `limit` ends at the page that reaches it.
+        with self.out.progress() as show:
             for page in first.iter_pages():
                 items += page.data
-                tell(len(items), page.meta.total_results if page.meta else None)
+                show(len(items), page.meta.total_results if page.meta else None)
                 if limit is not None and len(items) >= limit:
                     break
         return items[:limit]
 
     def done(self, words: str, **facts: object) -> None:
-        """Say that something was done; as JSON, `facts`."""
+        """Print that something was done; as JSON, `facts`."""
         if self.out.as_json:
             self.out.json(facts)
         else:
             self.out.line(clean(words))
-
-
-def _shaped(address: str, name: str = "base_url") -> str:
-    return check_base_url(address, allow_insecure=True, name=name)

@@ -1,4 +1,4 @@
-"""`token`, `status`, `introspect` and `verify`: one's own token, and anyone's."""
+"""`token`, `status`, `introspect` and `verify`."""
 
 from __future__ import annotations
 
@@ -9,39 +9,44 @@ from typing import Final
 from ..errors import AuthenticationError, Reason, TokenValidationError
 from ..protocol.secret import Secret
 from .command import command, several
-from .extra import click
-from .failures import AuthenticationNeeded, Failure
-from .given import secret
+from .credentials import stored_grant
+from .failures import AuthenticationNeeded, Failure, WrongUsage
+from .output import Output, click, is_typed, piped
 from .profiles import Profile
 from .session import Session
 
+STDIN: Final = "-"
 HINTS: Final = {
-    Reason.AUD_MISMATCH: ("Say whom it should be for with --audience.",),
-    Reason.ISS_MISMATCH: ("Say who should have issued it with --issuer.",),
-    Reason.EXPIRED: ("If it should not be, look at this machine's clock: telnyx-oauth doctor.",),
+    Reason.AUD_MISMATCH: ("Name the audience that it should have with --audience.",),
+    Reason.ISS_MISMATCH: ("Name the issuer that it should have with --issuer.",),
+    Reason.EXPIRED: ("If that is a surprise, check this machine's clock: telnyx-oauth doctor.",),
 }
 
 
 @command("token")
-@click.option("--scope", "scopes", multiple=True, help="May be repeated; the client's own without it.")
-@click.option("--resource", metavar="URI", help="The API that the token shall be for (RFC 8707).")
-@click.option("--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds that it must at least have left.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="A scope of the token. May be repeated.  [default: the client's]"
+)
+@click.option("--resource", metavar="URI", help="The API that the token is for (RFC 8707).")
+@click.option(
+    "--min-ttl", type=click.FloatRange(min=0), default=0.0, help="Seconds for which the token must still be valid."
+)
 def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, min_ttl: float) -> None:
-    """Print an access token that is good now, or the API key where calls carry that.
+    """Print a valid access token, or the API key if calls use that.
 
     For other programs: curl -H "Authorization: Bearer $(telnyx-oauth token)".
     """
-    found = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
+    value = session.token(scopes=" ".join(scopes) or None, resource=resource, min_ttl=min_ttl)
     if not session.out.as_json:
-        click.echo(found.access_token)
+        click.echo(value.access_token)
         return
-    left = found.remaining()
+    left = value.remaining()
     session.out.json(
         {
-            "access_token": found.access_token,
-            "token_type": found.token_type,
-            "scope": " ".join(sorted(found.scopes)),
-            "expires_at": _moment(found.expires_at),
+            "access_token": value.access_token,
+            "token_type": value.token_type,
+            "scope": " ".join(sorted(value.scopes)),
+            "expires_at": _moment(value.expires_at),
             "expires_in": None if isinf(left) else int(left),
         }
     )
@@ -49,7 +54,7 @@ def token(session: Session, *, scopes: tuple[str, ...], resource: str | None, mi
 
 @command("status")
 def status(session: Session) -> None:
-    """Show who you are here, without asking the service."""
+    """Show which credentials commands use. Sends nothing."""
     facts = _signed_in(session.profile) if session.profile is not None else _configured(session)
     if session.out.as_json:
         session.out.json(facts)
@@ -58,9 +63,7 @@ def status(session: Session) -> None:
 
 
 def _signed_in(profile: Profile) -> dict[str, object]:
-    from .login import grant_of
-
-    grant = grant_of(profile)
+    grant = stored_grant(profile)
     if grant is None:
         raise AuthenticationNeeded(
             f"Nobody is signed in in the profile {profile.name}.",
@@ -80,7 +83,7 @@ def _signed_in(profile: Profile) -> dict[str, object]:
 
 def _configured(session: Session) -> dict[str, object]:
     with session.client() as client:
-        client_credentials = client.tokens.renewable  # raises when nobody is configured
+        client_credentials = client.tokens.renewable  # raises without credentials
         return {
             "base_url": client.base_url,
             "identity": "client credentials" if client_credentials else "API key",
@@ -89,11 +92,11 @@ def _configured(session: Session) -> dict[str, object]:
 
 
 @command("introspect")
-@click.argument("token", required=False, type=Secret)
+@click.argument("token", required=False, type=Secret)  # hidden from the first moment on
 def introspect(session: Session, *, token: Secret[str] | None) -> None:
     """Ask the service what a token means (RFC 7662).
 
-    Without TOKEN, or with -, it is read from stdin, where no list of processes and no shell history shows it.
+    Without TOKEN, or with -, the token is read from stdin, so that no list of processes and no shell history shows it.
     """
     with session.client() as client:
         try:
@@ -106,15 +109,15 @@ def introspect(session: Session, *, token: Secret[str] | None) -> None:
 
 @command("verify")
 @click.argument("token", required=False, type=Secret)
-@click.option("--audience", help="Whom it must be for; the service itself without it.")
-@click.option("--issuer", help="Who must have issued it; the service itself without it.")
-@several("--scope", "scopes", "What it must allow.")
+@click.option("--audience", help="The audience that the token must name.  [default: the service]")
+@click.option("--issuer", help="The issuer that the token must name.  [default: the service]")
+@several("--scope", "scopes", "A scope that the token must have.")
 def verify(
     session: Session, *, token: Secret[str] | None, audience: str | None, issuer: str | None, scopes: list[str]
 ) -> None:
-    """Check a token against the service's keys, as an API that takes it would. Exits with 1 when it is not good.
+    """Verify a token with the service's keys, as an API would that accepts it. Exits with 1 if the token is refused.
 
-    Without TOKEN, or with -, it is read from stdin, where no list of processes and no shell history shows it.
+    Without TOKEN, or with -, the token is read from stdin, so that no list of processes and no shell history shows it.
     """
     with session.client(public=True, audience=audience or session.root, issuer=issuer or session.root) as client:
         try:
@@ -127,6 +130,26 @@ def verify(
         )
     else:
         session.out.record({"valid": True, **access.claims, "signed by": access.key_id, "algorithm": access.algorithm})
+
+
+def secret(argument: Secret[str] | None, name: str, out: Output) -> Secret[str]:
+    """The secret `name` from the command line; without one, or with `-`, from stdin. Raises `WrongUsage` for none.
+
+    On a terminal this asks for it, and does not show what is typed.
+    """
+    if argument is not None and argument.plain != STDIN:
+        out.note(
+            f"Warning: a {name} on the command line is seen in the list of processes and kept in the shell's history. "
+            "Pipe it to stdin instead, and give - or nothing here."
+        )
+        return argument
+    if is_typed():
+        value = Secret(str(click.prompt(name.capitalize(), hide_input=True, err=True)).strip())
+    else:
+        value = Secret(piped().strip())
+    if not value:
+        raise WrongUsage(f"There is no {name} on stdin.", code="usage")
+    return value
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -48,7 +48,7 @@ class AsyncOAuth(Resource):
     ) -> OAuthRetrieveAuthorizeResponse:
         """Begin an authorization: the consent page, or its address in `.url`. No redirect is followed.
 
-        `scope` is separated by spaces; `resource` is the API that the token shall be for (RFC 8707). Source: RFC 6749
+        `scope` is separated by spaces; `resource` is the API that the token will be for (RFC 8707). Source: RFC 6749
         section 4.1.1, RFC 7636 section 4.3.
         """
         mark = Secret(state)
@@ -88,7 +88,7 @@ class AsyncOAuth(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveResponse:
-        """What a person is asked to consent to: the client, and its scopes in words."""
+        """Retrieve what a person is asked to consent to: the client, and its scopes in words."""
         consent = Secret(consent_token)
         del consent_token
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
@@ -114,7 +114,7 @@ class AsyncOAuth(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantsResponse:
-        """Allow or deny what a consent token asks for. Answers with where to send the person; denial is no error."""
+        """Allow or deny the request of a consent token. The answer has the address for the browser; denial is no error."""
         consent = Secret(consent_token)
         del consent_token
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
@@ -140,9 +140,9 @@ class AsyncOAuth(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthIntrospectResponse:
-        """What the server says of a token. Check `active` before anything else (RFC 7662).
+        """Introspect a token (RFC 7662). Check `active` before anything else.
 
-        Authenticates as the OAuth client where one is configured, else with the API key.
+        Authenticates as the OAuth client if one is configured, else with the API key.
         """
         presented = Secret(token)
         del token
@@ -168,7 +168,7 @@ class AsyncOAuth(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRetrieveJwksResponse:
-        """The keys that access tokens are signed with (RFC 7517)."""
+        """Retrieve the keys that access tokens are signed with (RFC 7517)."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
@@ -194,7 +194,7 @@ class AsyncOAuth(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthRegisterResponse:
-        """Register a client (RFC 7591). A confidential client's secret is in this answer and nowhere else."""
+        """Register a client (RFC 7591). No other answer has a confidential client's secret."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
@@ -238,8 +238,8 @@ class AsyncOAuth(Resource):
     ) -> OAuthTokenResponse:
         """Exchange a grant for a token (RFC 6749 sections 4.1.3, 4.4.2 and 6). Raises a `TokenEndpointError` on refusal.
 
-        Credentials given here go into the form. Otherwise the client's own are sent as Basic; the API key never is. A code and a
-        refresh token are sent once. `client.tokens` does all this by itself.
+        Credentials that are passed here go into the form. Otherwise the client's own are sent as Basic; the API key never is. A
+        code and a refresh token are sent once. `client.tokens` does all of this by itself.
         """
         proofs = Secret(
             texts(

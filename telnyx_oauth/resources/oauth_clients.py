@@ -1,4 +1,4 @@
-"""OAuth clients: the applications that may ask for tokens."""
+"""OAuth clients: the applications that may request tokens."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class AsyncOAuthClients(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientCreateResponse:
-        """Create an OAuth client. A confidential client's secret is in this answer and nowhere else.
+        """Create an OAuth client. No other answer has a confidential client's secret.
 
         `redirect_uris` are required for the authorization code grant.
         """
@@ -126,7 +126,7 @@ class AsyncOAuthClients(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientRetrieveResponse:
-        """The client with this id."""
+        """Retrieve the client with this id."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
@@ -152,7 +152,7 @@ class AsyncOAuthClients(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthClientUpdateResponse:
-        """Change a client: what is given here replaces what it has. Its type cannot be changed."""
+        """Update a client: the values passed here replace its own. Its type cannot be changed."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
@@ -184,7 +184,7 @@ class AsyncOAuthClients(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> None:
-        """Delete a client. Its tokens can no longer be renewed."""
+        """Delete a client. Its tokens can no longer be refreshed."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(

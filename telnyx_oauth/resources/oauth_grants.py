@@ -1,4 +1,4 @@
-"""OAuth grants: what people allowed clients to do."""
+"""OAuth grants: the scopes that people have allowed clients."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AsyncOAuthGrants(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> OAuthGrantRetrieveResponse:
-        """The grant with this id."""
+        """Retrieve the grant with this id."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(

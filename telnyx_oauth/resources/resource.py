@@ -1,4 +1,4 @@
-"""The base of the resources, and how their views are made."""
+"""The base class of the resources, and their raw and streamed views."""
 
 from __future__ import annotations
 
@@ -36,40 +36,38 @@ if TYPE_CHECKING:
 else:
 
     class member(property):  # noqa: N801 - it is used as `property` is
-        """A property. On the class it is the class that its getter is said to return."""
+        """A property. Looked up on the class, it is the return type of its getter, so that mocks and `help` see that."""
 
-        def __get__(self, whole: object, owner: type | None = None) -> Any:
-            """What the getter gives, or its class."""
-            return get_type_hints(self.fget)["return"] if whole is None else super().__get__(whole, owner)
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            """The getter's value, or its type."""
+            return get_type_hints(self.fget)["return"] if instance is None else super().__get__(instance, owner)
 
     class part(cached_property):  # noqa: N801 - it is used as `cached_property` is
-        """A property that is made once, as `cached_property` does. On the class it is the class that is made."""
+        """A cached property. Looked up on the class, it is the type of its value, as with `member`."""
 
-        def __get__(self, whole: object, owner: type | None = None) -> Any:
-            """What was made, or its class."""
-            return get_type_hints(self.func)["return"] if whole is None else super().__get__(whole, owner)
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            """The cached value, or its type."""
+            return get_type_hints(self.func)["return"] if instance is None else super().__get__(instance, owner)
 
 
 def rows_in(kind: type, row: type) -> Iterator[tuple[str, Any]]:
-    """The rows that a class has, its own and its bases', where nothing has taken their place. With their names."""
-    found: dict[str, object] = {}
+    """The names and rows of a class and its bases, without those that a subclass overrides."""
+    members: dict[str, object] = {}
     for base in reversed(kind.__mro__):
-        found.update(vars(base))
-    return ((name, value) for name, value in found.items() if isinstance(value, row))
+        members.update(vars(base))
+    return ((name, value) for name, value in members.items() if isinstance(value, row))
 
 
-def said_to_return(method: Callable[..., object]) -> Any:
-    """What a method's annotation says that it returns."""
-    only = SimpleNamespace(
-        __annotations__={"return": method.__annotations__["return"]}
-    )  # the others need not exist yet
-    return get_type_hints(only, method.__globals__)["return"]
+def return_type(method: Callable[..., object]) -> Any:
+    """The type in a method's return annotation. Types in its other annotations need not exist yet."""
+    return_alone = SimpleNamespace(__annotations__={"return": method.__annotations__["return"]})
+    return get_type_hints(return_alone, method.__globals__)["return"]
 
 
 def returning(method: Callable[..., object], kind: object) -> Callable[..., object]:
-    """A stand-in for a method that is said to return another kind, for `functools.wraps`. It is not for calling.
+    """A copy of a method that is annotated to return `kind`: a model for `functools.wraps`, and not to be called.
 
-    `inspect` and `typing` make a signature of it when someone looks, so that none has to be made before.
+    `inspect` and `typing` derive a signature from it on demand, so importing the package need not make any.
     """
     assert isinstance(method, FunctionType)
     twin = FunctionType(method.__code__, method.__globals__, method.__name__, method.__defaults__, method.__closure__)
@@ -80,12 +78,12 @@ def returning(method: Callable[..., object], kind: object) -> Callable[..., obje
 
 
 def filled(generic: Any, *kinds: object) -> Any:
-    """A generic class with these kinds in it, for an annotation that is made at run time."""
+    """A generic class with these type arguments, for an annotation that is made at run time."""
     return generic[kinds]
 
 
 def put(owner: type, name: str, function: FunctionType, rows: str) -> None:
-    """Make a function a method of a class: mocks, `help` and debuggers know what that is. `rows` is the class of its row."""
+    """Put a plain function in the place of a row: mocks, `help` and debuggers know functions. `rows` is the row's class."""
     function.__qualname__ = f"{rows}.{name}"
     function.__module__ = owner.__module__
     setattr(owner, name, function)
@@ -96,7 +94,7 @@ _T = TypeVar("_T")
 
 
 class Form(Enum):
-    """In which form a resource gives its answers."""
+    """The form in which a resource returns answers."""
 
     PARSED = auto()
     RAW = auto()
@@ -115,7 +113,7 @@ class Resource(Hinted, Uncopied):
         if self._form is Form.PARSED:
             return self._engine.exchange(call, extras, read)
         raw = self._engine.exchange(call, self._streaming(extras), lambda answer: AsyncAPIResponse(answer, read))
-        # The rows of a raw or streamed view say what this really is; the methods under them are written once.
+        # Not a `_T`, but only raw and streamed views come here, and their rows declare the real type.
         return cast("Awaitable[_T]", raw)
 
     def _list(self, call: Call, kind: type[PageBody[_T]], extras: Extras) -> AsyncPaginator[_T]:
@@ -135,7 +133,7 @@ def _read(kind: type[_T], answer: Answer) -> _T:
 
 
 class RawView(Hinted, Uncopied):
-    """A resource whose methods answer with raw responses, their bodies read."""
+    """A resource whose methods return raw responses, after their bodies are read. A base class."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.RAW)
@@ -147,7 +145,7 @@ class RawView(Hinted, Uncopied):
 
 
 class StreamedView(Hinted, Uncopied):
-    """A resource whose methods answer with context managers of raw responses, their bodies on the wire."""
+    """A resource whose methods return context managers of raw responses, before their bodies are read. A base class."""
 
     def __init__(self, resource: type[Resource], engine: Engine) -> None:
         self._resource = resource(engine, Form.STREAMED)
@@ -159,9 +157,9 @@ class StreamedView(Hinted, Uncopied):
 
 
 class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = viewed(AsyncOAuthClients.create)`
-    """A row of a raw or streamed view: an operation with its parameters as they are and its answer in another form.
+    """A row of a raw or streamed view: an operation with the same parameters, and its answer in another form.
 
-    Each view has a function of its own, which looks like what it is: a coroutine function, or one that gives a context manager.
+    Each view gets a function of its own: a coroutine function, or a plain one that returns a context manager.
     """
 
     def __init__(self, method: Callable[Concatenate[Any, _P], Awaitable[_T]]) -> None:
@@ -171,41 +169,41 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner = owner.__qualname__
 
-    def _dressed(self, function: Any, form: type) -> Any:
-        """The function with the looks of the operation, and said to return this form of its answer."""
+    def _annotate(self, function: Any, form: type) -> Any:
+        """Give the function the signature of the operation, with this form of the answer as its return type."""
         method = self._method
-        kind = said_to_return(method)
+        kind = return_type(method)
         if get_origin(kind) is AsyncPaginator:
             return wraps(returning(method, filled(form, filled(AsyncPage, *get_args(kind)))))(function)
-        dressed = wraps(method)(function)
-        dressed.__annotations__ = {**method.__annotations__, "return": filled(form, kind)}
-        return dressed
+        wrapper = wraps(method)(function)
+        wrapper.__annotations__ = {**method.__annotations__, "return": filled(form, kind)}
+        return wrapper
 
     def raw(self) -> Any:
         """The function for a raw view."""
         method = self._method
 
         async def row(view: RawView, *args: _P.args, **kwargs: _P.kwargs) -> object:
-            given = Secret((args, kwargs))
+            arguments = Secret((args, kwargs))
             del args, kwargs
-            return await method(view._resource, *given.plain[0], **given.plain[1])
+            return await method(view._resource, *arguments.plain[0], **arguments.plain[1])
 
-        return self._dressed(row, AsyncAPIResponse)
+        return self._annotate(row, AsyncAPIResponse)
 
     def streamed(self) -> Any:
         """The function for a streamed view."""
         method = self._method
 
         def row(view: StreamedView, *args: _P.args, **kwargs: _P.kwargs) -> object:
-            given = Secret((args, kwargs))
+            arguments = Secret((args, kwargs))
             del args, kwargs
 
             def send() -> Any:
-                return method(view._resource, *given.plain[0], **given.plain[1])
+                return method(view._resource, *arguments.plain[0], **arguments.plain[1])
 
             return AsyncStreamed(send)
 
-        return self._dressed(row, AsyncStreamed)
+        return self._annotate(row, AsyncStreamed)
 
     if TYPE_CHECKING:
 
@@ -219,7 +217,7 @@ class viewed(Generic[_P, _T]):  # noqa: N801 - a row reads as a word: `create = 
         def __get__(self, view: None, owner: object = None) -> Callable[..., object]: ...
 
         def __get__(self, view: RawView | StreamedView | None, owner: object = None) -> Any:
-            """The row as a method of the view."""
+            """The method of the view, for type checkers: `put` replaces rows by functions."""
 
 
 def viewed_list(method: Callable[Concatenate[Any, _P], AsyncPaginator[_T]]) -> viewed[_P, AsyncPage[_T]]:

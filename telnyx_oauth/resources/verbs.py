@@ -1,4 +1,4 @@
-"""Calls to paths that have no method: `get`, `post`, `put`, `patch`, `delete`."""
+"""Calls to paths that have no method of their own: `get`, `post`, `put`, `patch`, `delete`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class RequestOptions(TypedDict, total=False):
-    """What may be set for one such call. `timeout` is in seconds, `max_retries` counts attempts after the first."""
+    """Options of one such call. `timeout` is in seconds, `max_retries` counts attempts after the first."""
 
     headers: HeaderValues
     params: QueryValues
@@ -27,51 +27,51 @@ class RequestOptions(TypedDict, total=False):
 class AsyncUndocumented(Resource):
     """The HTTP verbs, sent with the client's credentials, retries and errors.
 
-    `path` is under `base_url`. `cast_to` is what the answer is read as: a class of `telnyx_oauth.types` or a list of one,
+    `path` is under `base_url`. `cast_to` is the type to read the answer as: a class of `telnyx_oauth.types` or a list of one,
     `object` for any JSON, `str`, `bytes`, `Response`, or `type(None)`. `body` is sent as JSON, `bytes` as they are.
     """
 
     async def get(self, path: str, *, cast_to: type[_T], options: RequestOptions | None = None) -> _T:
         """`GET` a path."""
-        asked = Secret(("GET", path, omit, options))
+        request = Secret(("GET", path, omit, options))
         del path, options
-        return await self._request(asked, cast_to)
+        return await self._request(request, cast_to)
 
     async def post(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
-        """`POST` to a path. It is retried like any other call: let `max_retries` be 0 for what must not happen twice."""
-        asked = Secret(("POST", path, body, options))
+        """`POST` to a path. It is retried like any other call: set `max_retries` to 0 for what must not happen twice."""
+        request = Secret(("POST", path, body, options))
         del path, body, options
-        return await self._request(asked, cast_to)
+        return await self._request(request, cast_to)
 
     async def put(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`PUT` to a path."""
-        asked = Secret(("PUT", path, body, options))
+        request = Secret(("PUT", path, body, options))
         del path, body, options
-        return await self._request(asked, cast_to)
+        return await self._request(request, cast_to)
 
     async def patch(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`PATCH` a path."""
-        asked = Secret(("PATCH", path, body, options))
+        request = Secret(("PATCH", path, body, options))
         del path, body, options
-        return await self._request(asked, cast_to)
+        return await self._request(request, cast_to)
 
     async def delete(
         self, path: str, *, cast_to: type[_T], body: object = omit, options: RequestOptions | None = None
     ) -> _T:
         """`DELETE` a path."""
-        asked = Secret(("DELETE", path, body, options))
+        request = Secret(("DELETE", path, body, options))
         del path, body, options
-        return await self._request(asked, cast_to)
+        return await self._request(request, cast_to)
 
-    async def _request(self, asked: Secret[tuple[str, str, object, RequestOptions | None]], cast_to: type[_T]) -> _T:
+    async def _request(self, request: Secret[tuple[str, str, object, RequestOptions | None]], cast_to: type[_T]) -> _T:
         check_kind(cast_to)
-        options: Secret[RequestOptions] = Secret(asked.plain[3] or RequestOptions())
+        options: Secret[RequestOptions] = Secret(request.plain[3] or RequestOptions())
         retries = options.plain.get("max_retries", omit)
         extras = Extras(
             options.plain.get("headers"),
@@ -80,5 +80,5 @@ class AsyncUndocumented(Resource):
             options.plain.get("timeout", omit),
             None if isinstance(retries, Omit) else as_retries(retries),
         )
-        call = Call(asked.plain[0], asked.plain[1], body=asked.plain[2])
+        call = Call(request.plain[0], request.plain[1], body=request.plain[2])
         return await self._send(call, cast_to, extras)

@@ -1,4 +1,4 @@
-"""The well-known documents: what the server offers, and where."""
+"""The well-known metadata documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AsyncWellKnown(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> WellKnownRetrieveAuthorizationServerMetadataResponse:
-        """What the authorization server offers, and the address of each endpoint (RFC 8414)."""
+        """Retrieve the authorization server's metadata: its features and endpoints (RFC 8414)."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(
@@ -41,7 +41,7 @@ class AsyncWellKnown(Resource):
         extra_body: Mapping[str, object] | None = None,
         timeout: float | Timeout | Omit | None = omit,
     ) -> WellKnownRetrieveProtectedResourceMetadataResponse:
-        """Which authorization servers the API takes tokens from (RFC 9728)."""
+        """Retrieve the API's metadata: the authorization servers whose tokens it accepts (RFC 9728)."""
         extras = Extras(extra_headers, extra_query, extra_body, timeout)
         del extra_headers, extra_query, extra_body
         return await self._send(

@@ -1,4 +1,4 @@
-"""Faults that are put in on purpose: which request meets one, and what becomes of its answer."""
+"""Faults on demand: which requests they hit, and how they alter the response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, assert_never, cast
 import attrs
 
 from ..messages import Response, headers
-from .requests import Call, answer, matches
+from .requests import Call, json_response, path_matches
 
 Kind: TypeAlias = Literal[
     "latency", "status", "reset", "hang", "truncate", "malformed", "html", "wrong_types", "oversized"
@@ -19,7 +19,7 @@ Ending: TypeAlias = Literal["whole", "truncated", "reset", "hung"]
 
 @attrs.define(kw_only=True)
 class Fault:
-    """One fault. `hits` counts the requests that met it."""
+    """A fault. `hits` counts the requests that it hit."""
 
     kind: Kind
     path: str
@@ -35,11 +35,12 @@ class Fault:
     hits: int = 0
 
     def meets(self, call: Call) -> bool:
-        """Whether this request meets it; counts."""
+        """Tell if the fault hits this request, and count it if so."""
         if self.times is not None and self.hits >= self.times:
             return False
-        if self.method not in (None, call.method) or not matches(self.path, call.path):
+        if self.method not in (None, call.method) or not path_matches(self.path, call.path):
             return False
+        # Only requests that match count for `after`.
         if self.after > 0:
             self.after -= 1
             return False
@@ -48,8 +49,8 @@ class Fault:
 
 
 @attrs.frozen
-class Served:
-    """What to do with a request: wait `delay` seconds, then send `response` in the way that `ending` says."""
+class Delivery:
+    """A response and the way to deliver it: after `delay` seconds, with an `ending`."""
 
     response: Response
     delay: float = 0.0
@@ -57,7 +58,7 @@ class Served:
 
 
 class Faults:
-    """The faults in force. A request meets the first that fits it."""
+    """The active faults. The first one that matches a request hits it."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -77,23 +78,23 @@ class Faults:
         size: int = 17 * 1024 * 1024,
         processed: bool = False,
     ) -> Fault:
-        """Put a fault in.
+        """Add a fault.
 
         Args:
-            path: Shell pattern of the paths that meet it; `/v2` may be left out.
-            kind: `latency` (only wait), `status` (another answer), `reset` (cut the connection), `hang` (never answer),
+            path: Shell pattern of the paths that it hits; `/v2` may be left out.
+            kind: `latency` (only wait), `status` (another response), `reset` (cut the connection), `hang` (never respond),
                 `truncate` (half the body, then cut), `malformed` (broken JSON), `html`, `wrong_types` (every value of the
-                JSON answer of another type), `oversized` (valid JSON of at least `size` bytes).
+                JSON response of another type), `oversized` (valid JSON of at least `size` bytes).
             method: Only requests of this method.
-            times: How many requests meet it; None is all.
-            after: How many requests pass before the first meets it.
-            status: The status of the answer; 503 for `status`, else the answer's own.
-            headers: Headers to add (`Retry-After`), or to put in the place of the answer's.
+            times: How many requests it hits; None is all.
+            after: How many requests pass before it hits the first.
+            status: The status of the response; when None, 503 for `status` and unchanged for other kinds.
+            headers: Headers to add (`Retry-After`) or to replace.
             body: The body to send instead.
-            seconds: How long to wait first, for any kind.
+            seconds: How long to wait before the response, for any kind.
             size: For `oversized`, in bytes.
-            processed: Whether the request does its work before the fault: the answer that was lost, rather than the
-                request. Kinds that alter an answer always are.
+            processed: True to process the request before the fault, so that the response is lost and not the request.
+                Kinds that alter a response always process it.
         """
         fault = Fault(
             kind=kind, path=path, method=method, times=times, after=after, status=status, headers=dict(headers or {}),
@@ -103,20 +104,20 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Take all faults out."""
+        """Remove all faults."""
         self._faults.clear()
 
-    def meeting(self, call: Call) -> Fault | None:
-        """The fault that this request meets."""
+    def match(self, call: Call) -> Fault | None:
+        """The fault that hits this request, if any."""
         return next((fault for fault in self._faults if fault.meets(call)), None)
 
 
-def spoiled(fault: Fault, response: Response | None) -> Served:
-    """The answer as the fault leaves it. `response` is None where the request was never processed."""
+def apply_fault(fault: Fault, response: Response | None) -> Delivery:
+    """Alter a response as the fault says. `response` is None for a request that is not processed."""
     if response is None or fault.kind == "status":
         error = {"code": "10007", "title": "Unexpected error", "detail": "A fault of the sandbox."}
-        response = answer({"errors": [error]}, fault.status or 503)
-    return Served(_rewritten(fault, response), fault.seconds, _ending(fault.kind))
+        response = json_response({"errors": [error]}, fault.status or 503)
+    return Delivery(_altered(fault, response), fault.seconds, _ending(fault.kind))
 
 
 def _ending(kind: Kind) -> Ending:
@@ -133,35 +134,36 @@ def _ending(kind: Kind) -> Ending:
             assert_never(kind)
 
 
-def _rewritten(fault: Fault, response: Response) -> Response:
-    named = {name.lower() for name in fault.headers}
-    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in named]
+def _altered(fault: Fault, response: Response) -> Response:
+    replaced = {name.lower() for name in fault.headers}
+    pairs = [(name, value) for name, value in response.headers.items() if name.lower() not in replaced]
     content = response.content
     match fault.kind:
         case "malformed":
             content = content[: len(content) // 2] + b'"\\'
         case "html":
             content = b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>"
-            kept = [pair for pair in kept if pair[0].lower() != "content-type"] + [("Content-Type", "text/html")]
+            pairs = [pair for pair in pairs if pair[0].lower() != "content-type"] + [("Content-Type", "text/html")]
         case "wrong_types":
-            content = json.dumps(_confused(json.loads(content or b"null"))).encode()
+            content = json.dumps(_retyped(json.loads(content or b"null"))).encode()
         case "oversized":
             content += b" " * (fault.size - len(content))
         case _:
             pass
     if fault.body is not None:
         content = fault.body
+    # A 204 must have no body (RFC 9110), so one that gets a body becomes a 200.
     status = 200 if response.status_code == 204 and content else response.status_code
-    return Response(fault.status or status, headers(*kept, *fault.headers.items()), content)
+    return Response(fault.status or status, headers(*pairs, *fault.headers.items()), content)
 
 
-def _confused(value: object) -> object:
-    """JSON of the same members, every value of another type."""
+def _retyped(value: object) -> object:
+    """The same JSON members, with each value of another type."""
     match value:
         case dict():
-            return {name: _confused(member) for name, member in cast(dict[str, object], value).items()}
+            return {name: _retyped(member) for name, member in cast(dict[str, object], value).items()}
         case list():
-            return {"0": [_confused(member) for member in cast(list[object], value)]}
+            return {"0": [_retyped(member) for member in cast(list[object], value)]}
         case str() | None:
             return [7]
         case _:

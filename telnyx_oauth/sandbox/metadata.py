@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from ..messages import Response, headers
-from .requests import Call, answer, not_found
+from .requests import Call, json_response, not_found
 from .state import State
 
 
-def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 - as every operation takes
+def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 - every handler takes both
     """RFC 8414 metadata, shaped like the live document."""
     root, oauth = state.root_url, f"{state.root_url}/v2/oauth"
     document: dict[str, object] = {
@@ -35,15 +35,15 @@ def authorization_server(state: State, call: Call) -> Response:  # noqa: ARG001 
     }
     if state.settings.issuer_in_redirect:
         document["authorization_response_iss_parameter_supported"] = True
-    return answer(document)
+    return json_response(document)
 
 
 def protected_resource(state: State, call: Call) -> Response:
-    """RFC 9728 metadata of the API, or of the MCP server where the path ends so."""
+    """RFC 9728 metadata of the API, or of the MCP server when the path ends in `mcp`."""
     mcp = call.argument == "mcp"
     if call.argument not in ("", "mcp"):
         raise not_found()
-    return answer({
+    return json_response({
         "resource": state.resources[mcp],
         "resource_name": "Telnyx MCP" if mcp else "Telnyx API",
         "authorization_servers": [state.root_url],
@@ -53,12 +53,12 @@ def protected_resource(state: State, call: Call) -> Response:
 
 
 def key_set(state: State, call: Call) -> Response:
-    """The JWK Set, with an `ETag` that a conditional request may name."""
-    full = answer(state.keys.key_set())
-    etag = f'"{hashlib.sha256(full.content).hexdigest()[:16]}"'
+    """The JWK Set. It has an `ETag`; a request with `If-None-Match` gets a 304."""
+    response = json_response(state.keys.key_set())
+    etag = f'"{hashlib.sha256(response.content).hexdigest()[:16]}"'
     pairs = [("ETag", etag)]
     if state.settings.jwks_max_age is not None:
         pairs.append(("Cache-Control", f"public, max-age={state.settings.jwks_max_age}"))
     if call.headers.get("If-None-Match") == etag:
         return Response(304, headers(*pairs))
-    return Response(200, headers(*full.headers.items(), *pairs), full.content)
+    return Response(200, headers(*response.headers.items(), *pairs), response.content)

@@ -1,4 +1,4 @@
-"""What people see: the consent page and the pages that say what went wrong."""
+"""HTML: the consent page and the error page."""
 
 from __future__ import annotations
 
@@ -39,15 +39,21 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 
 
 def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cookie: str) -> Response:
-    """The page on which a person allows or denies what `consent` (the data of a consent token) asks for."""
+    """The page to allow or deny an authorization request. `consent` is the data of its consent token."""
     plain_name = escape(str(consent["name"]) or str(consent["client_id"]))
-    name = f"<bdi>{plain_name}</bdi>"  # a name written from right to left turns nothing else around
+    name = f"<bdi>{plain_name}</bdi>"  # so that a name written from right to left does not reorder the text around it
     redirect_uri = str(consent["redirect_uri"])
     scopes = cast(Sequence[Mapping[str, str]], consent["requested_scopes"])
     items = "".join(
         f"<li><strong>{escape(s['name'])}</strong> <span>{escape(s['description'])}</span></li>" for s in scopes
     )
     unverified = "" if consent["verified"] else '<p class="warn">Telnyx has not verified this application.</p>'
+    links = [
+        f'<a href="{escape(str(consent[key]))}" rel="noreferrer">{label}</a>'
+        for key, label in (("policy_uri", "Privacy policy"), ("tos_uri", "Terms of service"))
+        if consent[key]
+    ]
+    paragraph = f"<p>{' · '.join(links)}</p>" if links else ""
     fields = "".join(f'<input type="hidden" name="{escape(key)}" value="{escape(hidden[key])}">' for key in hidden)
     body = f"""
 <h1>Allow {name} to use your Telnyx account?</h1>
@@ -56,41 +62,31 @@ def consent_page(consent: Mapping[str, object], hidden: Mapping[str, str], cooki
 <h2 id="asked">{name} asks for</h2>
 <ul aria-labelledby="asked">{items}</ul>
 <p class="soft">Afterwards you are sent to {escape(_origin(redirect_uri))}.</p>
-{_links(consent)}
+{paragraph}
 <form method="post" action="/consent">{fields}
 <button class="allow" name="decision" value="allow">Allow</button>
 <button name="decision" value="deny">Deny</button>
 </form>"""
-    return _page(200, f"Allow {plain_name}?", body, f"'self' {_schemes(redirect_uri)}", (("Set-Cookie", cookie),))
+    return _page(200, f"Allow {plain_name}?", body, f"'self' {_form_targets(redirect_uri)}", (("Set-Cookie", cookie),))
 
 
 def error_page(status: int, message: str) -> Response:
-    """A page that says why it goes no further."""
+    """A page that says why the request failed."""
     body = f'<h1>This request cannot go on</h1>\n<p role="alert">{escape(message)}</p>'
     return _page(status, "This request cannot go on", f"{body}\n<p>Go back to the application and start again.</p>")
 
 
-def _links(consent: Mapping[str, object]) -> str:
-    named = (("policy_uri", "Privacy policy"), ("tos_uri", "Terms of service"))
-    links = [
-        f'<a href="{escape(str(consent[key]))}" rel="noreferrer">{label}</a>' for key, label in named if consent[key]
-    ]
-    return f"<p>{' · '.join(links)}</p>" if links else ""
-
-
 def _origin(uri: str) -> str:
-    """Where a redirect goes, for people to read."""
+    """The origin of a redirect URI, for people to read."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}" if host else f"{parts.scheme}:"
 
 
-def _schemes(redirect_uri: str) -> str:
-    """Where the form may lead, for the page's policy.
-
-    Chromium holds every redirect that follows a form to `form-action`: the one to the application, and where that
-    sends the browser next. The application's own address alone would break those that go on to another host.
-    """
+def _form_targets(redirect_uri: str) -> str:
+    """The targets for `form-action` in the page's Content-Security-Policy."""
+    # Chromium checks every redirect after the form against `form-action`, also the redirects of the application itself.
+    # The origin of the redirect URI alone would break applications that redirect to another host.
     scheme = urlsplit(redirect_uri).scheme
     return "https: http:" if scheme in ("http", "https") else f"{scheme}:"
 
@@ -112,7 +108,7 @@ def _page(
         headers(
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", policy),
-            # Not no-referrer: that would make the form's Origin "null", and the form is known by its Origin.
+            # Not no-referrer: browsers would then send `Origin: null` with the form, and its Origin is checked.
             ("Referrer-Policy", "same-origin"),
             ("X-Content-Type-Options", "nosniff"),
             ("X-Frame-Options", "DENY"),

@@ -1,4 +1,4 @@
-"""Requests to the sandbox: read, answered and logged."""
+"""Reading requests, making responses, and the request log."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _DETAILS = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """An answer that ends the handling of a request early."""
+class ErrorResponse(Exception):  # noqa: N818 - a response, not a failure of the program
+    """A response that ends a handler early."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)
         self.response = response
 
 
-def answer(body: object, status: int = 200, *pairs: tuple[str, str]) -> Response:
-    """A JSON answer."""
+def json_response(body: object, status: int = 200, *pairs: tuple[str, str]) -> Response:
+    """A JSON response."""
     content = json.dumps(body, separators=(",", ":")).encode()
     return Response(status, headers(("Content-Type", "application/json; charset=utf-8"), *pairs), content)
 
 
-def secret_answer(body: object, status: int = 200) -> Response:
-    """A JSON answer that no cache may keep (RFC 6749 section 5.1)."""
-    return answer(body, status, ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+def no_store_response(body: object, status: int = 200) -> Response:
+    """A JSON response that must not be cached (RFC 6749 section 5.1)."""
+    return json_response(body, status, ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
 
-def fault(code: str, detail: str = "", source: Mapping[str, str] | None = None) -> dict[str, object]:
+def error_entry(code: str, detail: str = "", source: Mapping[str, str] | None = None) -> dict[str, object]:
     """One entry of Telnyx's error list."""
     entry: dict[str, object] = {"code": code, "title": _TITLES[code], "detail": detail or _DETAILS[code]}
     if source:
@@ -56,27 +56,27 @@ def fault(code: str, detail: str = "", source: Mapping[str, str] | None = None) 
     return entry | {"meta": {"url": f"https://developers.telnyx.com/docs/overview/errors/{code}"}}
 
 
-def refused(status: int, *faults: Mapping[str, object], pairs: tuple[tuple[str, str], ...] = ()) -> Refusal:
-    """An error in Telnyx's own shape."""
-    return Refusal(answer({"errors": faults}, status, *pairs))
+def api_error(status: int, *faults: Mapping[str, object], pairs: tuple[tuple[str, str], ...] = ()) -> ErrorResponse:
+    """An error response in Telnyx's form."""
+    return ErrorResponse(json_response({"errors": faults}, status, *pairs))
 
 
-def not_found() -> Refusal:
-    """There is no such thing, or no such address."""
-    return refused(404, fault("10005"))
+def not_found() -> ErrorResponse:
+    """The 404 of an unknown record or path."""
+    return api_error(404, error_entry("10005"))
 
 
-def oauth_refused(
+def oauth_error(
     error: str, description: str, status: int = 400, *pairs: tuple[str, str], more: Mapping[str, object] | None = None
-) -> Refusal:
-    """An error in the shape of RFC 6749 section 5.2."""
+) -> ErrorResponse:
+    """An error response in the form of RFC 6749 section 5.2."""
     body = {"error": error, "error_description": description, **(more or {})}
-    return Refusal(answer(body, status, ("Cache-Control", "no-store"), *pairs))
+    return ErrorResponse(json_response(body, status, ("Cache-Control", "no-store"), *pairs))
 
 
 @attrs.frozen
 class Call:
-    """One request. `argument` is the part of the path that the route leaves open, decoded."""
+    """A parsed request. `argument` is the last part of the path, decoded, on a route that ends in `*`."""
 
     method: str
     path: str
@@ -87,12 +87,12 @@ class Call:
 
     @classmethod
     def of(cls, request: Request) -> Call:
-        """The call that a request makes."""
-        # Not by urlsplit, which raises where an address is odd: that would be a failure, and it is only a 404.
+        """Parse a request."""
+        # Not urlsplit: it raises on a malformed URL, which is only a 404 here.
         _, _, rest = request.url.partition("://")
         path, _, query = rest[rest.find("/") :].partition("?")
-        given = CIMultiDictProxy(CIMultiDict(request.headers))
-        return cls(request.method.upper(), path, query, given, request.content)
+        fields = CIMultiDictProxy(CIMultiDict(request.headers))
+        return cls(request.method.upper(), path, query, fields, request.content)
 
     @property
     def media_type(self) -> str:
@@ -101,11 +101,11 @@ class Call:
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
-        """The query's pairs."""
+        """The parameters of the query, in order."""
         return parse_qsl(self.query, keep_blank_values=True)
 
     def json_object(self) -> dict[str, object]:
-        """The JSON body; an absent one is empty. Raises `ValueError` when it is not a JSON object."""
+        """The JSON body, `{}` without one. Raises `ValueError` when it is not a JSON object."""
         if not self.content:
             return {}
         if self.media_type != "application/json":
@@ -119,56 +119,56 @@ class Call:
         raise ValueError("The body must be a JSON object.")
 
     def form(self) -> dict[str, str]:
-        """The parameters of a token or introspection request, form-encoded (RFC 6749 section 3.2) or JSON.
+        """The parameters of a body that is form-encoded or JSON.
 
-        Empty parameters are taken for absent, repeated ones are refused.
+        As RFC 6749 section 3.2 says, an empty parameter counts as absent, and a repeated one is an error.
         """
         if self.media_type == "application/json":
             try:
                 body = self.json_object()
             except ValueError as error:
-                raise oauth_refused("invalid_request", str(error)) from None
-            wrong = [name for name, value in body.items() if value is not None and not isinstance(value, str)]
-            if wrong:
-                raise oauth_refused("invalid_request", f"Not a string: {', '.join(wrong)}.")
+                raise oauth_error("invalid_request", str(error)) from None
+            others = [name for name, value in body.items() if value is not None and not isinstance(value, str)]
+            if others:
+                raise oauth_error("invalid_request", f"Not a string: {', '.join(others)}.")
             return {name: value for name, value in body.items() if isinstance(value, str) and value}
         if self.media_type != "application/x-www-form-urlencoded":
-            raise oauth_refused(
+            raise oauth_error(
                 "invalid_request", "The body must be application/x-www-form-urlencoded or application/json."
             )
-        return single(parse_qsl(self.content.decode("utf-8", "replace"), keep_blank_values=True))
+        return unique_parameters(parse_qsl(self.content.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def single(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """The parameters that have a value; none may be repeated (RFC 6749 section 3.1)."""
-    found: dict[str, str] = {}
+def unique_parameters(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The parameters that have a value. A repeated one is an error (RFC 6749 section 3.1)."""
+    parameters: dict[str, str] = {}
     for name, value in pairs:
-        if name in found:
-            raise oauth_refused("invalid_request", f"Repeated parameter: {name}.")
-        found[name] = value
-    return {name: value for name, value in found.items() if value}
+        if name in parameters:
+            raise oauth_error("invalid_request", f"Repeated parameter: {name}.")
+        parameters[name] = value
+    return {name: value for name, value in parameters.items() if value}
 
 
 Check: TypeAlias = Callable[[object], str]
-"""Says what is wrong with a value, or nothing."""
+"""A rule for a value: returns what is wrong with it, or an empty string."""
 
 
 def problems(body: Mapping[str, object], schema: Mapping[str, Check], required: Collection[str] = ()) -> dict[str, str]:
-    """What is wrong with each field of a closed schema."""
-    found = {name: "is required" for name in required if name not in body}
+    """The problem of each bad field of a body. A field that is not in the schema is bad."""
+    result = {name: "is required" for name in required if name not in body}
     for name, value in body.items():
-        wrong = schema[name](value) if name in schema else "is not a known field"
-        if wrong:
-            found[name] = wrong
-    return found
+        problem = schema[name](value) if name in schema else "is not a known field"
+        if problem:
+            result[name] = problem
+    return result
 
 
 def text(value: object) -> str:
-    """A string with something to read in it."""
+    """A string with visible characters."""
     return "" if isinstance(value, str) and value.strip() and value.isprintable() else "must be a non-empty string"
 
 
-def flag(value: object) -> str:
+def boolean(value: object) -> str:
     """A boolean."""
     return "" if isinstance(value, bool) else "must be a boolean"
 
@@ -178,7 +178,7 @@ def one_of(*choices: str) -> Check:
     return lambda value: "" if value in choices else f"must be one of {', '.join(choices)}"
 
 
-def some_of(choices: Collection[str]) -> Check:
+def list_of(choices: Collection[str]) -> Check:
     """A list of some strings."""
 
     def check(value: object) -> str:
@@ -191,7 +191,7 @@ def some_of(choices: Collection[str]) -> Check:
 
 def scope_of(choices: Collection[str]) -> Check:
     """Space-separated scopes."""
-    return lambda value: some_of(choices)(value.split()) if isinstance(value, str) else "must be a string"
+    return lambda value: list_of(choices)(value.split()) if isinstance(value, str) else "must be a string"
 
 
 def web_uri(value: object) -> str:
@@ -227,14 +227,14 @@ def _is_uri(value: str, schemes: tuple[str, ...] = ()) -> bool:
     return allowed and "#" not in value
 
 
-def matches(pattern: str, path: str) -> bool:
-    """Whether a path, with or without its `/v2`, is like a shell pattern."""
+def path_matches(pattern: str, path: str) -> bool:
+    """Match a path against a shell pattern, with and without its `/v2`."""
     return fnmatchcase(path, pattern) or fnmatchcase(path.removeprefix("/v2"), pattern)
 
 
 @attrs.frozen(kw_only=True)
 class LoggedRequest:
-    """One request as it was received. `status` is the answer's; None when there was none or the connection was cut."""
+    """A request as it was received. `status` is the response's; None when the connection was cut or nothing was sent."""
 
     method: str
     path: str
@@ -262,30 +262,41 @@ class LoggedRequest:
 
 
 class RequestLog(Sequence[LoggedRequest]):
-    """All requests, oldest first."""
+    """The latest requests, oldest first. It keeps `request_log_limit` of them and drops the oldest."""
 
     def __init__(self) -> None:
         self._entries: list[LoggedRequest] = []
+        self._dropped = 0
 
-    def add(self, entry: LoggedRequest) -> None:
-        """Write one down."""
+    @property
+    def dropped(self) -> int:
+        """The number of requests that are no longer in the log. `find` and `count` miss them."""
+        return self._dropped
+
+    def add(self, entry: LoggedRequest, limit: int | None = None) -> None:
+        """Append a request and drop the oldest ones over the limit."""
         self._entries.append(entry)
+        surplus = 0 if limit is None else max(0, len(self._entries) - limit)
+        if surplus:
+            del self._entries[:surplus]
+            self._dropped += surplus
 
     def find(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> list[LoggedRequest]:
-        """Those whose path is like a shell pattern (`/oauth/token`, `/oauth*clients/*`; `/v2` may be left out)."""
+        """The requests whose path matches a shell pattern (`/oauth/token`, `/oauth*clients/*`); `/v2` may be left out."""
         return [
             entry
-            for entry in self._entries
-            if matches(path, entry.path) and method in (None, entry.method) and status in (None, entry.status)
+            for entry in self
+            if path_matches(path, entry.path) and method in (None, entry.method) and status in (None, entry.status)
         ]
 
     def count(self, path: str = "*", *, method: str | None = None, status: int | None = None) -> int:
-        """How many `find` finds."""
+        """The number of requests that `find` returns."""
         return len(self.find(path, method=method, status=status))
 
     def clear(self) -> None:
-        """Forget them."""
+        """Empty the log."""
         self._entries.clear()
+        self._dropped = 0
 
     @overload
     def __getitem__(self, index: int) -> LoggedRequest: ...
@@ -298,4 +309,5 @@ class RequestLog(Sequence[LoggedRequest]):
         return len(self._entries)
 
     def __iter__(self) -> Iterator[LoggedRequest]:
+        # A copy, as the server's thread appends and drops entries meanwhile.
         return iter(tuple(self._entries))

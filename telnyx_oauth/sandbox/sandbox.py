@@ -1,4 +1,4 @@
-"""The handle of a sandbox, and the data that it begins with."""
+"""`Sandbox`, and the records that it starts with."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..messages import Request, Response
 from ..protocol.secret import Secret, Uncopied
 from ..sync.client import Telnyx
 from .authorize import default_scopes
-from .faults import Faults, Served
+from .faults import Delivery, Faults
 from .records import GRANT_TYPES
 from .requests import RequestLog
 from .server import Server, deliver
-from .service import Brain
+from .service import Service
 from .state import (
     AccessToken,
     Authorization,
@@ -33,18 +33,19 @@ from .state import (
     Clock,
     Grant,
     Rotation,  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in annotations that are inherited
+    ServiceState,
     Settings,
     State,
 )
 
 EXAMPLE_ID = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
-_FOREVER = 10 * 365 * 86400.0
+_TEN_YEARS = 10 * 365 * 86400.0
 
 
-def plant(state: State, client_id: str, client_secret: str, *, examples: bool) -> None:
-    """Register the sandbox's own client and, with `examples`, what the examples of Telnyx's documentation ask for."""
+def seed(state: State, client_id: str, client_secret: str, *, examples: bool) -> None:
+    """Register the sandbox's own client and, with `examples`, the records that the examples of Telnyx's documentation use."""
     now = state.clock.now()
-    own = Client(
+    state.clients[client_id] = Client(
         client_id=client_id,
         name="Sandbox client",
         client_type="confidential",
@@ -56,13 +57,8 @@ def plant(state: State, client_id: str, client_secret: str, *, examples: bool) -
         created_at=now,
         updated_at=now,
     )
-    state.clients[client_id] = own
-    if examples:
-        _plant_examples(state, own)
-
-
-def _plant_examples(state: State, own: Client) -> None:
-    now = state.clock.now()
+    if not examples:
+        return
     for example_id, name in (("client_id", "Example application"), (EXAMPLE_ID, "My OAuth client")):
         state.clients[example_id] = Client(
             client_id=example_id,
@@ -73,16 +69,16 @@ def _plant_examples(state: State, own: Client) -> None:
             created_at=now,
             updated_at=now,
         )
-    scopes = default_scopes(own)
-    state.grants[EXAMPLE_ID] = Grant(id=EXAMPLE_ID, client_id=own.client_id, scopes=scopes, created_at=now)
+    scopes = default_scopes(state.clients[client_id])
+    state.grants[EXAMPLE_ID] = Grant(id=EXAMPLE_ID, client_id=client_id, scopes=scopes, created_at=now)
     state.consents["consent_token"] = Authorization(
-        client_id="client_id", redirect_uri="https://example.com", scopes=scopes, expires_at=now + _FOREVER
+        client_id="client_id", redirect_uri="https://example.com", scopes=scopes, expires_at=now + _TEN_YEARS
     )
-    plant_token(state, own.client_id)
+    seed_token(state, client_id)
 
 
-def plant_token(state: State, client_id: str) -> None:
-    """Make `token`, the token of Telnyx's introspection example, a live one. Again, once the address is known."""
+def seed_token(state: State, client_id: str) -> None:
+    """Register `token`, the token of Telnyx's introspection example. Once more at the start, as its issuer is the address."""
     now = state.clock.now()
     claims = {
         "iss": state.root_url,
@@ -90,7 +86,7 @@ def plant_token(state: State, client_id: str) -> None:
         "aud": state.root_url,
         "client_id": client_id,
         "iat": int(now),
-        "exp": int(now + _FOREVER),
+        "exp": int(now + _TEN_YEARS),
         "scope": " ".join(default_scopes(state.clients[client_id])),
     }
     state.access_tokens["token"] = AccessToken(claims=claims)
@@ -98,13 +94,11 @@ def plant_token(state: State, client_id: str) -> None:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
 _CREDENTIALS: Final = ("api_key", "client_id", "client_secret")
 
 
-class _Ready(Generic[_P, _T]):
-    """Makes clients of one sandbox. They take what their class takes; its address and credentials are filled in."""
+class _ClientFactory(Generic[_P, _T]):
+    """A method of `Sandbox` that makes clients: the parameters of their class, with the sandbox's address and credentials."""
 
     def __init__(self, kind: Callable[_P, _T]) -> None:
         self._kind = kind
@@ -112,75 +106,78 @@ class _Ready(Generic[_P, _T]):
     def __get__(self, sandbox: Sandbox, owner: type[Sandbox]) -> Callable[_P, _T]:
         return cast(Callable[_P, _T], partial(self._make, sandbox))
 
-    def _make(self, sandbox: Sandbox, /, **options: object) -> _T:
-        given = Secret(options)
-        del options
+    def _make(self, sandbox: Sandbox, /, **arguments: object) -> _T:
+        options = Secret(arguments)
+        del arguments
         if sandbox._server is None:
             raise RuntimeError("This sandbox is not started: use it as `with Sandbox() as telnyx:`, or call `start()`.")
-        own = _CREDENTIALS if given.plain.keys().isdisjoint(_CREDENTIALS) else ()
-        filled = {"base_url": sandbox.base_url, "issuer": sandbox.root_url, "audience": sandbox.root_url}
+        # With any credential in the options, the sandbox adds none: the client is then what the options say.
+        credentials = _CREDENTIALS if options.plain.keys().isdisjoint(_CREDENTIALS) else ()
+        defaults = {"base_url": sandbox.base_url, "issuer": sandbox.root_url, "audience": sandbox.root_url}
         kind = cast(Callable[..., _T], self._kind)
-        return kind(**(filled | {name: getattr(sandbox, name) for name in own} | given.plain))
+        return kind(**(defaults | {name: getattr(sandbox, name) for name in credentials} | options.plain))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False, slots=False)
 class Sandbox(Settings, Uncopied):
     """A local Telnyx: `with Sandbox() as telnyx:` or `async with`, then `telnyx.client()` or `telnyx.base_url`.
 
-    It listens on 127.0.0.1 in a thread of its own and is gone, threads and sockets too, when the block ends. Without
-    a block nothing listens, and `send` answers all the same. What the real service's rules leave open is a parameter
-    (see `Settings` for the further ones), and an attribute that may be changed at any time.
+    It listens on 127.0.0.1 in its own thread until the block ends. Without a block nothing listens, and `send` still
+    works. Parameters set what the rules of the real service leave open (`Settings` lists the others); each is an
+    attribute, too, that may be changed at any time.
     """
 
     api_key: str = attrs.field(factory=lambda: f"KEY{secrets.token_hex(11)}", repr=False)
-    """What bearer operations take, besides access tokens."""
+    """The API key: accepted as a bearer token, like an access token."""
     client_id: str = attrs.field(factory=lambda: secrets.token_hex(11))
-    """The confidential OAuth client that is there from the start and may do everything."""
+    """The confidential OAuth client that exists from the start, with all grant types and scopes."""
     client_secret: str = attrs.field(factory=lambda: secrets.token_urlsafe(32), repr=False)
     port: int = 0
-    """Where it listens. 0 is any free port, which later starts of the same sandbox keep."""
+    """The port on 127.0.0.1. 0 is any free port; later starts of the same sandbox use the same one."""
     seed_data: bool = True
-    """Hold what the examples of Telnyx's documentation ask for."""
+    """Create the records that the examples of Telnyx's documentation use."""
     clock: Clock = attrs.field(init=False, factory=lambda: Clock(time.time))
-    """The service's time: `clock.advance(seconds)` makes its tokens older."""
-    _initial: dict[str, object] = attrs.field(init=False, factory=dict[str, object])
-    _brain: Brain = attrs.field(init=False)
+    """The time of the service: `clock.advance(seconds)` makes its tokens older."""
+    _initial_settings: dict[str, object] = attrs.field(init=False, factory=dict[str, object])
+    _service: Service = attrs.field(init=False)
     _server: Server | None = attrs.field(init=False, default=None)
-    # Guards the brain: the server's thread and the threads of a sandbox's users ask it things.
+    # Guards the service: the server's thread and any thread of the program call it.
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self._initial = {field.name: getattr(self, field.name) for field in attrs.fields(Settings)}
-        self._brain = Brain(self._fresh_state("http://127.0.0.1"))
+        self._initial_settings = {field.name: getattr(self, field.name) for field in attrs.fields(Settings)}
+        self._service = Service(self._new_state("http://127.0.0.1"))
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.base_url}{'' if self._server else ', not started'}>"
 
-    client = _Ready(Telnyx)
-    """A blocking client of this sandbox. Takes what `Telnyx` takes.
+    client = _ClientFactory(Telnyx)
+    """Make a blocking client of this sandbox. Takes the parameters of `Telnyx`.
 
-    Without a credential among them it has the sandbox's own, API key and OAuth client both; with one, only that. Its
-    validator takes the sandbox's tokens.
+    Without credentials it has the sandbox's API key and OAuth client; with any, only those. Its validator accepts the
+    tokens of this sandbox.
     """
-    async_client = _Ready(AsyncTelnyx)
-    """An async client of this sandbox, likewise."""
+    async_client = _ClientFactory(AsyncTelnyx)
+    """Make an async client of this sandbox. Takes the parameters of `AsyncTelnyx`; otherwise like `client`."""
 
     def start(self) -> Self:
-        """Listen. For use without `with`; end it with `stop()`. Raises `OSError` when the port is taken."""
+        """Start to listen, for use without `with`. End it with `stop()`. Raises `OSError` when the port is in use."""
         if self._server is not None:
             raise RuntimeError("This sandbox is already started.")
+        # The socket listens from here on, so a port in use is an error of this call and no client comes too early.
         listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         listener.setblocking(False)
         self.port = int(listener.getsockname()[1])
         with self._lock:
-            self._brain.state.root_url = f"http://127.0.0.1:{self.port}"
+            # The address is the issuer and in every URL, and is known only now.
+            self._service.state.root_url = f"http://127.0.0.1:{self.port}"
             if self.seed_data:
-                plant_token(self._brain.state, self.client_id)
+                seed_token(self._service.state, self.client_id)
         self._server = Server(self._serve, listener)
         return self
 
     def stop(self) -> None:
-        """Stop listening. What is known stays, and a later `start()` listens on the same port."""
+        """Stop listening. The state stays, and a later `start()` uses the same port."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
@@ -206,49 +203,55 @@ class Sandbox(Settings, Uncopied):
             await server.wait_ended()
 
     async def send(self, request: Request) -> Response:
-        """Answer a request without a socket: a transport. Faults become the errors that a connection would give."""
+        """Respond to a request without a socket: a transport. Faults raise the errors that they would cause on a connection."""
         return await deliver(request, self._serve(request))
 
     @property
     def root_url(self) -> str:
-        """The address that the well-known documents are under; also the issuer and the audience of its tokens."""
-        return self._brain.state.root_url
+        """The address of the well-known documents; also the issuer and the audience of its tokens."""
+        return self._service.state.root_url
 
     @property
     def base_url(self) -> str:
-        """What to give a client as `base_url`, or as `TELNYX_BASE_URL`."""
+        """The `base_url` for a client, or the value for `TELNYX_BASE_URL`."""
         return f"{self.root_url}/v2"
 
     @property
     def requests(self) -> RequestLog:
-        """Every request so far, oldest first."""
-        return self._brain.requests
+        """The latest requests, oldest first: at most `request_log_limit` (10,000), then the oldest are dropped."""
+        return self._service.requests
 
     @property
     def faults(self) -> Faults:
-        """Where to put faults in."""
-        return self._brain.faults
+        """The active faults: `faults.add(path, kind=...)`."""
+        return self._service.faults
+
+    @property
+    def state(self) -> ServiceState:
+        """The service's clients, grants and tokens at this moment, read-only."""
+        with self._lock:
+            return self._service.state.view()
 
     def reset(self) -> None:
-        """Become as it was when made: settings, data, keys and clock; no requests, no faults."""
+        """Restore the initial settings, records, keys and clock, and remove all requests and faults."""
         with self._lock:
-            for name, value in self._initial.items():
+            for name, value in self._initial_settings.items():
                 setattr(self, name, value)
             self.clock.reset()
             self.requests.clear()
             self.faults.clear()
-            self._brain.state = self._fresh_state(self.root_url)
+            self._service.state = self._new_state(self.root_url)
 
     def rotate_key(self, *, overlap: bool = True) -> str:
-        """Sign with a new key from here on; gives its `kid`. With `overlap` the older keys stay in the key set."""
+        """Sign with a new key from now on. Returns its `kid`. With `overlap` the older keys stay in the key set."""
         with self._lock:
-            self._brain.state.keys.rotate(overlap=overlap)
-            return self._brain.state.keys.kid
+            self._service.state.keys.rotate(overlap=overlap)
+            return self._service.state.keys.kid
 
     def retire_keys(self) -> None:
-        """Take every key but the one that signs out of the key set: the end of an overlap."""
+        """Remove every key but the one that signs from the key set: the end of an overlap."""
         with self._lock:
-            self._brain.state.keys.retire()
+            self._service.state.keys.retire()
 
     def issue_token(
         self,
@@ -264,7 +267,7 @@ class Sandbox(Settings, Uncopied):
         claims: Mapping[str, object] | None = None,
         header: Mapping[str, object] | None = None,
     ) -> str:
-        """An access token, as good or as bad as asked.
+        """Issue an access token, valid or with any fault.
 
         Args:
             scope: Space-separated; full access when None.
@@ -273,15 +276,15 @@ class Sandbox(Settings, Uncopied):
             audience: `aud`; `root_url` when None.
             issuer: `iss`; `root_url` when None.
             lifetime: Seconds from now to `exp`; `token_lifetime` when None, and with a negative one it has expired.
-            opaque: A random string instead of a JWT; introspection knows what it means.
-            forged: Signed by a key that is not the service's; the service does not know the token either.
-            claims: Claims to set over these; None leaves one out.
-            header: Members of the JWT's header, likewise.
+            opaque: A random string instead of a JWT; only introspection can tell its claims.
+            forged: Sign with a key that is not the service's; the service does not accept the token either.
+            claims: Claims that replace these; None removes one.
+            header: Members that replace those of the JWT's header; None removes one.
         """
         with self._lock:
-            state = self._brain.state
+            state = self._service.state
             now = int(state.clock.now())
-            full: dict[str, object] = {
+            members: dict[str, object] = {
                 "iss": issuer or state.root_url,
                 "sub": subject or client_id or self.client_id,
                 "aud": (audience if isinstance(audience, str) else list(audience or ())) or state.root_url,
@@ -292,60 +295,60 @@ class Sandbox(Settings, Uncopied):
                 "scope": scope if scope is not None else "admin" if "admin" in self.scopes else " ".join(self.scopes),
                 **(claims or {}),
             }
-            meant = {name: value for name, value in full.items() if value is not None}
-            token = secrets.token_urlsafe(32) if opaque else state.keys.sign(meant, header=header, forged=forged)
+            token_claims = {name: value for name, value in members.items() if value is not None}
+            token = secrets.token_urlsafe(32) if opaque else state.keys.sign(token_claims, header=header, forged=forged)
             if not forged:
-                state.access_tokens[token] = AccessToken(claims=meant)
+                state.access_tokens[token] = AccessToken(claims=token_claims)
             return token
 
     def revoke(self, token: str) -> None:
-        """Make an access token worthless, or a refresh token with its whole grant. Raises `ValueError` when unknown."""
-        presented = Secret(token)
+        """Revoke an access token, or a refresh token with its whole grant. Raises `ValueError` for an unknown token."""
+        secret = Secret(token)
         del token
         with self._lock:
-            state = self._brain.state
-            refresh_token = state.refresh_tokens.pop(presented.plain, None)
+            state = self._service.state
+            refresh_token = state.refresh_tokens.pop(secret.plain, None)
             if refresh_token is not None:
                 state.grants.pop(refresh_token.grant_id, None)
-            elif state.access_tokens.pop(presented.plain, None) is None:
+            elif state.access_tokens.pop(secret.plain, None) is None:
                 raise ValueError("This token was not issued by this sandbox, or is revoked already.")
 
     def approve(self, url: str) -> str:
-        """Play the person who allows what an authorization URL or the consent page's URL asks for.
+        """Allow the request of an authorization URL, or of the consent page's URL, as the person who signs in.
 
-        Gives the address that the browser would be sent to, with its `code`. Raises `ValueError` when there is nothing
-        to allow.
+        Returns the URL to which the browser would be redirected, with its `code`. Raises `ValueError` when the URL has no
+        request to allow.
         """
         return self._decide(url, allowed=True)
 
     def deny(self, url: str) -> str:
-        """As `approve`, for the person who says no: the address carries `error=access_denied`."""
+        """Deny the request of a URL like that of `approve`. The URL that it returns carries `error=access_denied`."""
         return self._decide(url, allowed=False)
 
-    def _serve(self, request: Request) -> Served:
+    def _serve(self, request: Request) -> Delivery:
         with self._lock:
-            return self._brain.serve(request)
+            return self._service.serve(request)
 
-    def _fresh_state(self, root_url: str) -> State:
+    def _new_state(self, root_url: str) -> State:
         state = State(settings=self, clock=self.clock, root_url=root_url, api_key=self.api_key)
-        plant(state, self.client_id, self.client_secret, examples=self.seed_data)
+        seed(state, self.client_id, self.client_secret, examples=self.seed_data)
         return state
 
     def _decide(self, url: str, *, allowed: bool) -> str:
         if urlsplit(url).path.endswith("/oauth/authorize"):
-            url = self._ask("GET", url).headers["Location"]
-        asked = dict(parse_qsl(urlsplit(url).query))
-        if "consent_token" not in asked:
-            raise ValueError(f"There is no consent to give: {asked.get('error', 'the URL holds no consent_token')}.")
-        consent_token = asked["consent_token"]
-        self._ask("GET", f"{self.base_url}/oauth/consent/{quote(consent_token, safe='')}")
-        granted = self._ask("POST", f"{self.base_url}/oauth/grants", consent_token=consent_token, allowed=allowed)
-        return str(json.loads(granted.content)["redirect_uri"])
+            url = self._request("GET", url).headers["Location"]
+        query = dict(parse_qsl(urlsplit(url).query))
+        if "consent_token" not in query:
+            raise ValueError(f"There is no consent to give: {query.get('error', 'the URL holds no consent_token')}.")
+        consent_token = query["consent_token"]
+        self._request("GET", f"{self.base_url}/oauth/consent/{quote(consent_token, safe='')}")
+        response = self._request("POST", f"{self.base_url}/oauth/grants", consent_token=consent_token, allowed=allowed)
+        return str(json.loads(response.content)["redirect_uri"])
 
-    def _ask(self, method: str, url: str, **body: object) -> Response:
-        given = Secret({"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
+    def _request(self, method: str, url: str, **body: object) -> Response:
+        fields = Secret({"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"})
         content = json.dumps(body).encode() if body else b""
-        response = self._serve(Request(method, url, headers=given.plain, content=content)).response
+        response = self._serve(Request(method, url, headers=fields.plain, content=content)).response
         if response.status_code >= 400:
             raise ValueError(f"The service refuses this with status {response.status_code}.")
         return response

@@ -12,8 +12,8 @@ import attrs
 
 from ..messages import Request, Response, headers
 from . import authorize, metadata, records, token_endpoint
-from .faults import Faults, Served, spoiled
-from .requests import Call, LoggedRequest, Refusal, RequestLog, not_found
+from .faults import Delivery, Faults, apply_fault
+from .requests import Call, ErrorResponse, LoggedRequest, RequestLog, not_found
 from .state import State
 
 Handler: TypeAlias = Callable[[State, Call], Response]
@@ -42,12 +42,12 @@ _RECORDS: dict[tuple[str, str], Handler] = {
     ("DELETE", "grants/*"): records.revoke_grant,
 }
 _ROUTES: dict[tuple[str, str], Handler] = {
-    # The official package looks for the well-known documents under /v2 when it is given a base URL.
+    # The official package requests the well-known documents under /v2 when it has a base URL.
     **_WELL_KNOWN,
     **{(method, f"/v2{path}"): handler for (method, path), handler in _WELL_KNOWN.items()},
     ("GET", "/.well-known/oauth-protected-resource/v2/*"): metadata.protected_resource,
-    ("GET", "/consent"): authorize.show_page,
-    ("POST", "/consent"): authorize.take_word,
+    ("GET", "/consent"): authorize.show_consent_page,
+    ("POST", "/consent"): authorize.submit_consent_page,
     **{(method, f"/v2{path}"): handler for (method, path), handler in _OAUTH.items()},
 }
 _SLASH = {(method, f"/v2/oauth/{path}"): handler for (method, path), handler in _RECORDS.items()}
@@ -55,17 +55,21 @@ _UNDERSCORE = {(method, f"/v2/oauth_{path}"): handler for (method, path), handle
 
 
 @attrs.define
-class Brain:
-    """A local Telnyx as a function of its state: give it a request, get an answer."""
+class Service:
+    """A local Telnyx without I/O: takes a request, changes its state, gives a response."""
 
     state: State
     requests: RequestLog = attrs.field(factory=RequestLog)
     faults: Faults = attrs.field(factory=Faults)
 
-    def serve(self, request: Request) -> Served:
-        """Handle one request, write it down, and let it meet a fault."""
+    def serve(self, request: Request) -> Delivery:
+        """Handle a request, with a fault if one hits it, and log it."""
         call = Call.of(request)
-        served = self._served(call)
+        fault = self.faults.match(call)
+        if fault is None:
+            delivery = Delivery(self._handle(call))
+        else:
+            delivery = apply_fault(fault, self._handle(call) if fault.processed else None)
         now = self.state.clock.now()
         self.requests.add(
             LoggedRequest(
@@ -75,37 +79,33 @@ class Brain:
                 headers=call.headers,
                 content=call.content,
                 at=now,
-                status=served.response.status_code if served.ending in ("whole", "truncated") else None,
-            )
+                status=delivery.response.status_code if delivery.ending in ("whole", "truncated") else None,
+            ),
+            self.state.settings.request_log_limit,
         )
         pairs = [("X-Request-Id", str(uuid.uuid4())), ("Date", formatdate(now, usegmt=True))]
-        pairs = [pair for pair in pairs if pair[0] not in served.response.headers]
+        pairs = [pair for pair in pairs if pair[0] not in delivery.response.headers]
         response = attrs.evolve(
-            served.response, headers=headers(*served.response.headers.items(), *pairs), request=request.info
+            delivery.response, headers=headers(*delivery.response.headers.items(), *pairs), request=request.info
         )
-        return attrs.evolve(served, response=response)
-
-    def _served(self, call: Call) -> Served:
-        fault = self.faults.meeting(call)
-        if fault is None:
-            return Served(self._handle(call))
-        return spoiled(fault, self._handle(call) if fault.processed else None)
+        return attrs.evolve(delivery, response=response)
 
     def _handle(self, call: Call) -> Response:
         try:
             handler, argument = self._route(call)
             return handler(self.state, attrs.evolve(call, argument=argument))
-        except Refusal as refusal:
-            return refusal.response
+        except ErrorResponse as error:
+            return error.response
 
     def _route(self, call: Call) -> tuple[Handler, str]:
         settings = self.state.settings
         routes = _ROUTES | (_SLASH if settings.slash_paths else {}) | (_UNDERSCORE if settings.underscore_paths else {})
         parent, _, last = call.path.rpartition("/")
+        # The table's `*` is a pattern: a path that really ends in `/*` must not match that entry as it stands.
         exact = routes.get((call.method, call.path))
         if exact is not None and last != "*":
             return exact, ""
-        open_ended = routes.get((call.method, f"{parent}/*"))
-        if open_ended is None or not last:
+        handler = routes.get((call.method, f"{parent}/*"))
+        if handler is None or not last:
             raise not_found()
-        return open_ended, unquote(last)
+        return handler, unquote(last)

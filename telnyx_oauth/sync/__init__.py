@@ -1,4 +1,4 @@
-"""`Telnyx`, the blocking twin of `AsyncTelnyx`, and the twins that it gives: each is loaded when it is used."""
+"""`Telnyx`, the blocking twin of `AsyncTelnyx`, and the twins of its members, each loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLACES: Final = {"Authorization": "authorization", "Tokens": "tokens", "Validat
 
 
 def __getattr__(name: str) -> object:
-    """Load a twin when an annotation that names it is looked at (PEP 562)."""
+    """Load a twin when an annotation with its name is evaluated (PEP 562)."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f".{_PLACES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""Signing in for callers that block."""
+"""The blocking twin of the authorization code flow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Granting(blocking[_P, Tokens]):
 
 
 def granting(method: Callable[Concatenate[Any, _P], Awaitable[TokenManager]]) -> blocking[_P, Tokens]:
-    """A row for a method that ends in a token manager."""
+    """A row for a method that returns a token manager."""
     return _Granting(cast("Callable[Concatenate[Any, _P], Awaitable[Any]]", method))
 
 
@@ -34,6 +34,6 @@ class Authorization(Hinted, Twin):
     register = blocking(AuthorizationFlow.register)
 
     @takes(AuthorizationFlow.tokens)
-    def tokens(self, **whose: Any) -> Tokens:
+    def tokens(self, **key: Any) -> Tokens:
         flow: AuthorizationFlow = self._core
-        return Tokens(flow.tokens(**whose), self._lease)
+        return Tokens(flow.tokens(**key), self._lease)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import sync as _twins  # its classes are loaded when they are looked up
+from .. import sync as _twins  # its classes are loaded at their first use
 from ..blocking.driver import Lease
 from ..blocking.rows import RawTwin, StreamedTwin, Twin, blocking, paging, takes
 from ..client import AsyncTelnyx
-from ..hints import Hinted, NamesChecked, misnamed, refused
+from ..hints import Hinted, NamesChecked, naming_problem, refused
 from ..messages import Timeout
 from ..protocol.requests import HeaderValues, QueryValues
 from ..protocol.secret import Secret
@@ -156,17 +156,13 @@ class Telnyx(NamesChecked, Hinted, Twin):
 
     @takes(AsyncTelnyx.__init__)
     def __init__(self, **options: Any) -> None:
-        given = Secret(options)
+        hidden = Secret(options)
         del options
-        _check_names(type(self).__name__, given, AsyncTelnyx.__init__)
-        if given.plain.get("http_session") is not None:
-            raise ValueError(
-                "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
-            )
-        self._wrap(AsyncTelnyx(**given.plain))
+        _check_options(type(self).__name__, hidden, AsyncTelnyx.__init__)
+        self._wrap(AsyncTelnyx(**hidden.plain))
 
     def _wrap(self, core: AsyncTelnyx, lender: Lease | None = None) -> None:
-        core._is_core = True
+        core._warns_unclosed = False
         super().__init__(core, Lease(core.close, partial(_unclosed, core), lender))
 
     @part
@@ -191,42 +187,42 @@ class Telnyx(NamesChecked, Hinted, Twin):
 
     @property
     def api_key(self) -> str | None:
-        """The API key, where the client has one."""
+        """The API key, or `None`."""
         return self._client.api_key
 
     @property
     def client_id(self) -> str | None:
-        """The OAuth client's id."""
+        """The OAuth client's id, or `None`."""
         return self._client.client_id
 
     @property
     def client_secret(self) -> str | None:
-        """The OAuth client's secret."""
+        """The OAuth client's secret, or `None`."""
         return self._client.client_secret
 
     @property
     def base_url(self) -> str:
-        """Where everything is sent."""
+        """The address that everything is sent to."""
         return self._client.base_url
 
     @property
     def timeout(self) -> Timeout:
-        """How long one attempt may take."""
+        """The time limits of one attempt."""
         return self._client.timeout
 
     @property
     def max_retries(self) -> int:
-        """How many attempts may follow the first."""
+        """The number of attempts after the first."""
         return self._client.max_retries
 
     @property
     def default_headers(self) -> HeaderValues:
-        """What the client adds to the headers of every call."""
+        """Headers of every call."""
         return self._client.default_headers
 
     @property
     def default_query(self) -> QueryValues:
-        """What the client adds to the query of every call."""
+        """Query parameters of every call."""
         return self._client.default_query
 
     @member
@@ -242,39 +238,35 @@ class Telnyx(NamesChecked, Hinted, Twin):
 
     @member
     def authorization(self) -> _twins.Authorization:
-        """Signs people in to this client's `client_id`; a client made with `tokens=` then calls as one of them."""
+        """The sign-in of people to this client's `client_id`. A client made with `tokens=` then calls on behalf of one."""
         from .authorization import Authorization
 
         return Authorization(self._client.authorization, self._lease)
 
     @member
     def validator(self) -> _twins.Validator:
-        """Judges tokens that others present to you. Raises `ValueError` when the client was made without an `audience`."""
+        """The validator of tokens that others present to you. Raises `ValueError` for a client without an `audience`."""
         from .validator import Validator
 
         return Validator(self._client.validator, self._lease)
 
     @takes(AsyncTelnyx.copy)
     def copy(self, **changes: Any) -> Self:
-        given = Secret(changes)
+        hidden = Secret(changes)
         del changes
-        _check_names(f"{type(self).__name__}.copy", given, AsyncTelnyx.copy)
-        if given.plain.get("http_session") is not None:
-            raise ValueError(
-                "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
-            )
+        _check_options(f"{type(self).__name__}.copy", hidden, AsyncTelnyx.copy)
         twin = type(self).__new__(type(self))
-        twin._wrap(self._client.copy(**given.plain), self._lease)
+        twin._wrap(self._client.copy(**hidden.plain), self._lease)
         return twin
 
     with_options = copy
 
     def is_closed(self) -> bool:
-        """Whether `close` has been called."""
+        """Return `True` after `close`."""
         return self._lease.is_closed
 
     def close(self) -> None:
-        """End this client's connections and renewals, and the private event loop if no other client needs it."""
+        """Close connections and end refreshes, and the private event loop if no other client needs it."""
         self._lease.end()
 
     if not TYPE_CHECKING:
@@ -289,7 +281,7 @@ class Telnyx(NamesChecked, Hinted, Twin):
         self.close()
 
     def __repr__(self) -> str:
-        return _shown(self._client)
+        return _repr(self._client)
 
     @property
     def _client(self) -> AsyncTelnyx:
@@ -297,16 +289,20 @@ class Telnyx(NamesChecked, Hinted, Twin):
         return core
 
 
-def _shown(core: AsyncTelnyx) -> str:
+def _repr(core: AsyncTelnyx) -> str:
     return repr(core).replace("AsyncTelnyx", "Telnyx", 1)
 
 
 def _unclosed(core: AsyncTelnyx) -> str:
-    # `client.with_options(...).oauth...` is how one call gets options of its own.
-    return "" if core.is_copy else f"Unclosed {_shown(core)}; call close(), or use it as a context manager"
+    # A copy may be dropped without `close`: `client.with_options(...).oauth...` sets options for one call.
+    return "" if core.is_copy else f"Unclosed {_repr(core)}; call close(), or use it as a context manager"
 
 
-def _check_names(called: str, given: Secret[Mapping[str, object]], function: Callable[..., object]) -> None:
-    problem = misnamed(called, function, 0, given.plain)
-    if problem:
+def _check_options(caller: str, options: Secret[dict[str, object]], function: Callable[..., object]) -> None:
+    """Raise `TypeError` for an option that `function` does not have, and `ValueError` for a session of aiohttp's."""
+    if problem := naming_problem(caller, function, 0, options.plain):
         raise TypeError(problem)
+    if options.plain.get("http_session") is not None:
+        raise ValueError(
+            "An aiohttp session belongs to the event loop it was made on; give `http_session` to AsyncTelnyx"
+        )

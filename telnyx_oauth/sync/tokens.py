@@ -1,4 +1,4 @@
-"""The token manager for callers that block."""
+"""The blocking twin of the token manager."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from ..blocking.rows import Twin, blocking, takes
-from ..hints import misnamed
+from ..hints import naming_problem
 from ..protocol.token import Token, lasting_scopes
 from ..tokens.manager import TokenManager, TokenStatus
 
 
 class Tokens(Twin):
-    """The blocking twin of `TokenManager`. A fresh token costs no hop to the private loop."""
+    """The blocking twin of `TokenManager`. A fresh token is returned without the private event loop."""
 
     replace = blocking(TokenManager.replace)
     forget = blocking(TokenManager.forget)
@@ -29,10 +29,10 @@ class Tokens(Twin):
         min_ttl: float = 0.0,
         **others: Any,
     ) -> Token:
-        if others and (problem := misnamed("tokens.get", TokenManager.get, 0, others)):
+        if others and (problem := naming_problem("tokens.get", TokenManager.get, 0, others)):
             raise TypeError(problem)
         manager: TokenManager = self._core
-        if scopes is not None and hasattr(scopes, "__next__"):  # an iterator gives them once
+        if scopes is not None and hasattr(scopes, "__next__"):  # an iterator can be read once, and two calls read it
             scopes = lasting_scopes(scopes)
         if not min_ttl and not self._lease.is_closed:
             token = manager.peek(scopes=scopes, resource=resource)

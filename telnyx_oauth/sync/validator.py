@@ -1,4 +1,4 @@
-"""The validator for callers that block."""
+"""The blocking twin of the token validator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..validation.validator import AccessToken, TokenValidator
 
 
 class Validator(Twin):
-    """The blocking twin of `TokenValidator`. A token that was found good lately costs no hop to the private loop."""
+    """The blocking twin of `TokenValidator`. A cached token is returned without the private event loop."""
 
     warm = blocking(TokenValidator.warm)
 

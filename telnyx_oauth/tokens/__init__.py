@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Load what other packages name in their annotations when somebody looks at these (PEP 562)."""
+    """Load a name that other packages use only in annotations, when a tool evaluates those (PEP 562)."""
     match name:
         case "TokenHook":
             from .events import TokenHook

@@ -1,4 +1,4 @@
-"""Signing a person in: the authorization code flow with its state."""
+"""Sign-in of a person: the authorization code flow (RFC 6749 section 4.1) with PKCE and state, and metadata discovery."""
 
 from __future__ import annotations
 
@@ -63,27 +63,28 @@ from .stores.memory import MemoryStore
 
 
 async def discover(send: Send, issuer: str) -> AuthorizationServer:
-    """The authorization server that calls itself `issuer` (RFC 8414).
+    """Get the metadata of the authorization server whose name is `issuer` (RFC 8414).
 
-    Its metadata is looked for at RFC 8414's place, and when there is none, where OpenID Connect has it. Raises
-    `DiscoveryError` when it is another's or lacks what is needed, `APIConnectionError` when it cannot be had,
-    `ValueError` for an issuer that is not https (http: only on this machine).
+    It is looked for at RFC 8414's address, and when there is none, at OpenID Connect's. Raises `DiscoveryError` when it is
+    another server's or lacks a required member, `APIConnectionError` when it cannot be fetched, `ValueError` for an issuer
+    that is not https (http: only on this machine).
     """
     return server_from(await _first(send, metadata_urls(issuer)), issuer)
 
 
 async def discover_resource(send: Send, url: str, www_authenticate: Iterable[str] = ()) -> ProtectedResource:
-    """Who issues tokens for the resource at `url` (RFC 9728). `www_authenticate`: the headers of its 401, if there was one.
+    """Get the metadata of the resource at `url`, which names the authorization servers (RFC 9728). `www_authenticate` are the
+    headers of its 401, if there was one.
 
-    The metadata is looked for where the 401 says, or at the place of the resource's path and then at the root's.
-    Raises as `discover` does. Go on with `discover(send, found.authorization_servers[0])`, and ask for tokens with
-    `resource=found.resource`.
+    The metadata is looked for at the address in the 401, or at those of the resource's path and of the root. Raises the
+    errors of `discover`. Go on with `discover(send, metadata.authorization_servers[0])`, and request tokens with
+    `resource=metadata.resource`.
     """
     return resource_from(await _first(send, resource_urls(url, www_authenticate)), url)
 
 
 async def _first(send: Send, urls: tuple[str, ...]) -> Response:
-    """The answer of the first place that has a document; the first place's, when none has."""
+    """The response of the first address that has a document; the first address's, if there is only one."""
     first = None
     for url in urls:
         response = await send_with_retry(send, metadata_request(url))
@@ -105,20 +106,20 @@ _ADVERTISED_FOR: Final = 3600.0
 
 
 class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
-    """Signs people in with an authorization code and PKCE, and keeps what they granted.
+    """Signs people in with an authorization code and PKCE, and keeps their grants.
 
-    `begin_authorization` gives the address to send a person to, `complete_authorization` takes the address that they
-    came back to and gives a `TokenManager` for their grant; `tokens` gives it again later, from `store` (a `MemoryStore`
+    `begin_authorization` gives the address to send a person to. `complete_authorization` takes the address that they came
+    back to and gives a `TokenManager` for their grant; `tokens` gives it again later, from `store` (a `MemoryStore`
     without one). `account` is your name for the person, one grant to each.
 
     Without `server` it is Telnyx at `base_url`, and every address derives from that. `issuer` is its name where that is
-    not the root of `base_url`. For another server, give what `discover` found. `resource` is whom the tokens are for (RFC
-    8707). A program without a `client_id` gets one from `register`. `verifier` proves tokens before anyone gets them.
-    `send` is the transport; without one the flow has connections of its own, which `aclose` ends. Addresses that are plain
-    http to another machine raise `ValueError` unless `allow_insecure` is given.
+    not the root of `base_url`. For another server, pass the result of `discover`. `resource` is the API that the tokens are
+    for (RFC 8707). A program without a `client_id` gets one from `register`. `verifier` verifies tokens before they are
+    handed out. `send` is the transport; without one the flow has its own connections, which `aclose` ends. Addresses that
+    are plain http to another machine raise `ValueError` unless `allow_insecure` is true.
 
-    With a secret, `auth_method` is Basic, or what the server's metadata names instead. Raises `DiscoveryError` where that is
-    none that this package knows; an `auth_method` of your own is taken as it is.
+    With a secret, `auth_method` is Basic, unless the server's metadata names other methods. Raises `DiscoveryError` where
+    this package knows none of them; an `auth_method` that you pass is used as it is.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         self._root = root_of(checked) if server is None else None
         self._advertised_until = 0.0
         self._method: AuthMethod | None = auth_method
-        self._auth_method()  # a client that the server cannot take is told of where it is given
+        self._auth_method()  # raises here, where the arguments are, if the server takes no such client
         self._own = HttpTransport(limit=10, middlewares=False)
         self._send: Send = send or self._own
         expect_a(policy, "policy", POLICY, RefreshPolicy)
@@ -186,14 +187,14 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         resource: str | None = None,
         extra: Mapping[str, str] | None = None,
     ) -> PendingAuthorization:
-        """A sign-in, good for 10 minutes: send the person to its `url`. PKCE is S256, always.
+        """Begin a sign-in, good for 10 minutes: send the person to its `url`. PKCE is always S256.
 
-        A web application keeps the value in its visitor's session (`to_json`) and gives it back at the end: that is what
-        proves who came back. Raises `ValueError` for a `redirect_uri` that is none, `MissingCredentialsError` without a
-        client id, `APIConnectionError` and `DiscoveryError` when the server's metadata cannot be had or used.
+        A web application keeps the value in its visitor's session (`to_json`) and passes it back at the end: that proves
+        that the same visitor came back. Raises `ValueError` for a `redirect_uri` that is none, `MissingCredentialsError`
+        without a client id, `APIConnectionError` and `DiscoveryError` when the server's metadata cannot be fetched or used.
         """
         pending = begin(
-            await self._informed(),
+            await self._current_server(),
             client_id=self._client(),
             redirect_uri=redirect_uri,
             scopes=scopes,
@@ -208,46 +209,53 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
     async def complete_authorization(
         self, callback_url: str, *, pending: PendingAuthorization | None = None, account: str = ""
     ) -> TokenManager:
-        """The manager of the grant that the person gave, now stored under `account` in the place of any before it.
+        """Complete a sign-in. Return the manager of the grant, which is stored under `account` in the place of any before it.
 
-        `callback_url` is the address that the browser came back to. `pending` is what `begin_authorization` gave for this
-        very person; without it the last one that began here is meant, which only a program for one person can say.
+        `callback_url` is the address that the browser came back to. `pending` is the result of `begin_authorization` for this
+        person; without it, the last sign-in that began here is completed, which suits only a program for one person.
 
         Raises an `AuthorizationError` (`StateMismatchError`, `AuthorizationExpiredError`, `IssuerMismatchError`,
-        `AccessDeniedError`, `AuthorizationCodeLostError`, ...) or a `TokenEndpointError`; what was stored stays. The code is
-        sent once, and a sign-in is completed once, unless nothing could be sent. Nothing is when a shared `store` does not take
-        a record now: `TokenPersistenceError`, and the same answer may be completed again.
+        `AccessDeniedError`, `AuthorizationCodeLostError`, ...) or a `TokenEndpointError`; a stored grant stays. The code is
+        sent once, and a sign-in is completed once, unless nothing could be sent. Nothing is sent when a shared `store` does
+        not take a record now: `TokenPersistenceError`, and the same answer may be completed again.
         """
-        came_back = Secret(callback_url)
+        callback = Secret(callback_url)
         del callback_url
-        expect_text(type(came_back.plain), "callback_url", AS_TEXT)
+        expect_text(type(callback.plain), "callback_url", AS_TEXT)
         began = pending or self._pending
         if began is None:
             raise StateMismatchError("No sign-in has begun here, so this cannot be its answer.")
         if began.client_id != self.client_id or not same_issuer(began.issuer, self.server.issuer):
             raise StateMismatchError("This sign-in began with another server or client.")
-        answer = read_callback(came_back)
+        answer = read_callback(callback)
         check_state(began, answer)
         self._use_up(began)
         code = code_in(began, answer, now=self._clock.wall())
-        # A code is good for one use: a visitor who leaves, and the handler that is cancelled with them, must not lose it.
-        return await run_to_end(self._completed(began, code, account))
+        # The code can be used only once. A visitor may leave now, and their handler be cancelled: the grant must not be lost.
+        return await run_to_end(self._complete(began, code, account))
 
-    async def _completed(self, began: PendingAuthorization, code: Secret[str], account: str) -> TokenManager:
+    async def _complete(self, began: PendingAuthorization, code: Secret[str], account: str) -> TokenManager:
         manager = self.tokens(account=account, resource=began.resource)
         await self._rehearse(began, manager.status().key)
         sent_at = self._clock.boot()
         grant = await self._exchange(began, code)
-        await self._prove(grant)
-        if grant.scopes is None:  # then they are what was asked for (RFC 6749 section 5.1)
+        if self._verifier is not None:
+            # Here and not only in the manager, so that a wrong token never replaces a good grant.
+            await self._verifier.prepare()
+            reason = await verdict(self._verifier, grant)
+            if reason is not None and self._demand_proof:
+                raise TokenVerificationError(
+                    f"The issued token cannot be verified ({reason}), and verification is demanded."
+                )
+        if grant.scopes is None:  # then they are the requested ones (RFC 6749 section 5.1)
             grant = attrs.evolve(grant, scopes=began.scopes)
         await manager.accept(grant, age=max(0.0, self._clock.boot() - sent_at))
         return manager
 
     def tokens(self, *, account: str = "", resource: str | None = None) -> TokenManager:
-        """The manager of the grant that `account` gave, in this process or, with a store that lasts, in one before.
+        """The manager of the grant of `account`, from this process or, with a store that lasts, from one before.
 
-        Asking does nothing yet. Where there is no grant, its `get` raises `ReauthenticationRequiredError`.
+        This call does no I/O. If there is no grant, the manager's `get` raises `ReauthenticationRequiredError`.
         """
         key = (account, self.resource if resource is None else resource)
         manager = self._managers.pop(key, None) or self._new_manager(*key)
@@ -267,15 +275,15 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         auth_method: AuthMethod | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> RegisteredClient:
-        """Register a client and use it from here on (RFC 7591). Keep what comes back and pass it to the next flow.
+        """Register a client and use it from here on (RFC 7591). Keep the result and pass it to the next flow.
 
-        Without an `auth_method` a client without a secret is asked for (`none`), unless the server's metadata names other
-        methods only. How the client authenticates from then on is what the server answers: see `RegisteredClient.auth_method`.
+        Without an `auth_method` a client without a secret is requested (`none`), unless the server's metadata names only
+        other methods. The server's answer decides how the client authenticates: see `RegisteredClient.auth_method`.
         `metadata` is further client metadata (RFC 7591 section 2), such as `logo_uri`; `None` leaves a member out.
 
         Sent once. Raises `APIStatusError` when refused, `APIConnectionError` when no whole answer came (there may be a client
-        then, if `sent` is true), `DiscoveryError` when the server lets nobody register, and
-        `ValueError` for `metadata` that repeats another parameter or cannot be written as JSON.
+        then, if `sent` is true), `DiscoveryError` when the server has no registration endpoint, and `ValueError` for
+        `metadata` that repeats another parameter or cannot be written as JSON.
         """
         if self.server.registration_endpoint is None:
             raise DiscoveryError(
@@ -293,15 +301,15 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
             auth_method=method,
             metadata=metadata,
         )
-        answer = await self._send(request)
-        client = registered_client(answer, requested=method, supported=supported, now=self._clock.wall())
+        response = await self._send(request)
+        client = registered_client(response, requested=method, supported=supported, now=self._clock.wall())
         self.client_id, self._secret, self._method = client.client_id, client.client_secret, client.auth_method
         return client
 
     async def aclose(self) -> None:
-        """End the managers, and the connections if they are the flow's own."""
+        """Close the managers, and the connections if they are the flow's own."""
         await asyncio.gather(*(manager.aclose() for manager in self._managers.values()))
-        self._managers.clear()  # only now, so that a close that was cancelled is finished by the next
+        self._managers.clear()  # only now, so that the next call finishes a close that was cancelled
         await self._own.aclose()
 
     async def __aenter__(self) -> Self:
@@ -318,28 +326,28 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         return self.client_id
 
     def _auth_method(self) -> AuthMethod | None:
-        """How the client authenticates: as it was told, else as the server's metadata allows."""
+        """The client's authentication method: the argument, else one from the server's metadata."""
         supported = self.server.token_endpoint_auth_methods_supported
         return self._method or choose_auth_method(supported, has_secret=bool(self._secret))
 
-    async def _informed(self) -> AuthorizationServer:
-        """The server, with what its metadata says now of `iss` and of how clients authenticate. None of Telnyx's addresses is
-        taken from there.
+    async def _current_server(self) -> AuthorizationServer:
+        """The server, with its metadata's current statements about `iss` and client authentication. Telnyx's addresses are
+        never taken from there.
         """
         if self._root is not None and self._clock.boot() >= self._advertised_until:
             url = f"{self._root}/.well-known/oauth-authorization-server"
-            answer = await send_with_retry(self._send, metadata_request(url), clock=self._clock)
+            response = await send_with_retry(self._send, metadata_request(url), clock=self._clock)
             self.server = attrs.evolve(
                 self.server,
-                issuer_in_response=names_itself(answer, self.server.issuer),
-                token_endpoint_auth_methods_supported=auth_methods_in(answer, self.server.issuer),
+                issuer_in_response=names_itself(response, self.server.issuer),
+                token_endpoint_auth_methods_supported=auth_methods_in(response, self.server.issuer),
             )
-            self._auth_method()  # before anyone is sent anywhere
+            self._auth_method()  # raises before the person is sent to the server
             self._advertised_until = self._clock.boot() + _ADVERTISED_FOR
         return self.server
 
     def _use_up(self, began: PendingAuthorization) -> None:
-        """A state counts once, whichever way it ends."""
+        """Mark the state as used: it counts once, whether the sign-in succeeds or fails."""
         now = self._clock.wall()
         self._used = {mark: end for mark, end in self._used.items() if end > now}
         mark = _mark(began)
@@ -348,7 +356,7 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
         self._used[mark] = max(began.expires_at, now + LIFETIME)
 
     async def _rehearse(self, began: PendingAuthorization, key: TokenKey) -> None:
-        """See that a store which is to outlast this process takes a grant, before the code is used up."""
+        """Check that a shared store takes a record, before the code is used up."""
         if not is_shared(self._store):
             return
         try:
@@ -385,17 +393,6 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
                 "The code was sent and no usable answer came back, so it may be used up. It is not sent twice: sign in "
                 "again."
             ) from exc
-
-    async def _prove(self, grant: TokenGrant) -> None:
-        """Here and not only in the manager, so that a false token takes no good grant's place."""
-        if self._verifier is None:
-            return
-        await self._verifier.prepare()
-        reason = await verdict(self._verifier, grant)
-        if reason is not None and self._demand_proof:
-            raise TokenVerificationError(
-                f"The issued token cannot be verified ({reason}), and verification is demanded."
-            )
 
     def _new_manager(self, account: str, resource: str | None) -> TokenManager:
         source = RefreshToken(

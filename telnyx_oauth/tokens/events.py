@@ -1,4 +1,4 @@
-"""What the manager tells of its work: frozen events, and their way into hooks and the log. None holds a secret."""
+"""The events of a token manager, and their way to hooks and the log. None holds a secret."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ logger = log.logger.getChild("tokens")
 
 @attrs.frozen
 class TokenEvent:
-    """Something happened to the token of `key` at `at` (Unix seconds). `flight` numbers the renewal, 0 outside of
-    one.
-    """
+    """An event of the token of `key`, at `at` (Unix seconds). `flight` is the number of the refresh, 0 outside of one."""
 
     name: ClassVar[str] = "token"
     level: ClassVar[int] = logging.INFO
@@ -31,13 +29,13 @@ class TokenEvent:
 
     @property
     def advice(self) -> str:
-        """What happened, why, and what to do, of an event that a user should hear of. The first of a manager is a warning."""
+        """The event in words (what happened, why, what to do), if a user should know of it. A manager's first is a warning."""
         return ""
 
 
 @attrs.frozen
 class TokenRequested(TokenEvent):
-    """A renewal has begun."""
+    """A refresh has begun."""
 
     name = "requested"
     level = logging.DEBUG
@@ -45,7 +43,7 @@ class TokenRequested(TokenEvent):
 
 @attrs.frozen
 class TokenRefreshed(TokenEvent):
-    """A renewal has given a token, after `seconds`. Without `durable` no store holds it yet."""
+    """A refresh has brought a token, after `seconds`. Without `durable` no store holds it yet."""
 
     name = "refreshed"
     generation: int = 0
@@ -65,7 +63,7 @@ class TokenAdopted(TokenEvent):
 
 @attrs.frozen
 class TokenRefreshFailed(TokenEvent):
-    """A renewal has failed. `error` is the error's `code`, `kind` its class."""
+    """A refresh has failed. `error` is the error's `code`, `kind` its class."""
 
     name = "failed"
     level = logging.WARNING
@@ -87,7 +85,7 @@ class BackoffStarted(TokenEvent):
 
 @attrs.frozen
 class ServedStale(TokenEvent):
-    """The renewal failed and the old token, with `remaining` seconds left, goes on being served."""
+    """The refresh failed, and the old token, with `remaining` seconds left, is still served."""
 
     name = "served-stale"
     level = logging.WARNING
@@ -124,7 +122,7 @@ class ReauthenticationRequired(TokenEvent):
 
 @attrs.frozen
 class PersistenceDegraded(TokenEvent):
-    """The store failed at `operation`. `reason` is what it says of that.
+    """The store failed at `operation`, for `reason`.
 
     Until it works again, tokens are kept in memory alone, and no refresh token is sent. The first of a manager is a
     `RuntimeWarning` as well.
@@ -138,7 +136,7 @@ class PersistenceDegraded(TokenEvent):
 
     @property
     def advice(self) -> str:
-        """What happened, why, and what to do."""
+        """The event in words: what happened, why, what to do."""
         return (
             "The token store fails. Until it works again, tokens are kept in memory alone, and no refresh token is "
             f"sent. {self.reason}"
@@ -147,7 +145,7 @@ class PersistenceDegraded(TokenEvent):
 
 @attrs.frozen
 class RecordSetAside(TokenEvent):
-    """A stored record is not to be trusted and was moved out of the way, not deleted."""
+    """A stored record cannot be trusted. It was quarantined: moved to another name, not deleted."""
 
     name = "record-set-aside"
     level = logging.WARNING
@@ -156,9 +154,8 @@ class RecordSetAside(TokenEvent):
 
 @attrs.frozen
 class IssuedUnverified(TokenEvent):
-    """The issued token could not be checked, and is used: it is opaque, its key is not to be had, or this machine's clock
-    is so far ahead of the server's that the token looks expired here alone. The first of a manager is a `RuntimeWarning`
-    as well.
+    """The issued token could not be verified, and is used: it is opaque, its key is not available, or this machine's clock
+    is so far ahead of the server's that the token looks expired only here. A manager's first is a `RuntimeWarning` as well.
     """
 
     name = "unverified"
@@ -167,7 +164,7 @@ class IssuedUnverified(TokenEvent):
 
     @property
     def advice(self) -> str:
-        """What happened, why, and what to do."""
+        """The event in words: what happened, why, what to do."""
         return (
             f"An access token is used although it could not be verified: {self.reason}. Pass verify_issued=True "
             "(to a TokenManager: demand_proof=True) to refuse such tokens, or verify_issued=False if they are what you "
@@ -176,49 +173,50 @@ class IssuedUnverified(TokenEvent):
 
 
 TokenHook: TypeAlias = Callable[[TokenEvent], object]
-"""Called with every event, on the event loop: it must not block. What it raises is logged and goes no further."""
+"""Called with every event, on the event loop: it must not block. Its exceptions are logged and go no further."""
 
 
 @runtime_checkable
 class FlightObserver(Protocol):
-    """A hook that also wants to know who waits: called in the context of each caller that joins a renewal."""
+    """A hook that is also called for each caller that waits for a refresh, in that caller's context."""
 
     def joined(self, flight: int) -> None:
-        """A caller begins to wait for this renewal."""
+        """Note that a caller begins to wait for this refresh."""
         ...
 
 
 def hooks_of(hooks: Iterable[TokenHook]) -> tuple[TokenHook, ...]:
-    """The hooks. Raises `TypeError` for what is no list of functions."""
+    """The hooks. Raises `TypeError` unless they are a list of functions."""
     return expect_functions(hooks, "hooks")
 
 
 class Announcer:
-    """Tells an event to the log and to every hook."""
+    """Passes each event to the log and to every hook."""
 
     def __init__(self, hooks: Iterable[TokenHook]) -> None:
         self._hooks = hooks_of(hooks)
-        everything: tuple[object, ...] = self._hooks
+        # As objects, since a type checker takes a function for no `FlightObserver`.
+        objects: tuple[object, ...] = self._hooks
         self._warned: set[type[TokenEvent]] = set()
-        self._observers = [hook for hook in everything if isinstance(hook, FlightObserver)]
+        self._observers = [hook for hook in objects if isinstance(hook, FlightObserver)]
 
     def __call__(self, event: TokenEvent) -> None:
-        """Tell it. Never raises."""
+        """Pass the event on. Never raises."""
         if logger.isEnabledFor(event.level):
             logger.log(event.level, "%s", describe(event))
         if event.advice and type(event) not in self._warned:
             self._warned.add(type(event))
-            # A filter that makes warnings errors, or a `warnings.showwarning` that fails, must not harm a renewal either.
+            # A filter that makes warnings errors, or a `warnings.showwarning` that fails, must not disturb a refresh either.
             with suppress(Exception):
                 warnings.warn(event.advice, RuntimeWarning, stacklevel=2)
         for hook in self._hooks:
             try:
                 hook(event)
-            except Exception as exc:  # noqa: BLE001 - a user's hook must not harm a renewal
+            except Exception as exc:  # noqa: BLE001 - a user's hook must not disturb a refresh
                 _complain(exc)
 
     def joined(self, flight: int) -> None:
-        """Tell those who want to know that a caller waits."""
+        """Tell the observers that a caller waits."""
         for observer in self._observers:
             try:
                 observer.joined(flight)
@@ -227,18 +225,18 @@ class Announcer:
 
 
 def _complain(exc: Exception) -> None:
-    # By class alone: the text of an exception that is not ours may hold anything.
+    # By class only: the text of an exception from a user's code may hold a secret.
     logger.error("a token hook failed: %s", type(exc).__name__)
 
 
-_UNSAID: Final = ("key", "at")
+_LEFT_OUT: Final = ("key", "at")
 
 
 def describe(event: TokenEvent) -> str:
     """One line for a log, of plain numbers and stable names, and of a sentence where a user should do something."""
-    unsaid = (*_UNSAID, "reason") if event.advice else _UNSAID  # the advice says it
-    own = (field.name for field in attrs.fields(type(event)) if field.name not in unsaid)
-    words = " ".join(f"{name}={_plain(getattr(event, name))}" for name in own)
+    left_out = (*_LEFT_OUT, "reason") if event.advice else _LEFT_OUT  # the advice has the reason
+    names = (field.name for field in attrs.fields(type(event)) if field.name not in left_out)
+    words = " ".join(f"{name}={_plain(getattr(event, name))}" for name in names)
     line = f"token {event.name}: grant={event.key.grant or 'custom'} client_id={event.key.client_id} {words}"
     return f"{line}. {event.advice}" if event.advice else line
 

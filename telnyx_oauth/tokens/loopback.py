@@ -1,4 +1,4 @@
-"""Signing in from a terminal: a receiver on this machine for the browser's answer (RFC 8252 section 7.3)."""
+"""Sign-in from a terminal: a receiver on this machine for the browser's answer (RFC 8252 section 7.3)."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Connection": "close",
 }
-# aiohttp logs a request that it cannot read with its address, in which there may be a code.
+# aiohttp logs a request that it cannot read, with its address, which may hold a code.
 _quiet: Final = logging.getLogger(__name__)
 _quiet.setLevel(logging.CRITICAL)
 
 Show = Callable[[str], Awaitable[None]]
 """Brings a person to an address: opens a browser, prints it."""
 Paste = Callable[[str | None], Awaitable[str | None]]
-"""Asks for the address that the browser ended at, first with `None` and then with what is wrong with the one before.
+"""Asks for the address that the browser ended at, first with `None`, then with the problem of the one before.
 
-`None` for an answer: nobody will paste anything.
+Returns `None` if no address will be pasted.
 """
 
 
@@ -67,14 +67,14 @@ async def sign_in(
     paste: Paste | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> TokenManager:
-    """Sign the person at this machine in: the manager of what they granted.
+    """Sign in the person at this machine. Return the manager of their grant.
 
-    `show` gets the address once the receiver listens on `port` of 127.0.0.1 (0: any free one). Whatever comes first,
-    the browser or an address from `paste`, completes it, and the browser is told how it went. Only an answer with the state
-    of this very sign-in counts; whatever else asks at the port gets an error page and is forgotten. `timeout` is seconds.
-    `extra` are further parameters for the address, such as `login_hint`.
+    `show` gets the address once the receiver listens on `port` of 127.0.0.1 (0: any free one). The browser's request or an
+    address from `paste`, whichever comes first, completes the sign-in, and the browser shows the result. Only an answer with
+    the state of this sign-in counts; every other request gets an error page and is ignored. `timeout` is seconds. `extra`
+    are further parameters for the address, such as `login_hint`.
 
-    Raises what `begin_authorization` and `complete_authorization` raise, `LoopbackPortError`, `SignInTimeoutError`.
+    Raises the errors of `begin_authorization` and `complete_authorization`, `LoopbackPortError`, `SignInTimeoutError`.
     """
     expect(flow, "flow", "an AuthorizationFlow, such as AsyncTelnyx(...).authorization", "begin_authorization")
     expect_function(show, "show", "an async function of an address")
@@ -84,7 +84,7 @@ async def sign_in(
             redirect_uri=receiver.redirect_uri, scopes=scopes, resource=resource, extra=extra
         )
         receiver.expect(pending)
-        callback_url = await _first(timeout, receiver.wait(), _by_hand(pending, show, paste))
+        callback_url = await _first_of(timeout, receiver.wait(), _show_and_paste(pending, show, paste))
         if callback_url is None:
             raise receiver.too_late(timeout)
         try:
@@ -96,8 +96,8 @@ async def sign_in(
         return manager
 
 
-async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | None]) -> Secret[str] | None:
-    """What the first source gives that gives something; None when time is up."""
+async def _first_of(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | None]) -> Secret[str] | None:
+    """The first result that is not `None`; `None` when time is up."""
     waits = {asyncio.ensure_future(source) for source in sources}
     deadline = asyncio.get_running_loop().time() + timeout
     try:
@@ -107,17 +107,17 @@ async def _first(timeout: float, *sources: Coroutine[Any, Any, Secret[str] | Non
             if not done:
                 return None
             for one in done:
-                if (found := one.result()) is not None:
-                    return found
+                if (result := one.result()) is not None:
+                    return result
     finally:
         for one in waits:
             one.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | None) -> Secret[str] | None:
-    """Bring the person to the server, and take the address of the answer from them; a wrong one is asked for again."""
-    await show(pending.url)  # which may last as long as the browser does
+async def _show_and_paste(pending: PendingAuthorization, show: Show, paste: Paste | None) -> Secret[str] | None:
+    """Show the address, and let the person paste the one of the answer, until it is right."""
+    await show(pending.url)  # this may last as long as the browser is open
     problem = None
     while paste is not None and (text := Secret(await paste(problem))).plain is not None:
         pasted = Secret(text.plain or "")
@@ -131,11 +131,11 @@ async def _by_hand(pending: PendingAuthorization, show: Show, paste: Paste | Non
 
 
 class LoopbackReceiver:
-    """Listens on 127.0.0.1 for the one request that the browser brings the answer with. Use it with `async with`.
+    """Listens on 127.0.0.1 for the one request in which the browser brings the answer. Use it with `async with`.
 
-    Any page in any browser here, and any program, can ask at the port. What is not the answer to the sign-in that is
-    expected gets an error page and ends nothing. Of too many connections the oldest is closed, so that nobody keeps the
-    browser out; none outlives its answer, and none the receiver.
+    Any page in any browser here, and any program, can send requests to the port. A request that is not the answer to the
+    expected sign-in gets an error page and changes nothing. Of too many connections the oldest is closed, so that none of
+    them keeps the browser out. A connection ends with its response, at the latest with the receiver.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -149,15 +149,15 @@ class LoopbackReceiver:
 
     @property
     def redirect_uri(self) -> str:
-        """What to have the browser sent back to."""
+        """The address that the server sends the browser back to."""
         return f"http://{_HOST}:{self._port}{_PATH}"
 
     def expect(self, pending: PendingAuthorization) -> None:
-        """Take the answer to this sign-in. Until then every request is ignored."""
+        """Expect the answer to this sign-in. Before this call every request is ignored."""
         self._pending = pending
 
     def too_late(self, timeout: float) -> SignInTimeoutError:
-        """The error for an answer that did not come, with a note of what came instead."""
+        """The error for an answer that did not come, with a note about other requests."""
         error = SignInTimeoutError(timeout)
         if self._ignored:
             error.add_note(f"Requests that came and were no answer to this sign-in: {self._ignored}.")
@@ -168,7 +168,7 @@ class LoopbackReceiver:
         return await asyncio.shield(self._answered)
 
     def tell(self, problem: str | None) -> None:
-        """Tell the person at the browser how it went: `None`, or why it did not work."""
+        """Show the result in the browser: `None` for success, or the problem."""
         if not self._outcome.done():
             self._outcome.set_result(problem)
 
@@ -225,7 +225,7 @@ class LoopbackReceiver:
         return _page(200, "You are signed in", "You can close this window and go back to the terminal.")
 
     def _check(self, url: Secret[str]) -> None:
-        """Raises `InvalidCallbackError` or `StateMismatchError` for all but an answer to the sign-in that is expected."""
+        """Raise `InvalidCallbackError` or `StateMismatchError` unless this is the answer to the expected sign-in."""
         answer = read_callback(url)
         if self._pending is None:
             raise StateMismatchError("No sign-in has begun here yet, so this cannot be its answer.")
@@ -239,5 +239,5 @@ def _page(status: int, title: str, text: str) -> web.Response:
         f'<body>\n<main role="status">\n<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>\n</main>\n</body>\n</html>\n'
     )
     page = web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=_HEADERS)
-    page.force_close()  # the header alone is only words
+    page.force_close()  # the header alone does not close the connection
     return page

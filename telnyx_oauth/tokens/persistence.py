@@ -1,4 +1,4 @@
-"""What the store knows of a grant: read, written and locked within time limits."""
+"""A manager's grants in a store: read, written and locked within time limits."""
 
 from __future__ import annotations
 
@@ -15,42 +15,45 @@ from ..errors import StoreConflictError, TelnyxError, TokenPersistenceError
 from ..protocol.freshness import RefreshPolicy
 from ..protocol.token import TokenKey
 from ..transport.clock import Clock
+from .attempt import Attempt
 from .events import Announcer, PersistenceDegraded, RecordSetAside
-from .flight import Job
-from .stores.base import ASIDE, FORGOTTEN, FORGOTTEN_KEPT, Intent, Lease, StoredGrant, TokenStore, is_shared
+from .stores.base import FORGOTTEN, FORGOTTEN_KEPT, QUARANTINE, Intent, Lease, StoredGrant, TokenStore, is_shared
 from .stores.memory import MemoryStore
 
 T = TypeVar("T")
 _STEPS = 7.5
-_RENEWALS = 128
-"""How many renewals that share a store are under way at the same time: each holds a lock, which may have to be extended."""
-_STEPS_AT_ONCE = 16
-"""How many ask the store for a lock, and how many for anything else: each takes a thread, or a connection."""
+_REFRESHES = 128
+"""Refreshes that use a store at the same time: each holds a lock, which may have to be extended."""
+_CALLS = 16
+"""Calls that ask the store for a lock at the same time, and other calls: each takes a thread, or a connection."""
 _REHEARSAL = ".rehearsal"
 _REHEARSED = 60.0
 
 
 class Access:
-    """Asks a store on behalf of one manager. All managers of one store share the places, and know when it hangs."""
+    """Calls a store for one manager. The managers of one store share its slots, and the knowledge that it hangs."""
 
     def __init__(self, store: TokenStore, policy: RefreshPolicy, clock: Clock) -> None:
         self._limited = is_shared(store)
-        self._usage = _usage_of(store)
+        try:
+            self._usage = _usages.setdefault(store, _Usage())
+        except TypeError:  # a user's store without weak references, or without a hash
+            self._usage = _Usage()
         self._store = store
         self._policy = policy
         self._clock = clock
 
     @property
     def hangs(self) -> bool:
-        """Tell if the store gave no answer lately."""
+        """True if the store gave no answer lately."""
         return self._clock.boot() < self._usage.hung_until
 
     async def answer(self, call: Coroutine[Any, Any, T], longer: float = 0.0, *, insist: bool = False) -> T:
         """The store's answer, within its time limit and the `longer` that the call itself may wait.
 
-        Raises `TimeoutError` for a store that gave no answer lately, and asks nothing, since waiting again at each of a
-        renewal's steps would outlast the renewal. With `insist` it is asked all the same: to store a new refresh token, to
-        let go of a lock.
+        Raises `TimeoutError` for a store that gave no answer lately, and asks nothing: a time limit at each step of a refresh
+        would be longer than the refresh may take. With `insist` it is asked all the same: to store a new refresh token, to
+        release a lock.
         """
         loop = asyncio.get_running_loop()
         limit = self._policy.store_timeout + longer
@@ -65,10 +68,10 @@ class Access:
                 bound.reschedule(end + late)
             timer = loop.call_later(step, look, loop.time() + step)
 
-        async with AsyncExitStack() as place:
-            place.callback(call.close)  # where it is not even begun
-            if self._limited:  # this waiting is not counted as the store's time
-                await place.enter_async_context(self._usage.places("lock" if longer else "step", _STEPS_AT_ONCE))
+        async with AsyncExitStack() as stack:
+            stack.callback(call.close)  # where it is not even begun
+            if self._limited:  # the wait for a slot is not the store's time
+                await stack.enter_async_context(self._usage.slots("lock" if longer else "step", _CALLS))
             if self.hangs and not insist:
                 raise TimeoutError
             timer = loop.call_later(step, look, loop.time() + step)
@@ -82,18 +85,18 @@ class Access:
                     self._usage.hung_until = self._clock.boot() + self._policy.lock_timeout
 
     @asynccontextmanager
-    async def in_turn(self) -> AsyncGenerator[None]:
-        """A place among the renewals that use the store now. Waiting for one counts for no time limit of the store."""
+    async def slot(self) -> AsyncGenerator[None]:
+        """Wait for a slot among the refreshes that use the store. That wait counts for no time limit of the store."""
         if not self._limited:
             yield
             return
-        async with self._usage.places("renewal", _RENEWALS):
+        async with self._usage.slots("refresh", _REFRESHES):
             yield
 
     async def rehearse(self, name: str, token_endpoint: str = "", client_id: str = "") -> None:
         """Write and remove a record without a token, as long as a grant may be. Raises `TokenPersistenceError`.
 
-        For a person's first grant: what they are about to give is good for one use.
+        For a person's first grant, whose code can be used only once.
         """
         name += _REHEARSAL
         now = self._clock.wall()
@@ -103,17 +106,17 @@ class Access:
             left = await self.answer(self._store.load(name), insist=True)
             await self.answer(self._store.compare_and_swap(name, None if left is None else left.version, record))
             await self.answer(self._store.delete(name))
-        except StoreConflictError:  # of another who rehearses
+        except StoreConflictError:  # another process rehearses
             return
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-            words = self.said("rehearsal", exc)
+            reason = self.reason("rehearsal", exc)
         else:
             return
-        raise TokenPersistenceError(f"The token store fails, so nothing was sent. {words}")
+        raise TokenPersistenceError(f"The token store fails, so nothing was sent. {reason}")
 
-    def said(self, operation: str, exc: Exception) -> str:
-        """What a failing store says."""
-        # Only our own words and the system's: those of a database's driver may hold its password.
+    def reason(self, operation: str, exc: Exception) -> str:
+        """One sentence about a failure of the store."""
+        # In the words of this package and of the system only: those of a database's driver may hold its password.
         if isinstance(exc, TelnyxError):
             return exc.message
         if isinstance(exc, TimeoutError):
@@ -123,40 +126,33 @@ class Access:
 
 
 class _Usage:
-    """The state that all managers of one store share: places on each event loop, and until when the store counts as hung."""
+    """The state that all managers of one store share: its slots on each event loop, and the end of the time for which it
+    counts as hung.
+    """
 
     def __init__(self) -> None:
         self.hung_until = float("-inf")
-        self._places: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = {}
+        self._slots: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = {}
 
-    def places(self, kind: str, most: int) -> asyncio.Semaphore:
-        """The places of a kind on the running loop."""
+    def slots(self, kind: str, most: int) -> asyncio.Semaphore:
+        """The slots of a kind on the running loop."""
         here = asyncio.get_running_loop()
-        found = self._places.get((here, kind))
-        if found is None:
-            for each in [each for each in list(self._places) if each[0].is_closed()]:
-                self._places.pop(each, None)
-            found = self._places[here, kind] = asyncio.Semaphore(most)
-        return found
+        slots = self._slots.get((here, kind))
+        if slots is None:
+            for each in [each for each in list(self._slots) if each[0].is_closed()]:
+                self._slots.pop(each, None)
+            slots = self._slots[here, kind] = asyncio.Semaphore(most)
+        return slots
 
 
 _usages: WeakKeyDictionary[object, _Usage] = WeakKeyDictionary()
-
-
-def _usage_of(store: TokenStore) -> _Usage:
-    try:
-        return _usages.setdefault(store, _Usage())
-    except TypeError:  # a store of somebody's own that cannot be referred to weakly, or has no hash
-        return _Usage()
-
-
 _ROUNDS = 4
 _CLOCK_SKEW = 300.0
 
 
-class Forgotten:
-    """Marks in a store, each beside the place of the record and without a token. A mark ends every grant of that name that
-    began before it, and is valid for 30 days.
+class ForgottenMarks:
+    """Marks in a store, each beside a record and without a token. A mark ends every grant of that name that began before
+    it, and is valid for 30 days.
     """
 
     def __init__(self, access: Access, store: TokenStore, clock: Clock) -> None:
@@ -164,7 +160,7 @@ class Forgotten:
         self._store = store
         self._clock = clock
 
-    async def mark(self, name: str, key: TokenKey, began: float) -> None:
+    async def write(self, name: str, key: TokenKey, began: float) -> None:
         """Write the mark. It ends what began up to now, or up to `began` where another machine's clock is ahead."""
         now = self._clock.wall()
         for _ in range(_ROUNDS):
@@ -181,25 +177,25 @@ class Forgotten:
             version = None if before is None else before.version
             try:
                 await self._access.answer(self._store.compare_and_swap(name + FORGOTTEN, version, mark))
-            except StoreConflictError:  # of another who forgets it
+            except StoreConflictError:  # another process forgets it
                 continue
             return
         raise StoreConflictError
 
-    async def mark_of(self, name: str) -> StoredGrant | None:
-        """The mark; `None` where there is none, or it has ended."""
+    async def read(self, name: str) -> StoredGrant | None:
+        """The mark; `None` if there is none, or it has ended."""
         mark = await self._load(name)
         return None if mark is None or (mark.expires_at or 0.0) < self._clock.wall() else mark
 
     async def covers(self, name: str, grant: StoredGrant) -> bool:
-        """Tell if a grant that the store has no more was forgotten."""
-        mark = await self.mark_of(name)
+        """Return whether a grant that is missing from the store was forgotten."""
+        mark = await self.read(name)
         if mark is None or grant.began > mark.began:
             return False
-        # When a refresh token of somebody's own began is not known, and it may be given again.
+        # `began` is unknown (0) for a refresh token that a user passed in, and that token may be passed in again.
         return grant.began > 0 or grant.issued_at <= mark.issued_at + _CLOCK_SKEW
 
-    async def clear(self, name: str) -> None:
+    async def delete(self, name: str) -> None:
         """Remove the mark."""
         await self._access.answer(self._store.delete(name + FORGOTTEN))
 
@@ -217,344 +213,359 @@ class LockLostError(TokenPersistenceError):
 
 
 @attrs.frozen
-class Hold:
-    """A record's lock: had (`ours`), another's (`theirs`), or not to be had because the store fails (`failed`)."""
+class LockOutcome:
+    """The outcome of taking a record's lock: `acquired`, `busy` (another process has it), or `failed` with the store."""
 
-    kind: Literal["ours", "theirs", "failed"]
+    kind: Literal["acquired", "busy", "failed"]
     lease: Lease | None = None
     error: TokenPersistenceError | None = None
 
-    def is_safe(self) -> bool:
-        """Tell if nobody else can have the lock now."""
-        return self.kind == "ours" and (self.lease is None or self.lease.is_held())
+    def is_held(self) -> bool:
+        """Return whether no other process can have the lock now."""
+        return self.kind == "acquired" and (self.lease is None or self.lease.is_held())
 
     def check(self) -> None:
         """Raise `LockLostError` when another process may have the lock: this machine was suspended, or the server lost it.
 
-        Asked at the last moment before a refresh token leaves.
+        Called at the last moment before a refresh token is sent.
         """
-        if not self.is_safe():
+        if not self.is_held():
             raise LockLostError("The store's lock was lost before the refresh token was sent.")
 
 
-class Records:
-    """What a store holds of this manager's grants. With `one_for_all`, one record serves all scopes and resources."""
+class Persistence:
+    """A manager's grants in its store. With `single_grant`, one record serves all scopes and resources.
+
+    Stores go back in time: a replica is promoted, a backup is restored. So what this process knows of its one grant is
+    kept beside what the store says, and the newer of the two is used (`StoredGrant.is_newer`).
+    """
 
     def __init__(
-        self, store: TokenStore, policy: RefreshPolicy, clock: Clock, announce: Announcer, *, one_for_all: bool
+        self, store: TokenStore, policy: RefreshPolicy, clock: Clock, announce: Announcer, *, single_grant: bool
     ) -> None:
         self._store = store
         self._policy = policy
         self._clock = clock
         self._announce = announce
-        self._one_for_all = one_for_all
-        self._family: StoredGrant | None = None
+        self._single_grant = single_grant
+        self._newest: StoredGrant | None = None  # of the one grant, as far as this process knows
         self._unsaved: dict[str, StoredGrant] = {}
         self._access = Access(store, policy, clock)
-        self._forgotten = Forgotten(self._access, store, clock)
-        self._over = False  # the one grant was forgotten in another process
-        self.in_turn = self._access.in_turn
+        self._marks = ForgottenMarks(self._access, store, clock)
+        self._was_forgotten = False  # the one grant, by another process
+        self.slot = self._access.slot
         self._turns = MemoryStore()
-        self._kept: dict[str, tuple[Hold, AsyncExitStack]] = {}
-        self._inherited: list[object] = []
+        self._kept_locks: dict[str, tuple[LockOutcome, AsyncExitStack]] = {}
+        self._lost_locks: list[object] = []
 
     def name(self, key: TokenKey) -> str:
         """The name of the record for a key."""
-        return key.family_key if self._one_for_all else key.store_key
+        return key.family_key if self._single_grant else key.store_key
 
-    def note(self, record: StoredGrant) -> None:
-        """Know the one grant, whatever becomes of the store."""
-        if self._one_for_all and (self._family is None or not self._family.is_newer(record)):
-            self._family = record
-            self._over = False
+    def remember(self, record: StoredGrant) -> None:
+        """Remember the record as the newest of the one grant, unless a newer one is known."""
+        if self._single_grant and (self._newest is None or not self._newest.is_newer(record)):
+            self._newest = record
+            self._was_forgotten = False
 
     def drop(self, key: TokenKey) -> None:
-        """Know nothing of it any more."""
-        self._family = None
-        self._over = False
+        """Forget what this process knows of the grant."""
+        self._newest = None
+        self._was_forgotten = False
         self._unsaved.pop(self.name(key), None)
 
     async def delete(self, key: TokenKey) -> None:
-        """Remove the record, and what was set aside of it, for all processes. Raises `TokenPersistenceError`."""
+        """Remove the record, and a quarantined one, for all processes. Raises `TokenPersistenceError`."""
         name = self.name(key)
-        known = self._unsaved.get(name) or self._family
+        grant = self._unsaved.get(name) or self._newest
         self.drop(key)
-        await self._let_go(name)
-        error = await self._mark(key, known)
+        await self._release(name)
+        error = await self._mark(key, grant)
         try:
             # Of a store that has just hung, once is enough.
             await self._access.answer(self._store.delete(name), insist=error is None)
-            await self._access.answer(self._store.delete(name + ASIDE), insist=error is None)
+            await self._access.answer(self._store.delete(name + QUARANTINE), insist=error is None)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             error = exc
         else:
-            error = error and await self._mark(key, known)  # a disk that was full may have room now
-        self.drop(key)  # a renewal under way may have found it again
+            error = error and await self._mark(key, grant)  # a disk that was full may have room now
+        self.drop(key)  # a refresh in flight may have read it again
         if error is not None:
             raise TokenPersistenceError(
                 "The token store fails, so the grant may be in it still, or another process may put it there again. Forget it "
-                f"once more when the store works. {self._access.said('delete', error)}"
+                f"once more when the store works. {self._access.reason('delete', error)}"
             )
 
-    async def _mark(self, key: TokenKey, known: StoredGrant | None) -> Exception | None:
-        """Write down that the grant was forgotten, or say why that failed."""
-        if not self._one_for_all:
+    async def _mark(self, key: TokenKey, grant: StoredGrant | None) -> Exception | None:
+        """Mark the grant as forgotten. Return the error if that fails."""
+        if not self._single_grant:
             return None
         name = self.name(key)
         try:
-            with suppress(TokenPersistenceError, ValueError):  # one that cannot be read can be forgotten all the same
+            with suppress(
+                TokenPersistenceError, ValueError
+            ):  # a record that cannot be read can be forgotten all the same
                 stored = await self._access.answer(self._store.load(name), insist=True)
-                known = stored if stored is not None and (known is None or stored.is_newer(known)) else known
-            await self._forgotten.mark(name, key, 0.0 if known is None else known.began)
+                grant = stored if stored is not None and (grant is None or stored.is_newer(grant)) else grant
+            await self._marks.write(name, key, 0.0 if grant is None else grant.began)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             return exc
         return None
 
-    async def earliest(self, key: TokenKey) -> float:
-        """When a grant that comes in the place of one that was forgotten can have begun; 0 where none was."""
-        with suppress(Exception):  # a store that fails tells nothing
-            mark = await self._forgotten.mark_of(self.name(key))
+    async def earliest_start(self, key: TokenKey) -> float:
+        """The earliest `began` of a grant in the place of a forgotten one; 0 if none was forgotten."""
+        with suppress(Exception):  # a store that fails has no answer
+            mark = await self._marks.read(self.name(key))
             return 0.0 if mark is None else mark.began + _TICK
         return 0.0
 
-    async def settle(self, key: TokenKey) -> None:
-        """Know that another grant is in the place of what was forgotten."""
+    async def clear_mark(self, key: TokenKey) -> None:
+        """Remove the mark of a forgotten grant: there is another grant in its place."""
         with suppress(Exception):  # then the mark ends by itself
-            await self._forgotten.clear(self.name(key))
+            await self._marks.delete(self.name(key))
 
     async def _is_forgotten(self, name: str) -> bool:
-        """Tell if the store has no record because the grant that is known here was forgotten in another process. Then it is
-        known no more.
-        """
-        known = self._unsaved.get(name) or self._family
-        if not self._one_for_all or known is None or not await self._forgotten.covers(name, known):
+        """Return whether the store has no record because another process has forgotten the grant. Then drop it here, too."""
+        grant = self._unsaved.get(name) or self._newest
+        if not self._single_grant or grant is None or not await self._marks.covers(name, grant):
             return False
-        self._family = None
-        self._over = True
+        self._newest = None
+        self._was_forgotten = True
         self._unsaved.pop(name, None)
         return True
 
-    async def save(self, job: Job, *, last: bool = False) -> bool:
-        """Try again to store what could not be stored. True when nothing is left to be saved. For the `last` time, a store
-        that gave no answer lately is asked all the same, and other processes are held off no longer.
-        """
-        name = self.name(job.key)
-        unsaved = self._unsaved.get(name)
-        if unsaved is not None and (last or not self._access.hangs):
-            await self.persist(job, unsaved, announce=False)
-        if self.is_saved(job.key) or last:
-            await self._let_go(name)
-        return self.is_saved(job.key)
-
-    def is_saved(self, key: TokenKey) -> bool:
-        """Tell if nothing is left to be saved."""
-        return self.name(key) not in self._unsaved
-
-    async def _let_go(self, name: str) -> None:
-        kept = self._kept.pop(name, None)
-        if kept is not None:
-            await kept[1].aclose()
-
-    def forget_locks(self) -> None:
-        """Let go of nothing, but know of no lock any more: they are the parent process's, or ended with their loop."""
-        self._inherited.append(self._kept)
-        self._kept = {}
+    # -- locks
 
     @asynccontextmanager
-    async def held(self, job: Job, patience: float, *, in_turn: bool = True) -> AsyncGenerator[Hold]:
-        """The record's lock, waited for `patience` seconds at most."""
-        name = self.name(job.key)
+    async def lock(self, attempt: Attempt, patience: float, *, in_turn: bool = True) -> AsyncGenerator[LockOutcome]:
+        """Take the record's lock, waiting for `patience` seconds at most."""
+        name = self.name(attempt.key)
         async with AsyncExitStack() as turn:
-            if self._one_for_all and in_turn:
+            if self._single_grant and in_turn:
                 # Whatever the store can do, this process spends the one refresh token for one key after the other.
                 await turn.enter_async_context(self._turns.lock("", timeout=self._policy.flight_timeout))
-            hold, locks = self._kept.pop(name, (None, AsyncExitStack()))
-            if hold is None or not hold.is_safe():
-                await locks.aclose()
-                hold = await self._lock(job, locks, patience)
+            outcome, stack = self._kept_locks.pop(name, (None, AsyncExitStack()))
+            if outcome is None or not outcome.is_held():
+                await stack.aclose()
+                outcome = await self._acquire(attempt, stack, patience)
             try:
-                yield hold
+                yield outcome
             finally:
-                if self._one_for_all and name in self._unsaved:
-                    # Only this process knows the new refresh token. Another would find the old one, and send it again.
-                    self._kept[name] = (hold, locks)
+                if self._single_grant and name in self._unsaved:
+                    # Only this process has the new refresh token. Another would find the old one, and send it again. So the
+                    # lock is kept until the new one is saved.
+                    self._kept_locks[name] = (outcome, stack)
                 else:
-                    await locks.aclose()
+                    await stack.aclose()
 
-    async def _lock(self, job: Job, locks: AsyncExitStack, patience: float) -> Hold:
-        async def begun(lock: AbstractAsyncContextManager[Lease | None]) -> Lease | None:
+    async def _acquire(self, attempt: Attempt, stack: AsyncExitStack, patience: float) -> LockOutcome:
+        async def enter(lock: AbstractAsyncContextManager[Lease | None]) -> Lease | None:
             return await lock.__aenter__()
 
-        async def ended(lock: AbstractAsyncContextManager[Lease | None]) -> None:
+        async def leave(lock: AbstractAsyncContextManager[Lease | None]) -> None:
             await lock.__aexit__(None, None, None)
 
         async def release(*_: object) -> None:
             try:
-                await self._access.answer(ended(lock), insist=True)
+                await self._access.answer(leave(lock), insist=True)
             except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-                self._degraded(job, "unlock", exc)
+                self._degraded(attempt, "unlock", exc)
 
         try:
-            lock = self._store.lock(self.name(job.key), timeout=patience)
-            lease = await self._access.answer(begun(lock), patience)
+            lock = self._store.lock(self.name(attempt.key), timeout=patience)
+            lease = await self._access.answer(enter(lock), patience)
         except Exception as exc:  # noqa: BLE001 - as above
             if isinstance(exc, TimeoutError) and not self._access.hangs:
-                return Hold("theirs")
-            return Hold("failed", error=self._degraded(job, "lock", exc))
-        locks.push_async_exit(release)
-        return Hold("ours", lease)
+                return LockOutcome("busy")
+            return LockOutcome("failed", error=self._degraded(attempt, "lock", exc))
+        stack.push_async_exit(release)
+        return LockOutcome("acquired", lease)
 
-    async def glance(self, job: Job) -> StoredGrant | None:
-        """The store's record, if it is in order, read without the lock."""
-        if self.name(job.key) in self._unsaved:
+    async def _release(self, name: str) -> None:
+        kept = self._kept_locks.pop(name, None)
+        if kept is not None:
+            await kept[1].aclose()
+
+    def forget_locks(self) -> None:
+        """Forget the kept locks without releasing them: they are the parent process's, or ended with their loop."""
+        self._lost_locks.append(self._kept_locks)  # kept alive, since collecting one would release it
+        self._kept_locks = {}
+
+    # -- reading
+
+    async def peek(self, attempt: Attempt) -> StoredGrant | None:
+        """Read the store's record without the lock. `None` unless it can be used as it is."""
+        if self.name(attempt.key) in self._unsaved:
             return None
         try:
-            stored = await self._access.answer(self._store.load(self.name(job.key)))
+            stored = await self._access.answer(self._store.load(self.name(attempt.key)))
         except Exception:  # noqa: BLE001 - the lock is tried next, and fails for the same reason
             return None
-        if stored is not None and self._flaw(job, stored):
+        if stored is not None and self._defect(attempt, stored):
             return None
-        known = self._family
-        if known is not None and known.version is not None and (stored is None or known.is_newer(stored)):
-            # The store went back in time. Others may know less: they must find this before they renew what is over.
+        newest = self._newest
+        if newest is not None and newest.version is not None and (stored is None or newest.is_newer(stored)):
+            # The store went back in time. Other processes may know less, and must read this record before they send a refresh
+            # token that was used already.
             with suppress(Exception):
-                if stored is None and await self._is_forgotten(self.name(job.key)):
+                if stored is None and await self._is_forgotten(self.name(attempt.key)):
                     return None
-                await self.swap(job, attrs.evolve(known, version=None if stored is None else stored.version), "restore")
+                record = attrs.evolve(newest, version=None if stored is None else stored.version)
+                await self.swap(attempt, record, "restore")
             return None
         if stored is not None:
-            self.note(stored)
+            self.remember(stored)
         return stored
 
-    async def load(self, job: Job, *, lenient: bool = False) -> StoredGrant | None:
-        """The newest record that is known: the store's, or this manager's where the store has lost it or gone back in
-        time (see `is_ahead`). That one is written back with the next swap.
+    async def load(self, attempt: Attempt, *, lenient: bool = False) -> StoredGrant | None:
+        """The newest known record: the store's, or this manager's where the store has lost it or gone back in time (see
+        `store_went_back`). That one is written back with the next swap.
 
-        Raises `TokenPersistenceError` when the store cannot be read, unless `lenient`, or all that it keeps can be had
-        again: what it holds may be newer than anything known here.
+        Raises `TokenPersistenceError` when the store cannot be read, since its record may be newer than anything known here;
+        not if `lenient`, nor for grants that can simply be requested again.
         """
-        name = self.name(job.key)
+        name = self.name(attempt.key)
         try:
             stored = await self._access.answer(self._store.load(name))
-            stored = None if stored is None else await self._vetted(job, stored)
+            stored = None if stored is None else await self._usable(attempt, stored)
             if stored is None:
                 await self._is_forgotten(name)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-            error = self._degraded(job, "load", exc)
-            if self._one_for_all and not lenient:
+            error = self._degraded(attempt, "load", exc)
+            if self._single_grant and not lenient:
                 raise error from None
-            return self._unsaved.get(name) or self._family
-        mine = self._unsaved.get(name) or self._family
-        if mine is None and stored is None and self._over:
-            return StoredGrant(job.key.token_endpoint, job.key.client_id, tombstone="no_refresh_token")
+            return self._unsaved.get(name) or self._newest
+        mine = self._unsaved.get(name) or self._newest
+        if mine is None and stored is None and self._was_forgotten:
+            return StoredGrant(attempt.key.token_endpoint, attempt.key.client_id, tombstone="no_refresh_token")
         if mine is not None and (stored is None or mine.is_newer(stored)):
             return attrs.evolve(mine, version=None if stored is None else stored.version)
         if stored is not None:
-            self.note(stored)
+            self.remember(stored)
         return stored
 
-    def is_ahead(self, record: StoredGrant) -> bool:
-        """Tell if the store once held this record, and now holds an older one, or none: it went back in time."""
-        known = self._family
-        return known is not None and known.version is not None and known == record and known.version != record.version
+    def store_went_back(self, record: StoredGrant) -> bool:
+        """Return whether the store once had this record, and now has an older one, or none."""
+        newest = self._newest
+        return (
+            newest is not None and newest.version is not None and newest == record and newest.version != record.version
+        )
 
-    def _flaw(self, job: Job, stored: StoredGrant) -> str:
-        """Why a record cannot be used as it is: it is not ours, or not of this time."""
-        if (stored.token_endpoint, stored.client_id) != (job.key.token_endpoint, job.key.client_id):
+    def _defect(self, attempt: Attempt, stored: StoredGrant) -> str:
+        """The reason why a record cannot be used as it is: another issuer's or client's, or dated in the future."""
+        if (stored.token_endpoint, stored.client_id) != (attempt.key.token_endpoint, attempt.key.client_id):
             return _FOREIGN
         return _AHEAD if stored.issued_at > self._clock.wall() + _CLOCK_SKEW else ""
 
-    async def _vetted(self, job: Job, stored: StoredGrant) -> StoredGrant | None:
-        """The record, if it is in order; else it is moved out of the way."""
-        name = self.name(job.key)
-        reason = self._flaw(job, stored)
+    async def _usable(self, attempt: Attempt, stored: StoredGrant) -> StoredGrant | None:
+        """The record if it can be used. Quarantine one that cannot, and return what remains of it."""
+        name = self.name(attempt.key)
+        reason = self._defect(attempt, stored)
         if not reason:
             return stored
-        before = await self._access.answer(self._store.load(name + ASIDE))
+        before = await self._access.answer(self._store.load(name + QUARANTINE))
         version = None if before is None else before.version
-        await self._access.answer(self._store.compare_and_swap(name + ASIDE, version, stored))
-        self._announce(RecordSetAside(job.key, self._clock.wall(), job.flight, reason))
+        await self._access.answer(self._store.compare_and_swap(name + QUARANTINE, version, stored))
+        self._announce(RecordSetAside(attempt.key, self._clock.wall(), attempt.number, reason))
         if reason == _FOREIGN:
             await self._access.answer(self._store.delete(name))
             return None
-        # A wrong clock spoils the lifetime, not the grant.
-        kept = attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
-        version = await self._access.answer(self._store.compare_and_swap(name, stored.version, kept))
-        return attrs.evolve(kept, version=version)
+        # A wrong clock makes the lifetime useless, but not the grant.
+        remains = attrs.evolve(stored, access_token=None, issued_at=self._clock.wall())
+        version = await self._access.answer(self._store.compare_and_swap(name, stored.version, remains))
+        return attrs.evolve(remains, version=version)
 
-    async def swap(self, job: Job, record: StoredGrant, operation: str) -> StoredGrant:
+    # -- writing
+
+    async def swap(self, attempt: Attempt, record: StoredGrant, operation: str) -> StoredGrant:
         """Write the record over the version it came from. Raises `TokenPersistenceError` when the store fails, and
         `StoreConflictError` when the record was changed meanwhile.
         """
-        if job.forgotten:
+        if attempt.forgotten:
             return record
         try:
             version = await self._access.answer(
-                self._store.compare_and_swap(self.name(job.key), record.version, record)
+                self._store.compare_and_swap(self.name(attempt.key), record.version, record)
             )
         except StoreConflictError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
-            raise self._degraded(job, operation, exc) from None
+            raise self._degraded(attempt, operation, exc) from None
         record = attrs.evolve(record, version=version)
-        if not job.forgotten:
-            self.note(record)
+        if not attempt.forgotten:
+            self.remember(record)
         return record
 
-    async def persist(self, job: Job, record: StoredGrant, *, announce: bool = True) -> StoredGrant | None:
-        """Store a new grant, over whatever is older. `None` when it could not be: it is tried again later."""
-        name = self.name(job.key)
+    async def persist(self, attempt: Attempt, record: StoredGrant, *, announce: bool = True) -> StoredGrant | None:
+        """Store a new grant, over any older one. `None` when that failed: it is tried again later."""
+        name = self.name(attempt.key)
         self._unsaved[name] = record
         try:
             if not announce and record.version is None and await self._is_forgotten(name):
                 return None
-            written = await self._write(job, name, record)
+            written = await self._write(attempt, name, record)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, it has failed
             if announce:
-                self._degraded(job, "persist", exc)
+                self._degraded(attempt, "persist", exc)
             return None
-        if not self._is_dropped(job, name):
-            self.note(written)
-        # A later renewal may have put its own in the place of what was to be saved here.
+        if not self._is_dropped(attempt, name):
+            self.remember(written)
+        # A later refresh may have put its own record in the place of this one, which then is still to be saved.
         if name in self._unsaved and not self._unsaved[name].is_newer(record):
             del self._unsaved[name]
         return written
 
-    async def _write(self, job: Job, name: str, record: StoredGrant) -> StoredGrant:
-        """Write the record over whatever is older. Return what the store holds then: this one, or another process's newer one."""
+    async def _write(self, attempt: Attempt, name: str, record: StoredGrant) -> StoredGrant:
+        """Write the record over any older one. Return the record in the store: this one, or another process's newer one."""
         for _ in range(_ROUNDS):
             try:
                 swap = self._store.compare_and_swap(name, record.version, record)
                 # A refresh token is worth another wait.
-                version = await self._access.answer(swap, insist=self._one_for_all)
+                version = await self._access.answer(swap, insist=self._single_grant)
             except StoreConflictError:
-                if self._is_dropped(job, name):
+                if self._is_dropped(attempt, name):
                     return record
                 theirs = await self._access.answer(self._store.load(name))
                 if theirs is None and await self._is_forgotten(name):
                     return record
-                if theirs is not None and _was_later(theirs, record):
+                if theirs is not None and (
+                    theirs.is_newer(record)
+                    # Of two records of the same rank, the one with the later token stays.
+                    or (not record.is_newer(theirs) and theirs.issued_at > record.issued_at)
+                ):
                     return theirs
                 record = attrs.evolve(record, version=None if theirs is None else theirs.version)
             else:
-                if self._is_dropped(job, name):  # what was just written must not bring it back
+                if self._is_dropped(attempt, name):  # it was forgotten during the write, which must not bring it back
                     await self._access.answer(self._store.delete(name), insist=True)
                 return attrs.evolve(record, version=version)
         raise StoreConflictError
 
-    def _is_dropped(self, job: Job, name: str) -> bool:
-        """Tell if the grant was forgotten meanwhile, or another was accepted in its place."""
-        return job.forgotten or name not in self._unsaved
+    def _is_dropped(self, attempt: Attempt, name: str) -> bool:
+        """Return whether the grant was forgotten meanwhile, or another was accepted in its place."""
+        return attempt.forgotten or name not in self._unsaved
 
-    def _degraded(self, job: Job, operation: str, exc: Exception) -> TokenPersistenceError:
-        said = self._access.said(operation, exc)
-        event = PersistenceDegraded(job.key, self._clock.wall(), job.flight, operation, type(exc).__name__, said)
-        self._announce(event)
+    async def save(self, attempt: Attempt, *, last: bool = False) -> bool:
+        """Try again to store what could not be stored. True when nothing is left to be saved. The `last` time, a store
+        that gave no answer lately is asked all the same, and the lock is released in any case.
+        """
+        name = self.name(attempt.key)
+        unsaved = self._unsaved.get(name)
+        if unsaved is not None and (last or not self._access.hangs):
+            await self.persist(attempt, unsaved, announce=False)
+        if self.is_saved(attempt.key) or last:
+            await self._release(name)
+        return self.is_saved(attempt.key)
+
+    def is_saved(self, key: TokenKey) -> bool:
+        """Return whether nothing is left to be saved."""
+        return self.name(key) not in self._unsaved
+
+    def _degraded(self, attempt: Attempt, operation: str, exc: Exception) -> TokenPersistenceError:
+        """Announce a failure of the store. Return the error for callers."""
+        reason = self._access.reason(operation, exc)
+        kind = type(exc).__name__
+        self._announce(PersistenceDegraded(attempt.key, self._clock.wall(), attempt.number, operation, kind, reason))
         return TokenPersistenceError(
-            f"The token store fails, so the refresh token was not used. It is kept, and tried again. {said}"
+            f"The token store fails, so the refresh token was not used. It is kept, and tried again. {reason}"
         )
-
-
-def _was_later(theirs: StoredGrant, ours: StoredGrant) -> bool:
-    """Tell if another's record stays where ours was to be written. Two of the same rank: the later token."""
-    return theirs.is_newer(ours) or (not ours.is_newer(theirs) and theirs.issued_at > ours.issued_at)

@@ -1,7 +1,6 @@
-"""Where tokens come from: an API key, client credentials, a refresh token, an authorization code.
+"""The sources of tokens: an API key, client credentials, a refresh token, an authorization code.
 
-A source is one async function from what is wanted to what was granted, so another one may wrap it, and each works
-alone.
+A source is one async function from a `TokenKey` to a `TokenGrant`, so one may wrap another, and each works without a manager.
 """
 
 from __future__ import annotations
@@ -36,22 +35,20 @@ from ..transport.clock import Clock, SystemClock
 from .drain import run_to_end
 
 ClientSecret: TypeAlias = str | Callable[[], Awaitable[str]]
-"""A client's secret, or an async function that gives it."""
+"""A client's secret, or an async function that returns it."""
 _SYSTEM: Final = SystemClock()
 
 
 class TokenSource(Protocol):
-    """One async function. `key` says what is wanted; an attribute `key` on the source, if any, says what is by
-    default.
-    """
+    """One async function. `key` has the scopes and the resource; an attribute `key` on the source, if any, is the default."""
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
-        """Ask for a token."""
+        """Request a token."""
         ...
 
 
 class ApiKey:
-    """A key that never expires and cannot be renewed."""
+    """An API key, which never expires and cannot be refreshed."""
 
     def __init__(self, api_key: str) -> None:
         key = Secret(api_key)
@@ -61,14 +58,14 @@ class ApiKey:
         self.grant = TokenGrant(key.plain)
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
-        """The key."""
+        """Return the key."""
         return self.grant
 
 
 class TokenEndpoint:
-    """A client at its token endpoint. `client_secret` may be an async function, asked at every token request.
+    """A client at its token endpoint. `client_secret` may be an async function, called at every token request.
 
-    Raises `ValueError` for a `token_endpoint` that is plain http to another machine, unless `allow_insecure` is given.
+    Raises `ValueError` for a `token_endpoint` that is plain http to another machine, unless `allow_insecure` is true.
     """
 
     def __init__(
@@ -85,7 +82,7 @@ class TokenEndpoint:
     ) -> None:
         self._secret = client_secret
         del client_secret
-        if send is not None:  # as where nothing is ever sent and only the key is wanted
+        if send is not None:  # it is None where only the source's key is needed and nothing is ever sent
             expect_function(send, "send", TRANSPORT)
         expect_text(type(client_id), "client_id")
         self.token_endpoint = check_token_endpoint(token_endpoint, "token_endpoint", allow_insecure=allow_insecure)
@@ -95,38 +92,39 @@ class TokenEndpoint:
         self._timeout = as_timeout(timeout)
         self._clock = clock
         if self._secret is None or isinstance(self._secret, str):
-            ClientAuthentication(client_id, self._secret, auth_method)  # a mistake shows where it is made
+            ClientAuthentication(
+                client_id, self._secret, auth_method
+            )  # raises now, where the mistake is, and not at the first request
 
     async def exchange(
         self, form: Form, *, may_be_refused: bool = False, check: Callable[[], None] | None = None
     ) -> TokenGrant:
-        """Send one token request, and a second one only when the first proves the secret to have been replaced: never
-        for a code, which is sent once, come what may (RFC 6749 section 4.1.2).
+        """Send one token request, and a second one only when the first shows that the secret was replaced: never for a
+        code, which is sent only once (RFC 6749 section 4.1.2).
 
         An answer that must not be used raises, or with `may_be_refused` gives a grant that is `refused`, where it has a
-        refresh token. `check` is called at the last moment before the request leaves: what it raises stops that.
+        refresh token. `check` is called at the last moment before the request is sent: its exception stops that.
         """
-        grant = await self._try_secrets(form, check)
+        secret, grant = await self._current_secret(), None
+        try:
+            grant = await self._send_once(form, secret, check)
+        except InvalidClientError:
+            # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
+            newer = secret if "code" in dict(form.plain) else await self._current_secret()
+            if newer == secret:
+                raise
+            secret = newer
+        if grant is None:  # outside of the `except` block, whose error would become the context of a new one
+            grant = await self._send_once(form, secret, check)
         if grant.refused is not None and not may_be_refused:
             raise grant.refused
         return grant
 
-    async def _try_secrets(self, form: Form, check: Callable[[], None] | None) -> TokenGrant:
-        secret = await self._current_secret()
-        try:
-            return await self._exchange(form, secret, check)
-        except InvalidClientError:
-            # The client is authenticated before its grant is looked at, so nothing was spent (RFC 6749 section 5.2).
-            replaced = secret if "code" in dict(form.plain) else await self._current_secret()
-            if replaced == secret:
-                raise
-        return await self._exchange(form, replaced, check)
-
-    async def _exchange(self, form: Form, secret: Secret[str | None], check: Callable[[], None] | None) -> TokenGrant:
+    async def _send_once(self, form: Form, secret: Secret[str | None], check: Callable[[], None] | None) -> TokenGrant:
         client = ClientAuthentication(self.client_id, secret.plain, self._method)
         request = token_request(self.token_endpoint, form, client, timeout=self._timeout)
         if check is not None:
-            check()  # a transport of somebody's own may not ask
+            check()  # a user's transport may not call it
             request = attrs.evolve(request, check=check)
         response = await self._send(request)
         return read_token_response(response, secrets=Secret(request.secrets), now=self._clock.wall())
@@ -173,13 +171,13 @@ class ClientCredentials:
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
-        """Ask for a token."""
+        """Request a token."""
         return await self._endpoint.exchange(client_credentials_form(key.scopes, key.resource))
 
 
 class AuthorizationCode:
-    """The token for a code, which is sent exactly once: RFC 6749 section 4.1.2 has a second use revoke what the first
-    gave.
+    """The token for a code, which is sent exactly once: a second use may revoke the tokens of the first (RFC 6749 section
+    4.1.2).
     """
 
     def __init__(
@@ -199,14 +197,14 @@ class AuthorizationCode:
         clock: Clock = _SYSTEM,
         allow_insecure: bool = False,
     ) -> None:
-        secret, sent_once = Secret(client_secret), Secret(code)
+        secret, secret_code = Secret(client_secret), Secret(code)
         verifier = None if code_verifier is None else Secret(code_verifier)
         del client_secret, code, code_verifier
-        expect_text(type(sent_once.plain), "code")
-        name = digest_of(sent_once.plain)
+        expect_text(type(secret_code.plain), "code")
+        name = digest_of(secret_code.plain)
         self.key = TokenKey(token_endpoint, client_id, "authorization_code", scopes, resource, name)
         self._form: Form | None = authorization_code_form(
-            sent_once, redirect_uri=redirect_uri, code_verifier=verifier, resource=resource
+            secret_code, redirect_uri=redirect_uri, code_verifier=verifier, resource=resource
         )
         self._endpoint = TokenEndpoint(
             send,
@@ -226,7 +224,7 @@ class AuthorizationCode:
             raise ReauthenticationRequiredError("authorization_code_used")
         try:
             return await self._endpoint.exchange(form)
-        except TokenError:  # the client's secret was not to be had, so nothing was sent
+        except TokenError:  # there was no client secret, so nothing was sent
             self._form = form
             raise
 
@@ -234,9 +232,9 @@ class AuthorizationCode:
 class RefreshToken:
     """Tokens for a person who has signed in (RFC 6749 section 6).
 
-    The refresh token may be replaced by the server at every use, so it is spent once and its successor kept: here
-    when the source is used alone, in the manager's store otherwise. `refresh_token` only starts that; with `first` (an
-    `AuthorizationCode`, say) the first call makes it. `account` names the person in a store that holds several.
+    The server may replace the refresh token at every use, so it is used once and its successor kept: here when the source
+    is used without a manager, in the manager's store otherwise. `refresh_token` is only the first one; with `first` (an
+    `AuthorizationCode`, say) the first call gets it. `account` names the person in a store that holds several.
     """
 
     def __init__(
@@ -260,12 +258,12 @@ class RefreshToken:
         del client_secret, refresh_token
         if self.seed is not None:
             expect_text(type(self.seed), "refresh_token")
-        # Two people's grants must never meet in one store, so without a name the grant's own beginning parts them.
+        # Two people's grants must never share a record, so without a name the first refresh token tells them apart.
         name = account if account is not None else digest_of(self.seed) if self.seed else ""
         self.key = TokenKey(token_endpoint, client_id, "refresh_token", scopes, resource, name)
         self.first = first
         self._current = self.seed
-        self._lock = anyio.Lock()  # guards `_current` while it is being spent, when no manager does so
+        self._lock = anyio.Lock()  # guards `_current` while it is used, without a manager
         self._endpoint = TokenEndpoint(
             send,
             token_endpoint,
@@ -278,9 +276,9 @@ class RefreshToken:
         )
 
     async def __call__(self, key: TokenKey, /) -> TokenGrant:
-        """Spend the refresh token and keep its successor. Calls wait for one another."""
+        """Use the refresh token and keep its successor. Calls wait for one another."""
         async with self._lock:
-            return await run_to_end(self._next(key))  # cut short, it would lose the successor
+            return await run_to_end(self._next(key))  # if it were cancelled, the successor would be lost
 
     async def _next(self, key: TokenKey) -> TokenGrant:
         if self._current is None and self.first is not None:
@@ -295,8 +293,8 @@ class RefreshToken:
         return grant
 
     async def spend(self, key: TokenKey, refresh_token: str, *, check: Callable[[], None] | None = None) -> TokenGrant:
-        """Spend this refresh token and keep nothing. The grant may be `refused`: then it has only the next refresh token.
-        `check` is called at the last moment before it leaves: what it raises stops that.
+        """Use this refresh token and keep nothing. The grant may be `refused`: then it has only the next refresh token.
+        `check` is called at the last moment before the request is sent: its exception stops that.
         """
         form = refresh_token_form(Secret(refresh_token), key.scopes, key.resource)
         del refresh_token

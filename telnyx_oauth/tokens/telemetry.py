@@ -1,4 +1,4 @@
-"""OpenTelemetry for the token manager: a span per renewal, linked to those who waited for it, and metrics."""
+"""OpenTelemetry for the token manager: a span per refresh, linked to the callers that waited for it, and metrics."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _SCOPE: Final = "telnyx_oauth"
 class TokenTelemetry:
     """A hook: `TokenManager(source, hooks=[TokenTelemetry()])`. Needs the extra `otel`.
 
-    Spans `oauth.token.refresh` have no parent, since a renewal serves everyone; they are linked to the current span of each
-    caller that waited (64 at most). Counters `telnyx_oauth.token.events` and `telnyx_oauth.token.refreshes` and the histogram
-    `telnyx_oauth.token.refresh.duration` (seconds) carry the grant type and stable names alone.
+    Spans `oauth.token.refresh` have no parent, since a refresh serves many callers; they are linked to the current span of
+    each caller that waited (64 at most). Counters `telnyx_oauth.token.events` and `telnyx_oauth.token.refreshes` and the
+    histogram `telnyx_oauth.token.refresh.duration` (seconds) carry only the grant type and stable names.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class TokenTelemetry:
         self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
         self._events = meter.create_counter("telnyx_oauth.token.events", description="Events of the token manager")
-        self._refreshes = meter.create_counter("telnyx_oauth.token.refreshes", description="Renewals, by outcome")
-        self._duration = meter.create_histogram("telnyx_oauth.token.refresh.duration", "s", "How long renewals took")
+        self._refreshes = meter.create_counter("telnyx_oauth.token.refreshes", description="Refreshes, by outcome")
+        self._duration = meter.create_histogram("telnyx_oauth.token.refresh.duration", "s", "Duration of refreshes")
         self._spans: dict[int, Span] = {}
         self._waiting: dict[int, list[SpanContext]] = {}
 
     def joined(self, flight: int) -> None:
-        """A caller begins to wait for this renewal, in its own context."""
+        """Note that a caller begins to wait for this refresh. Called in the caller's context."""
         context = trace.get_current_span().get_span_context()
         if not context.is_valid:
             return
@@ -54,11 +54,11 @@ class TokenTelemetry:
         waiting.append(context)
         if span is not None:
             span.add_link(context)
-        elif len(self._waiting) > _MOST_WAITING:  # renewals that were given up before they began
+        elif len(self._waiting) > _MOST_WAITING:  # refreshes that were given up before they began
             del self._waiting[next(iter(self._waiting))]
 
     def __call__(self, event: TokenEvent) -> None:
-        """Take note of an event."""
+        """Record an event."""
         kind = {"oauth.grant_type": event.key.grant or "custom"}
         self._events.add(1, {**kind, "event": event.name})
         if isinstance(event, TokenRequested):

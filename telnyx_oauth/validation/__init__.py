@@ -1,4 +1,4 @@
-"""Checking tokens that others present."""
+"""Validation of the access tokens that a service receives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Load what other packages name in their annotations when somebody looks at these (PEP 562)."""
+    """Load a name that other packages use only in annotations, when a tool evaluates those (PEP 562)."""
     match name:
         case "IntrospectionCache":
             from .introspection import IntrospectionCache

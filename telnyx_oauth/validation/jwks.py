@@ -1,4 +1,4 @@
-"""The cache of a remote key set, and the check of issued tokens against it."""
+"""The cache of a remote JWKS, and the verifier of issued tokens."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ from ..transport.log import logger
 from ..transport.single_flight import SingleFlight
 from .keys import KeySource, SigningKeys
 
-_FLIGHT: Final = "keys"
+_KEYS: Final = "keys"
 
 
 @attrs.frozen
 class JWKSEvent:
-    """One attempt to fetch the keys has ended. `error` says how it failed; None: the keys are fresh."""
+    """The end of one attempt to fetch the keys. `error` describes a failure; `None`: the keys are fresh."""
 
     generation: int
     keys: int
@@ -68,10 +68,10 @@ class JWKSEvent:
 
 @attrs.frozen
 class JWKSHealth:
-    """How the keys are. `age` and `next_attempt` are seconds; `skipped` names unusable keys, with reasons.
+    """The state of the keys. `age` and `next_attempt` are seconds; `skipped` names unusable keys, with reasons.
 
-    `failing`: the last attempt failed; `stale`: due for a fetch; `empty`: no key may be used, none ever fetched or all
-    too old.
+    `failing`: the last attempt failed; `stale`: due for a fetch; `empty`: no key may be used, since none was ever fetched
+    or all are too old.
     """
 
     state: Literal["fresh", "stale", "failing", "empty"]
@@ -87,10 +87,10 @@ class JWKSHealth:
 class JWKSCache(Uncopied):
     """The keys at a JWKS address, kept as its answers and the policy allow. Safe for any tasks, loops and threads.
 
-    `uri` is https; `allow_insecure_loopback` admits http to this machine. `send` is the transport, by default one of
-    its own. `timeout` and `connect_timeout` are seconds for one fetch (`None`: no limit), `max_bytes` bounds the decoded
-    answer. `on_event` hears of every attempt; what it raises is logged. The address comes from configuration, never from a
-    token.
+    `uri` is https; `allow_insecure_loopback` admits http to this machine. `send` is the transport; without one the cache has
+    its own connections. `timeout` and `connect_timeout` are seconds for one fetch (`None`: no limit), `max_bytes` bounds the
+    decoded answer. `on_event` is called after every attempt; its exceptions are logged. The address comes from
+    configuration, never from a token.
     """
 
     def __init__(
@@ -133,31 +133,33 @@ class JWKSCache(Uncopied):
         self._on_event = on_event
         self._clock = clock or SystemClock()
         self._jitter = jitter
-        self._state = FetchState()  # replaced by one assignment, and by the flight alone
+        self._state = FetchState()  # replaced as a whole, by one assignment
         self._flights: SingleFlight[None] = SingleFlight()
         self.generation = 0
         self.fetches = 0
 
     async def select(self, *, alg: str, kid: str | None, issued: bool = False) -> VerificationKey:
-        """The one key for this header, fetched if it must be. `issued`: for a token that the issuer has just given us.
+        """The one key for this header, fetched if it must be. `issued`: for a token that this client was just granted.
 
         Raises `InvalidTokenError` if there is none, and `KeysUnavailableError` if that cannot be known.
         """
-        asked, joined = self.fetches, False
+        fetches, joined = self.fetches, False
         while True:
             now = self._clock.boot()
-            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, attempts=asked, issued=issued)
-            if isinstance(decision, Refuse | Unavailable) and not joined and _FLIGHT in self._flights:
-                joined = True  # what is under way may bring the key
-                await self._flights.join(_FLIGHT, self._fetch)
+            decision = decide(
+                self._policy, self._state, algorithm=alg, kid=kid, now=now, attempts=fetches, issued=issued
+            )
+            if isinstance(decision, Refuse | Unavailable) and not joined and _KEYS in self._flights:
+                joined = True  # the fetch in flight may bring the key
+                await self._flights.join(_KEYS, self._fetch)
                 continue
             match decision:
                 case Use(key, refresh):
                     if refresh:
-                        self._flights.start(_FLIGHT, self._fetch)
+                        self._flights.start(_KEYS, self._fetch)
                     return key
                 case Fetch(miss):
-                    await self._flights.join(_FLIGHT, partial(self._fetch, miss))
+                    await self._flights.join(_KEYS, partial(self._fetch, miss))
                 case Refuse(reason):
                     raise InvalidTokenError(reason)
                 case Unavailable(seconds):
@@ -165,42 +167,47 @@ class JWKSCache(Uncopied):
                 case _:
                     assert_never(decision)
 
-    async def fetch_again(self, asked: int, *, issued: bool = False) -> None:
+    async def fetch_again(self, fetches: int, *, issued: bool = False) -> None:
         """Fetch the keys once more, for a signature that its key did not make, unless the policy forbids it.
 
-        `asked` is what `fetches` was when that key was asked for; `issued` is as for `select`. A failing fetch is no
+        `fetches` is the number of fetches when that key was selected; `issued` is as for `select`. A failing fetch is no
         error: the signature is then as bad as it was.
         """
         for _ in range(2):  # the first may join a fetch that began before the token came
-            if _FLIGHT not in self._flights:
+            if _KEYS not in self._flights:
                 now = self._clock.boot()
-                if not may_be_replaced(self._state, now, attempts=asked, issued=issued):
+                if not may_be_replaced(self._state, now, attempts=fetches, issued=issued):
                     break
                 if not issued:
                     self._state = replaced(self._policy, self._state, now)
-            await self._flights.join(_FLIGHT, self._fetch)
+            await self._flights.join(_KEYS, self._fetch)
 
     def contains(self, key: VerificationKey) -> bool:
-        """Whether the key is still published, as far as is known."""
+        """Return whether the key is still published, as far as is known."""
         return key in self._state.keys.keys
 
     async def refresh(self, *, force: bool = False) -> bool:
-        """Fetch the keys if they are due and no back-off forbids it, or at once with `force`. Whether they are fresh then."""
+        """Fetch the keys if they are due and no back-off forbids it, or at once with `force`. Return whether they are fresh."""
         now = self._clock.boot()
         if force or now >= max(self._state.ahead_at, self._state.retry_at):
-            await self._flights.join(_FLIGHT, self._fetch)
+            await self._flights.join(_KEYS, self._fetch)
         return not self._state.failures and self._clock.boot() < self._state.expires_at
 
     async def warm(self) -> None:
-        """Have the keys here before the first token comes. A failing fetch shows in `health`, and is tried again."""
+        """Fetch the keys before the first token comes. A failing fetch shows in `health`, and is tried again."""
         await self.refresh()
 
     @property
     def health(self) -> JWKSHealth:
-        """How the keys are, for a health check or a page of metrics."""
+        """The state of the keys, for a health check or a page of metrics."""
         state, now = self._state, self._clock.boot()
+        name: Literal["fresh", "stale", "failing", "empty"] = "fresh" if now < state.expires_at else "stale"
+        if now >= state.usable_until:
+            name = "empty"
+        elif state.failures:
+            name = "failing"
         return JWKSHealth(
-            state=_state_name(state, now),
+            state=name,
             age=None if state.fetched_at == NEVER else now - state.fetched_at,
             keys=len(state.keys.keys),
             skipped=state.keys.skipped,
@@ -211,13 +218,13 @@ class JWKSCache(Uncopied):
         )
 
     async def aclose(self) -> None:
-        """End a fetch under way, and the connections if they are the cache's own."""
+        """End a fetch in flight, and the connections if they are the cache's own."""
         await self._flights.aclose()
         if self._own is not None:
             await self._own.aclose()
 
     async def _fetch(self, miss: str | None = None) -> None:
-        """One attempt. Whatever comes of it goes into the state; it raises nothing."""
+        """Fetch the keys once. Success and failure go into the state; nothing is raised."""
         self.fetches = sequence = self.fetches + 1
         sent_at = self._clock.boot()
         if miss is not None:
@@ -242,7 +249,7 @@ class JWKSCache(Uncopied):
                 self._policy, self._state, sequence=sequence, error=answer, retry_after=wait, now=now, jitter=jitter
             )
         self.generation = self._state.generation
-        self._tell(now)
+        self._report(now)
 
     async def _ask(self) -> tuple[Response | None, str]:
         request, state = self._request, self._state
@@ -252,10 +259,10 @@ class JWKSCache(Uncopied):
             return await send_with_retry(self._send, request, clock=self._clock, jitter=self._jitter), ""
         except APIError as error:
             return None, error.message
-        except Exception as error:  # noqa: BLE001 - a transport of someone's own may raise anything; it is an outage
+        except Exception as error:  # noqa: BLE001 - a user's transport may raise anything; it is an outage
             return None, f"the transport raised {type(error).__name__}"
 
-    def _tell(self, now: float) -> None:
+    def _report(self, now: float) -> None:
         state = self._state
         wait = max(0.0, state.retry_at - now)
         if state.last_error is not None:
@@ -266,23 +273,15 @@ class JWKSCache(Uncopied):
         event = JWKSEvent(state.generation, len(state.keys.keys), state.keys.skipped, state.last_error, wait)
         try:
             self._on_event(event)
-        except Exception:  # noqa: BLE001 - a listener's fault is no reason to refuse tokens
+        except Exception:  # noqa: BLE001 - an error in a listener is no reason to refuse tokens
             logger.exception("on_event raised")
-
-
-def _state_name(state: FetchState, now: float) -> Literal["fresh", "stale", "failing", "empty"]:
-    if now >= state.usable_until:
-        return "empty"
-    if state.failures:
-        return "failing"
-    return "fresh" if now < state.expires_at else "stale"
 
 
 _LEEWAY = 60.0
 
 
 class IssuedTokenVerifier:
-    """Checks issued JWTs against the server's keys. `issuer`, where given, must be the token's."""
+    """Checks issued JWTs against the server's keys. The token's issuer must be `issuer`, unless that is `None`."""
 
     def __init__(self, keys: KeySource, *, issuer: str | None = None, clock: Clock | None = None) -> None:
         self._keys = keys
@@ -292,21 +291,23 @@ class IssuedTokenVerifier:
         self._warned = False
 
     async def prepare(self) -> None:
-        """Fetch the keys, beside the token request. A failure shows when a token is checked."""
+        """Fetch the keys while the token request is in flight. A failure shows when a token is checked."""
         with suppress(ValidationUnavailableError, ImportError):
             await self._keys.warm()
 
     async def __call__(self, access_token: str, /) -> str | None:
-        """`None` for a proven token, else why it cannot be checked. Raises `TokenVerificationError` for one that is wrong."""
-        judging = self.verify_at(access_token, server_time=None)
+        """`None` for a verified token, else the reason why it cannot be checked. Raises `TokenVerificationError` for one that
+        is wrong.
+        """
+        verdict = self.verify_at(access_token, server_time=None)
         del access_token
-        return await judging
+        return await verdict
 
     async def verify_at(self, access_token: str, /, *, server_time: float | None) -> str | None:
-        """The same, for a token from an answer that was sent at `server_time`: Unix seconds, None when it did not say.
+        """The same, for a token from a response that was sent at `server_time`: Unix seconds, `None` if it had no date.
 
-        The token's times are by the server's clock. By this machine's alone, a clock that is wrong here would be taken for a
-        token that has expired.
+        The token's times are by the server's clock. Compared with this machine's clock only, a good token would look expired
+        where that clock is wrong.
         """
         parts = Secret(split_compact(access_token) or (None, None, None, b""))
         del access_token
@@ -324,7 +325,10 @@ class IssuedTokenVerifier:
         except InvalidTokenError as error:
             return f"its key is not among the published ones ({error.reason})"
         except ValidationUnavailableError:
-            return f"the keys could not be fetched{self._why()}"
+            reason = self._keys.health.last_error if isinstance(self._keys, JWKSCache) else None
+            return (
+                f"the keys could not be fetched ({reason.rstrip('.')})" if reason else "the keys could not be fetched"
+            )
         except ImportError as error:  # a subinterpreter loads no `cryptography`
             return f"what checks signatures cannot be loaded in this interpreter ({error})"
         if key is None:
@@ -333,12 +337,10 @@ class IssuedTokenVerifier:
             raise TokenVerificationError("The issued token names another issuer than the one configured.")
         return self._check_expiry(_expiry(claims), server_time)
 
-    def _why(self) -> str:
-        said = self._keys.health.last_error if isinstance(self._keys, JWKSCache) else None
-        return f" ({said.rstrip('.')})" if said else ""
-
     def _check_expiry(self, expiry: float, server_time: float | None) -> str | None:
-        """Why the times cannot be judged, where the clocks disagree. Raises `TokenVerificationError` for an expired token."""
+        """The reason why the times cannot be checked, if the clocks disagree. Raises `TokenVerificationError` for an expired
+        token.
+        """
         end, here = expiry + _LEEWAY, self._wall()
         if server_time is None and end < here:
             raise TokenVerificationError(
@@ -349,11 +351,11 @@ class IssuedTokenVerifier:
             raise TokenVerificationError("The issued token has expired already, by the server's own clock.")
         if server_time is None or here <= end:
             return None
-        wrong = f"this machine's clock is {here - server_time:.0f} s ahead of the server's"
+        reason = f"this machine's clock is {here - server_time:.0f} s ahead of the server's"
         if not self._warned:
             self._warned = True
-            logger.warning("%s: set it, or good tokens will look expired.", wrong[0].upper() + wrong[1:])
-        return wrong
+            logger.warning("%s: set it, or good tokens will look expired.", reason[0].upper() + reason[1:])
+        return reason
 
 
 def _expiry(claims: Mapping[str, object]) -> float:

@@ -1,4 +1,4 @@
-"""Where a validator gets its keys from: what a source of keys is, and the one whose keys never change."""
+"""The sources of a validator's keys: their interface, and the one whose keys never change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..protocol.secret import Secret
 
 
 class KeySource(Protocol):
-    """Anything that can say which key a token's header means."""
+    """A source of keys: selects the key that a token's header names."""
 
     @property
     def generation(self) -> int:
@@ -26,15 +26,15 @@ class KeySource(Protocol):
         ...
 
     def contains(self, key: VerificationKey) -> bool:
-        """Whether the key is still one of the set."""
+        """Return whether the key is still one of the set."""
         ...
 
     async def warm(self) -> None:
-        """Have the keys ready, so that the first token need not wait. Never raises for a failing fetch."""
+        """Get the keys, so that the first token need not wait. Never raises for a failing fetch."""
         ...
 
     async def aclose(self) -> None:
-        """Give back what the source holds open."""
+        """Close the source's connections."""
         ...
 
 
@@ -44,20 +44,20 @@ class ChangingKeys(KeySource, Protocol):
 
     @property
     def fetches(self) -> int:
-        """How many times the keys have been asked for."""
+        """The number of times the keys were fetched."""
         ...
 
     async def select(self, *, alg: str, kid: str | None, issued: bool = False) -> VerificationKey:
-        """As for any source; `issued`: the token is one that the issuer has just given us."""
+        """As for any source; `issued`: for a token that this client was just granted."""
         ...
 
-    async def fetch_again(self, asked: int, *, issued: bool = False) -> None:
-        """Ask for the keys once more if they have not been since `fetches` was `asked` and the source's rules allow it."""
+    async def fetch_again(self, fetches: int, *, issued: bool = False) -> None:
+        """Fetch the keys once more, unless they were since their number was `fetches`, or the source's rules forbid it."""
         ...
 
 
 class SigningKeys:
-    """Finds the key that made a signature. `issued`: the tokens are those that the issuer has just given us."""
+    """Finds the key that made a signature. `issued`: the tokens are those that this client was just granted."""
 
     def __init__(self, keys: KeySource, *, issued: bool = False) -> None:
         self._issued = issued
@@ -67,18 +67,19 @@ class SigningKeys:
     async def find(
         self, algorithm: str, kid: str | None, signing_input: Secret[bytes], signature: bytes
     ) -> VerificationKey | None:
-        """The key; None if the one that the header means did not make it, nor one that has replaced it.
+        """The key; `None` if neither the one that the header names nor one that has replaced it made the signature.
 
-        Raises what the source's `select` raises.
+        Raises the errors of the source's `select`.
         """
         changing = self._changing
-        asked = 0 if changing is None else changing.fetches
+        fetches = 0 if changing is None else changing.fetches
         key = await self._select(alg=algorithm, kid=kid)
         if key.verify(algorithm, signing_input.plain, signature):
             return key
         if changing is None:
             return None
-        await changing.fetch_again(asked, issued=self._issued)
+        # A server may put a new key under an old id, so one more look is due before the signature counts as forged.
+        await changing.fetch_again(fetches, issued=self._issued)
         other = await self._select(alg=algorithm, kid=kid)
         return other if other != key and other.verify(algorithm, signing_input.plain, signature) else None
 
@@ -86,17 +87,17 @@ class SigningKeys:
 class StaticKeys:
     """The keys of a JWKS that is at hand: for tests, and for services without a network.
 
-    A key that may not verify (malformed, private, of another use) is left out; `skipped` says which and why. Raises
+    A key that may not verify (malformed, private, of another use) is left out; `skipped` lists them with reasons. Raises
     `ValueError` when `jwks` is no JWKS at all.
     """
 
     generation = 0
 
     def __init__(self, jwks: Mapping[str, object] | str | bytes) -> None:
-        given = Secret(jwks)  # by mistake it may hold private keys
+        document = Secret(jwks)  # by mistake it may hold private keys
         del jwks
-        expect_kind(type(given.plain), "jwks", "a mapping, a str or bytes", Mapping, str, bytes)
-        keys = _read(given)
+        expect_kind(type(document.plain), "jwks", "a mapping, a str or bytes", Mapping, str, bytes)
+        keys = _read(document)
         if keys is None:
             raise ValueError('jwks must be {"keys": [...]} with at most 64 keys (RFC 7517 section 5).')
         self._keys = keys
@@ -104,13 +105,13 @@ class StaticKeys:
 
     async def select(self, *, alg: str, kid: str | None) -> VerificationKey:
         """The one key for this header. Raises `InvalidTokenError`."""
-        found = self._keys.select(alg, kid)
-        if isinstance(found, Reason):
-            raise InvalidTokenError(found)
-        return found
+        key = self._keys.select(alg, kid)
+        if isinstance(key, Reason):
+            raise InvalidTokenError(key)
+        return key
 
     def contains(self, key: VerificationKey) -> bool:
-        """Whether the key is one of the set."""
+        """Return whether the key is one of the set."""
         return key in self._keys.keys
 
     async def warm(self) -> None:
@@ -121,6 +122,6 @@ class StaticKeys:
 
 
 def _read(jwks: Secret[Mapping[str, object] | str | bytes]) -> KeySet | None:
-    given = jwks.plain
-    text = given if isinstance(given, str | bytes) else json.dumps(given)
+    document = jwks.plain
+    text = document if isinstance(document, str | bytes) else json.dumps(document)
     return read_jwks(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)

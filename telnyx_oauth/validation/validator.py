@@ -1,9 +1,8 @@
-"""The validator of access tokens, the verdicts it remembers, and the value it gives."""
+"""The validator of access tokens, and the verified token."""
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from math import inf
@@ -31,6 +30,7 @@ from ..protocol.jwt import (
 from ..protocol.secret import Secret, Uncopied
 from ..transport.clock import CLOCK, CLOCK_METHODS, Clock, SystemClock
 from .keys import KeySource, SigningKeys, StaticKeys
+from .verdicts import LRU, IntrospectionResult
 
 _CLOCK = SystemClock()
 
@@ -39,10 +39,10 @@ _CLOCK = SystemClock()
 class AccessToken:
     """A verified access token. It cannot be changed, `claims` included, so one value serves many requests.
 
-    Times are Unix seconds. `expires_at` is the earliest end that the token, an introspection answer or the policy names,
-    infinite for a token that never ends.
-    `claims` is all that the token says, or the introspection answer for one that is judged by that alone; arrays are
-    tuples. The repr shows who, what for and until when.
+    Times are Unix seconds. `expires_at` is the earliest end in the token, the introspection answer and the policy, infinite
+    for a token that never ends.
+    `claims` are all claims of the token, or the introspection answer for one that is judged by that alone; arrays are
+    tuples. The repr shows the subject, the client, the scopes and the expiry.
     """
 
     subject: str | None
@@ -73,17 +73,17 @@ class AccessToken:
 
         `issuer` and `expires_at` are for claims that name none; without either the token has no end.
         """
-        said: Mapping[str, Any] = claims
-        audience, named = said.get("aud", ()), numeric_date(claims, "exp")
+        values: Mapping[str, Any] = claims
+        audience, stated = values.get("aud", ()), numeric_date(claims, "exp")
         return cls(
-            subject=said.get("sub"),
-            client_id=said.get("client_id"),
-            issuer=said.get("iss", issuer),
+            subject=values.get("sub"),
+            client_id=values.get("client_id"),
+            issuer=values.get("iss", issuer),
             audience=(audience,) if isinstance(audience, str) else audience,
-            scopes=frozenset(said.get("scope", "").split()),
-            expires_at=next((end for end in (named, expires_at) if end is not None), inf),
+            scopes=frozenset(values.get("scope", "").split()),
+            expires_at=next((end for end in (stated, expires_at) if end is not None), inf),
             issued_at=numeric_date(claims, "iat"),
-            token_id=said.get("jti"),
+            token_id=values.get("jti"),
             key_id=key_id,
             algorithm=algorithm,
             source=source,
@@ -91,7 +91,7 @@ class AccessToken:
         )
 
     def has(self, *scopes: str) -> bool:
-        """Whether the token carries every one of these scopes."""
+        """Return whether the token carries every one of these scopes."""
         return self.scopes.issuperset(scopes)
 
     def remaining(self, now: float | None = None) -> float:
@@ -105,84 +105,6 @@ class AccessToken:
         )
 
 
-@attrs.frozen(eq=False)
-class IntrospectionResult:
-    """What the server said of a token, at `answered_at` (Unix seconds).
-
-    `claims` is its whole answer but for what it left null or empty (an empty `scope` is kept); empty when inactive.
-    """
-
-    active: bool
-    claims: Mapping[str, object] = attrs.field(repr=False, factory=dict[str, object])
-    answered_at: float = 0.0
-
-
-@attrs.define
-class _Kept:
-    result: IntrospectionResult
-    since: float
-    used: float
-
-
-class Verdicts:
-    """Results, the least recently used going first. One is fresh for `ttl` seconds and stale for `stale` more."""
-
-    def __init__(self, ttl: float, most: int, stale: float = 0.0) -> None:
-        self._ttl = ttl
-        self._longest = ttl + stale
-        self._most = most
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
-
-    def get(self, digest: bytes, boot: float, wall: float, *, stale: bool = False) -> IntrospectionResult | None:
-        """The result, if it is fresh, or with `stale` may still be used, and its token has not expired."""
-        kept = self._kept.get(digest)
-        if kept is None or boot >= kept.since + (self._longest if stale else self._ttl):
-            return None
-        expires_at = kept.result.claims.get("exp")
-        if isinstance(expires_at, int | float) and wall >= expires_at:
-            self._kept.pop(digest, None)
-            return None
-        if stale:
-            kept.used = boot
-        try:
-            self._kept.move_to_end(digest)
-        except KeyError:  # another thread has dropped it meanwhile
-            return None
-        return kept.result
-
-    def ends_within(self, seconds: float, digest: bytes, boot: float) -> bool:
-        """Tell if a result that may still be used now may not be any more after so many seconds."""
-        kept = self._kept.get(digest)
-        return kept is not None and self._ends(kept, boot, seconds)
-
-    def wanted(self, seconds: float, boot: float) -> int:
-        """How many results end within so many seconds, and were used when stale as lately."""
-        every = list(self._kept.values())
-        return sum(kept.used > boot - seconds and self._ends(kept, boot, seconds) for kept in every)
-
-    def _ends(self, kept: _Kept, boot: float, seconds: float) -> bool:
-        return boot < kept.since + self._longest <= boot + seconds
-
-    def put(self, digest: bytes, result: IntrospectionResult, boot: float) -> None:
-        """Keep the result, from now on."""
-        self._kept[digest] = _Kept(result, boot, boot)
-        self._kept.move_to_end(digest)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-
-    def pop(self, digest: bytes) -> None:
-        """Forget it."""
-        self._kept.pop(digest, None)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._kept.clear()
-
-    def __contains__(self, digest: bytes) -> bool:
-        """Tell if there is a result, however old."""
-        return digest in self._kept
-
-
 Mode: TypeAlias = Literal["jwt", "introspect", "jwt_then_introspect", "jwt_or_opaque_then_introspect"]
 _ALWAYS_SIGNED: Final = ("jwt", "jwt_then_introspect")
 _SIGNED: Final = (*_ALWAYS_SIGNED, "jwt_or_opaque_then_introspect")
@@ -191,17 +113,17 @@ _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
 class TokenValidator(Uncopied):
-    """Judges access tokens by a policy. Safe for any number of tasks, loops and threads.
+    """Validates access tokens by a policy. Safe for any number of tasks, loops and threads.
 
-    `mode` says what counts. `jwt`: the signature by one of `keys`, and the claims. `introspect`: what `introspection`
-    answers, for tokens of any form. `jwt_then_introspect`: both; a revoked token is refused as soon as the
-    introspection's `ttl` and `stale` allow, forged and opaque ones cost no question, only the scopes that both name
+    `mode` chooses the checks. `jwt`: the signature by one of `keys`, and the claims. `introspect`: the answer of
+    `introspection`, for tokens of any form. `jwt_then_introspect`: both; a revoked token is refused as soon as the
+    introspection's `ttl` and `stale` allow, forged and opaque ones cost no request, only the scopes that both name
     count, and so does the earlier expiry. `jwt_or_opaque_then_introspect`: the same, but an opaque token is accepted on
     its introspection alone.
 
-    What was found good is remembered for `cache_ttl` seconds, at most `cache_size` tokens (0: none), by the token's hash;
-    a verdict dies with its token, and with its key as soon as that is no longer published. Raises `ValueError` when the
-    mode lacks what it needs.
+    Verdicts on good tokens are cached for `cache_ttl` seconds, at most `cache_size` of them (0: none), by the token's hash.
+    A verdict ends with its token, and with its key as soon as that is no longer published. Raises `ValueError` when the
+    mode lacks keys or introspection.
     """
 
     def __init__(
@@ -235,10 +157,9 @@ class TokenValidator(Uncopied):
         self._mode = mode
         self._introspection = introspection if mode != "jwt" else None
         self._longest = policy.max_token_bytes
-        self._size = cache_size
         self._ttl = cache_ttl
         self._now = (clock or SystemClock()).wall
-        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._verdicts: LRU[bytes, _Verdict] = LRU(cache_size)
 
     async def validate(self, token: str, /, *, scopes: Collection[str] = ()) -> AccessToken:
         """The verified token, which carries all of `scopes`.
@@ -260,37 +181,35 @@ class TokenValidator(Uncopied):
         return access
 
     def cached(self, token: str, /) -> AccessToken | None:
-        """The verdict on a token that was found good lately and still is; None is no verdict. Never waits."""
+        """The cached verdict on a good token, if it still stands; `None` is no verdict. Never waits."""
         if len(token) > self._longest or not token.isascii():
             return None
         digest = sha256(token.encode()).digest()
         verdict = self._verdicts.get(digest)
         if verdict is None:
             return None
-        # A verdict from the future does not count: the clock has been set back, and says nothing about `until`.
+        # A verdict from the future does not count: the clock was set back, so `until` cannot be compared with it.
         if not verdict.since <= self._now() < verdict.until or (
             (verdict.generation != self.keys.generation or verdict.result is not None)
             and not self._still_backed(token, verdict)
         ):
             self._verdicts.pop(digest, None)
             return None
-        try:
-            self._verdicts.move_to_end(digest)
-        except KeyError:  # another thread has dropped it meanwhile
-            return None
-        return verdict.access
+        return verdict.access if self._verdicts.touch(digest) else None
 
     def revoke_cached(self, *, subject: str | None = None, token_id: str | None = None) -> int:
-        """Forget the verdicts on a subject's tokens, on one token by its `jti`, or with neither, on all; how many."""
-        doomed = [
+        """Drop the cached verdicts on a subject's tokens, on one token by its `jti`, or with neither, on all. Return their
+        number.
+        """
+        digests = [
             digest
             for digest, verdict in list(self._verdicts.items())
             if subject in (None, verdict.access.subject) and token_id in (None, verdict.access.token_id)
         ]
-        return sum(self._verdicts.pop(digest, None) is not None for digest in doomed)
+        return sum(self._verdicts.pop(digest, None) is not None for digest in digests)
 
     async def warm(self) -> None:
-        """Have the keys ready before the first token comes."""
+        """Get the keys before the first token comes."""
         await self.keys.warm()
 
     async def aclose(self) -> None:
@@ -301,7 +220,7 @@ class TokenValidator(Uncopied):
             await self._introspection.aclose()
 
     def _still_backed(self, token: str, verdict: _Verdict) -> bool:
-        """Whether what the verdict rests on, the key and the introspection's answer, still stands."""
+        """Return whether the key and the introspection's answer, on which the verdict rests, still stand."""
         if verdict.generation != self.keys.generation and verdict.key and not self.keys.contains(verdict.key):
             return False
         return self._introspection is None or self._introspection.cached(token) is verdict.result
@@ -312,7 +231,7 @@ class TokenValidator(Uncopied):
             access, key = await self._verify(token)
         if self._introspection is not None:
             result = await self._ask(token, self._introspection, proven=access is not None)
-            access = self._read(result) if access is None else self._confirmed(access, result)
+            access = self._from_answer(result) if access is None else self._narrowed(access, result)
         assert access is not None
         self._remember(token, access, key, result)
         return access
@@ -326,7 +245,7 @@ class TokenValidator(Uncopied):
         )
         if key is None:
             raise InvalidTokenError(Reason.SIGNATURE_INVALID)
-        check_expiry(policy, unverified.claims, self._now())  # again, since the keys may have kept us waiting
+        check_expiry(policy, unverified.claims, self._now())  # again: fetching the keys may have taken a while
         access = AccessToken.from_claims(
             unverified.claims,
             issuer=policy.issuer,
@@ -345,7 +264,7 @@ class TokenValidator(Uncopied):
         if not _B64TOKEN.fullmatch(token.plain):
             raise InvalidTokenError(Reason.ENCODING_INVALID)
         if not proven and says_it_has_expired(self.policy, token.plain, self._now()):
-            raise ExpiredTokenError  # it costs no question to the server
+            raise ExpiredTokenError  # without a request to the server
         result = await introspection.introspect(token.plain, proven=proven, max_wait=introspection.max_wait)
         if self._is_over(result):
             result = await introspection.introspect(token.plain, fresh=True)
@@ -354,15 +273,15 @@ class TokenValidator(Uncopied):
         return result
 
     def _is_over(self, result: IntrospectionResult) -> bool:
-        """Tell if the policy, and no time in the answer, has ended the verdict, so that another must be asked for."""
+        """Return whether the policy has ended the verdict, and not a time in the answer, so that a fresh one is needed."""
         claims = dated(self.policy, result.claims, result.answered_at)
         if claims is result.claims or not result.active:
             return False
         ends = expiry(self.policy, claims)
         return ends is None or not result.answered_at <= self._now() < ends
 
-    def _read(self, result: IntrospectionResult) -> AccessToken:
-        """The token that introspection alone speaks for."""
+    def _from_answer(self, result: IntrospectionResult) -> AccessToken:
+        """The token for an introspection answer alone."""
         policy = self.policy
         claims = dated(policy, result.claims, result.answered_at)
         check_answer(policy, claims, self._now())
@@ -370,13 +289,13 @@ class TokenValidator(Uncopied):
             result.claims, issuer=policy.issuer, source="introspection", expires_at=expiry(policy, claims)
         )
 
-    def _confirmed(self, access: AccessToken, result: IntrospectionResult) -> AccessToken:
-        """The verified token as the live answer leaves it: with no scope and no time that the answer takes away."""
+    def _narrowed(self, access: AccessToken, result: IntrospectionResult) -> AccessToken:
+        """The verified token, without the scopes and the time that the introspection answer takes away."""
         policy = self.policy
         check_both(policy, access.claims, result.claims, self._now())
-        said = AccessToken.from_claims(result.claims, issuer=policy.issuer, source="introspection")
-        scopes = access.scopes & said.scopes if "scope" in result.claims else access.scopes
-        return attrs.evolve(access, scopes=scopes, expires_at=min(access.expires_at, said.expires_at))
+        answer = AccessToken.from_claims(result.claims, issuer=policy.issuer, source="introspection")
+        scopes = access.scopes & answer.scopes if "scope" in result.claims else access.scopes
+        return attrs.evolve(access, scopes=scopes, expires_at=min(access.expires_at, answer.expires_at))
 
     def _remember(
         self, token: Secret[str], access: AccessToken, key: VerificationKey | None, result: IntrospectionResult | None
@@ -387,12 +306,9 @@ class TokenValidator(Uncopied):
             until = min(until, access.issued_at + policy.max_age + policy.leeway)
         # Read before `contains`, so that a change in between is noticed at the next hit.
         generation = self.keys.generation
-        if self._size > 0 and (key is None or self.keys.contains(key)):
-            self._verdicts[sha256(token.plain.encode()).digest()] = _Verdict(
-                access, key, generation, result, now, until
-            )
-            while len(self._verdicts) > self._size:
-                self._verdicts.popitem(last=False)
+        if key is None or self.keys.contains(key):
+            digest = sha256(token.plain.encode()).digest()
+            self._verdicts.put(digest, _Verdict(access, key, generation, result, now, until))
 
 
 @attrs.frozen

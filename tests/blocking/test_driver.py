@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -613,3 +614,107 @@ def test_what_must_end_is_not_cut_short_by_an_interrupt(lease):
     assert time.monotonic() - began < 0.25
     assert ended.wait(10)
     until(lambda: loop_threads() == [])
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_line_of_a_call_is_neither_lost_nor_harms_later_calls(lease, number):
+    class EndError(Exception):
+        pass
+
+    def end(*_):
+        raise EndError
+
+    def interrupted_at(line: int) -> bool:
+        """Return whether a call has as many lines, and so was interrupted."""
+        lines = iter(range(line))
+
+        def trace(frame, event, _):
+            if not frame.f_code.co_filename.endswith("driver.py"):
+                return None
+            if event == "line" and next(lines, None) is None:
+                sys.settrace(None)
+                signal.raise_signal(number)
+            return trace
+
+        tracer = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            return lease.run(value) != 7
+        except EndError:
+            return True
+        finally:
+            sys.settrace(tracer)
+
+    lease.run(value)
+    olds = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        line = 0
+        while interrupted_at(line):
+            assert lease.run(value) == 7, line
+            for each in olds:
+                with pytest.raises(EndError):
+                    signal.raise_signal(each)
+            line += 1
+    finally:
+        for each, handler in olds.items():
+            signal.signal(each, handler)
+    assert line > 50
+
+
+FORK_BESIDE_A_CALL = """
+import asyncio, os, signal, threading, time
+from telnyx_oauth.blocking.driver import Lease
+
+def fork():
+    child = os.fork()
+    if child:
+        loop.call_soon_threadsafe(done.set_result, os.waitpid(child, 0)[1])
+        return
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except KeyboardInterrupt:
+        os._exit(7)
+    os._exit(1)
+
+async def call():
+    global loop, done
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    threading.Thread(target=fork).start()
+    return os.waitstatus_to_exitcode(await done)
+
+lease = Lease()
+print(lease.run(call))
+lease.close()
+"""
+
+
+@posix
+def test_a_child_that_is_forked_beside_a_call_can_be_interrupted_at_once():
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK_BESIDE_A_CALL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("7\n", "")
+
+
+@pytest.mark.blocks_loop
+async def test_a_thread_that_cannot_be_started_leaves_the_loop_to_another_call(lease, monkeypatch):
+    start = threading.Thread.start
+    others = []
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name != "telnyx_oauth":
+            start(thread)
+            return
+        others.append(in_thread(lambda: lease.run(value)))
+        time.sleep(0.05)  # it waits for the thread that leads, which never begins
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(KeyboardInterrupt):
+            lease.run(value)
+    ((thread, outcome),) = others
+    thread.join(5)
+    assert outcome == [7]

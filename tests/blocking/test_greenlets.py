@@ -54,10 +54,15 @@ def tick():
         ticks.append(time.perf_counter())
 def call():
     results.append(len(client.oauth_clients.list().data))
-began = time.perf_counter()
-all_of([call] * 50 + [tick])
-took = time.perf_counter() - began
-print(results == [3] * 50, 0.05 < took < 1.0, max(b - a for a, b in zip(ticks, ticks[1:])) < 0.5)
+took = []
+for _ in range(5):  # a busy machine may spoil one
+    results.clear()
+    began = time.perf_counter()
+    all_of([call] * 50 + [tick])
+    took.append(time.perf_counter() - began)
+    if results != [3] * 50 or took[-1] < 0.3:
+        break
+print(results == [3] * 50, 0.05 < min(took) < 0.3, max(b - a for a, b in zip(ticks, ticks[1:])) < 0.5)
 client.close()
 """
     telnyx.faults.add("/oauth/clients", kind="latency", seconds=0.05, times=None)

@@ -73,7 +73,7 @@ async def test_allowing_signs_the_person_in(signing_in, page, browser, keep, tel
     assert (await manager.get()).scopes == frozenset(SCOPES.split())
     assert await heading(page) == "You are signed in"
     await keep("signed-in")
-    assert len(telnyx._brain.state.grants) == 2  # one is the sandbox's own example
+    assert len(telnyx.state.grants) == 2  # one is the sandbox's own example
     assert browser.errors == []
     assert browser.hosts == {"127.0.0.1"}
 
@@ -85,7 +85,7 @@ async def test_denying_tells_the_program_and_grants_nothing(signing_in, page, te
         await waiting
     assert await heading(page) == "Signing in did not work"
     assert "The person denied the request" in await page.get_by_role("status").inner_text()
-    assert len(telnyx._brain.state.grants) == 1
+    assert len(telnyx.state.grants) == 1
 
 
 async def test_a_request_that_has_expired_is_explained(consent_page, page, telnyx, keep):
@@ -97,7 +97,7 @@ async def test_a_request_that_has_expired_is_explained(consent_page, page, telny
     await keep("expired")
     await page.goto(page.url)
     assert await heading(page) == "This request cannot go on"
-    assert len(telnyx._brain.state.grants) == 1
+    assert len(telnyx.state.grants) == 1
 
 
 async def test_going_back_and_allowing_again_grants_nothing_more(signing_in, page, telnyx):
@@ -109,7 +109,7 @@ async def test_going_back_and_allowing_again_grants_nothing_more(signing_in, pag
     assert await heading(page) == "This request cannot go on"  # the page is not kept by the browser either
     await page.goto(consent)
     assert "already answered" in await page.get_by_role("alert").inner_text()
-    assert len(telnyx._brain.state.grants) == 2
+    assert len(telnyx.state.grants) == 2
 
 
 async def test_a_form_that_is_sent_twice_counts_once(consent_page, page, browser, telnyx):
@@ -120,7 +120,7 @@ async def test_a_form_that_is_sent_twice_counts_once(consent_page, page, browser
         await button(tab, "Allow").click()
     assert "back at the application" in await page.inner_text("body")
     assert "already answered" in await twin.get_by_role("alert").inner_text()
-    assert len(telnyx._brain.state.grants) == 2
+    assert len(telnyx.state.grants) == 2
 
 
 async def test_a_scope_that_the_application_may_not_have_leads_straight_back(signing_in, page):
@@ -217,7 +217,7 @@ async def test_another_sites_form_allows_nothing(consent_page, page, serve, teln
     await page.goto(f"http://localhost:{await serve(app)}/")
     await button(page, "Win a prize").click()
     assert "does not come from this page" in await page.get_by_role("alert").inner_text()
-    assert len(telnyx._brain.state.grants) == 1
+    assert len(telnyx.state.grants) == 1
 
 
 async def test_another_site_cannot_put_the_page_into_a_frame(consent_page, page, serve, browser):

@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, with an environment that a test decides."""
+"""The command as a user runs it: a process of its own, in the environment that a test chooses."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def sandbox(_started: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Where the platform keeps this user's files, and nobody else's."""
+    """The home folder of this test's user."""
     return tmp_path
 
 
 @attrs.frozen
 class Shell:
-    """What a user has exported, and commands that see it and nothing else of this process."""
+    """A shell: commands see its exported variables and no others of this process."""
 
     variables: dict[str, str]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command sees."""
+        """The environment of a command."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TELNYX_")}
         return kept | {"PYTHONPATH": WHERE} | self.variables
 
@@ -66,8 +66,8 @@ class Shell:
 
     def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
         """Begin a command, on pipes."""
-        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        return subprocess.Popen([*COMMAND, *arguments], env=self.environment, **given)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        return subprocess.Popen([*COMMAND, *arguments], env=self.environment, **pipes)
 
 
 @pytest.fixture

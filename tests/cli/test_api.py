@@ -56,7 +56,7 @@ def test_the_list_can_be_filtered(run, filters, expected):
     assert names(run("clients", "list", "--json", *filters)) == expected
 
 
-def test_nothing_found_is_no_error_and_an_empty_list(run):
+def test_no_match_is_an_empty_list_and_no_error(run):
     shown = run("clients", "list", "--name", "nobody")
     assert (shown.exit_code, shown.stdout) == (0, "")
     assert shown.stderr == "There are no such clients.\n"
@@ -97,7 +97,7 @@ def test_a_public_client_has_no_secret_to_keep(run):
     assert "told this once" not in shown.stderr
 
 
-def test_what_is_given_replaces_what_a_client_has(run):
+def test_options_replace_the_values_of_a_client(run):
     shown = run("clients", "update", "client_id", "--scope", "admin", "--no-require-pkce", "--json")
     answer = json.loads(shown.stdout)
     assert (answer["allowed_scopes"], answer["name"]) == (["admin"], "Example application")
@@ -124,7 +124,7 @@ def test_deleting_as_json_says_what_was_deleted(run):
     }
 
 
-def test_with_nobody_to_ask_nothing_is_deleted(run, sandbox):
+def test_without_a_terminal_nothing_is_deleted(run, sandbox):
     shown = run("clients", "delete", "client_id")
     assert shown.exit_code == 2
     assert "--yes" in shown.stderr

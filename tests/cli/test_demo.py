@@ -27,7 +27,7 @@ def test_against_a_service_it_uses_the_environments_credentials_and_changes_noth
     shown = run("demo", "--base-url", sandbox.base_url, "--json")
     assert (shown.exit_code, shown.stderr) == (0, "")
     steps = json.loads(shown.stdout)["steps"]
-    assert [step["step"].split()[0] for step in steps if "skipped" in step] == ["Create", "Have", "See"]
+    assert [step["step"].split()[0] for step in steps if "skipped" in step] == ["Create", "Replace", "Watch"]
     assert steps[5]["found"]["accepted"] is True
     assert {entry.method for entry in sandbox.requests} == {"GET", "POST"}
     assert {entry.path for entry in sandbox.requests.find(method="POST")} == {"/v2/oauth/token", "/v2/oauth/introspect"}
@@ -70,7 +70,7 @@ def test_no_secret_is_shown(run, sandbox):
     assert "eyJ" not in shown.stdout
 
 
-def test_a_renewal_that_does_not_come_ends_it(monkeypatch):
+def test_a_refresh_that_does_not_come_ends_it(monkeypatch):
     monkeypatch.setattr(demo, "PATIENCE", 0)
-    with Sandbox() as local, local.client(trust_env=False) as client, pytest.raises(TelnyxError, match="not renewed"):
-        demo._renew(demo.Steps(Output()), client, local)
+    with Sandbox() as local, local.client(trust_env=False) as client, pytest.raises(TelnyxError, match="not refreshed"):
+        demo._refresh(demo.Steps(Output()), client, local)

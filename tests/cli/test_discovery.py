@@ -14,9 +14,9 @@ def _nobody(run, monkeypatch):
 
 
 def test_both_documents_are_shown(run, sandbox):
-    told = json.loads(run("metadata", "--json").stdout)
-    assert told["authorization_server"]["issuer"] == sandbox.root_url
-    assert told["protected_resource"]["resource"] == sandbox.root_url
+    document = json.loads(run("metadata", "--json").stdout)
+    assert document["authorization_server"]["issuer"] == sandbox.root_url
+    assert document["protected_resource"]["resource"] == sandbox.root_url
     assert "Protected resource\n" in run("metadata").stdout
 
 
@@ -30,9 +30,9 @@ def test_the_keys_are_shown(run):
 
 def test_a_registration_shows_its_secret_once(run):
     shown = run("register", "--name", "Mine", "--redirect-uri", "http://127.0.0.1/cb", "--scope", "admin", "--json")
-    told = json.loads(shown.stdout)
-    assert told["client_secret"]
-    assert (told["client_name"], told["scope"]) == ("Mine", "admin")
+    document = json.loads(shown.stdout)
+    assert document["client_secret"]
+    assert (document["client_name"], document["scope"]) == ("Mine", "admin")
     assert "told this once" in shown.stderr
 
 

@@ -27,55 +27,55 @@ CHECKS = ["environment", "connection", "encryption", "metadata", "clock", "keys"
 def examine(run):
     def ask(*arguments: str):
         shown = run("doctor", "--json", *arguments)
-        told = json.loads(shown.stdout)
-        assert [each["check"] for each in told["checks"]] == CHECKS
-        assert told["ok"] is (shown.exit_code == 0)
-        return shown.exit_code, {each.pop("check"): each for each in told["checks"]}
+        document = json.loads(shown.stdout)
+        assert [each["check"] for each in document["checks"]] == CHECKS
+        assert document["ok"] is (shown.exit_code == 0)
+        return shown.exit_code, {each.pop("check"): each for each in document["checks"]}
 
     return ask
 
 
-def failed(found) -> list[str]:
-    return [name for name, each in found.items() if each["verdict"] == "failed"]
+def failed(checks) -> list[str]:
+    return [name for name, each in checks.items() if each["verdict"] == "failed"]
 
 
 def test_all_is_well_with_the_sandbox(examine, run):
-    exit_code, found = examine()
+    exit_code, checks = examine()
     assert exit_code == 0
-    assert {each["verdict"] for each in found.values()} == {"ok", "skipped"}
-    assert found["verification"]["verdict"] == "ok"
+    assert {each["verdict"] for each in checks.values()} == {"ok", "skipped"}
+    assert checks["verification"]["verdict"] == "ok"
     assert run("doctor").stdout.count("\n") == len(CHECKS)
 
 
-def test_no_secret_is_told(run, sandbox):
+def test_no_secret_is_shown(run, sandbox):
     assert sandbox.client_secret not in run("doctor").output
 
 
 def test_half_an_identity_is_warned_of_and_authentication_needed(examine, monkeypatch):
     monkeypatch.delenv("TELNYX_CLIENT_SECRET")
-    exit_code, found = examine()
+    exit_code, checks = examine()
     assert exit_code == 4
-    assert found["environment"]["verdict"] == "warning"
-    assert failed(found) == ["token"]
+    assert checks["environment"]["verdict"] == "warning"
+    assert failed(checks) == ["token"]
 
 
 def test_an_api_key_is_tried(examine, monkeypatch, sandbox):
     monkeypatch.delenv("TELNYX_CLIENT_ID")
     monkeypatch.delenv("TELNYX_CLIENT_SECRET")
     monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
-    exit_code, found = examine()
-    assert (exit_code, found["token"]["detail"]) == (0, "the API key is accepted")
+    exit_code, checks = examine()
+    assert (exit_code, checks["token"]["detail"]) == (0, "the API key is accepted")
 
 
 def test_a_service_that_is_not_there_ends_the_checks(examine):
-    exit_code, found = examine("--base-url", "http://127.0.0.1:1/v2")
-    assert (exit_code, failed(found)) == (1, ["connection"])
-    assert found["token"]["verdict"] == "skipped"
+    exit_code, checks = examine("--base-url", "http://127.0.0.1:1/v2")
+    assert (exit_code, failed(checks)) == (1, ["connection"])
+    assert checks["token"]["verdict"] == "skipped"
 
 
-def test_a_name_without_an_address_is_told_from_a_closed_port(examine):
-    _, found = examine("--base-url", "https://nowhere.invalid/v2")
-    assert found["connection"]["detail"] == "nowhere.invalid has no address"
+def test_a_name_without_an_address_differs_from_a_closed_port(examine):
+    _, checks = examine("--base-url", "https://nowhere.invalid/v2")
+    assert checks["connection"]["detail"] == "nowhere.invalid has no address"
 
 
 def test_plain_http_to_another_machine_is_a_failure(examine, monkeypatch, sandbox):
@@ -83,17 +83,17 @@ def test_plain_http_to_another_machine_is_a_failure(examine, monkeypatch, sandbo
         monkeypatch.delenv(name)
     monkeypatch.setenv("TELNYX_API_KEY", sandbox.api_key)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    exit_code, found = examine("--base-url", "http://api.example/v2", "--allow-insecure")
+    exit_code, checks = examine("--base-url", "http://api.example/v2", "--allow-insecure")
     assert exit_code == 1
-    assert found["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
-    assert "https" in found["encryption"]["advice"]
+    assert checks["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
+    assert "https" in checks["encryption"]["advice"]
 
 
 def test_what_a_proxy_hides_is_not_looked_at(examine, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    exit_code, found = examine("--base-url", "https://api.example/v2")
+    exit_code, checks = examine("--base-url", "https://api.example/v2")
     assert exit_code == 1
-    assert [found[name]["verdict"] for name in ("connection", "encryption", "metadata")] == [
+    assert [checks[name]["verdict"] for name in ("connection", "encryption", "metadata")] == [
         "skipped",
         "skipped",
         "failed",
@@ -103,34 +103,34 @@ def test_what_a_proxy_hides_is_not_looked_at(examine, monkeypatch):
 @pytest.mark.parametrize("exempt", ["nowhere.invalid", "nowhere.invalid:443", "x,*.invalid"])
 def test_what_no_proxy_names_is_looked_at_as_calls_go_there(examine, monkeypatch, exempt):
     monkeypatch.setenv("ALL_PROXY", "127.0.0.1:1")
-    _, found = examine("--base-url", "https://nowhere.invalid/v2")
-    assert found["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
+    _, checks = examine("--base-url", "https://nowhere.invalid/v2")
+    assert checks["connection"]["detail"] == "calls go through the proxy 127.0.0.1"
     monkeypatch.setenv("NO_PROXY", exempt)
-    _, found = examine("--base-url", "https://nowhere.invalid/v2")
-    assert found["connection"]["detail"] == "nowhere.invalid has no address"
+    _, checks = examine("--base-url", "https://nowhere.invalid/v2")
+    assert checks["connection"]["detail"] == "nowhere.invalid has no address"
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.1", "127.0.0.0/8", ""])
 def test_a_service_on_this_machine_is_looked_at_whatever_the_proxy(examine, monkeypatch, exempt):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", exempt)
-    exit_code, found = examine()
-    assert (exit_code, found["connection"]["verdict"]) == (0, "ok")
+    exit_code, checks = examine()
+    assert (exit_code, checks["connection"]["verdict"]) == (0, "ok")
 
 
 def test_a_proxy_that_there_is_no_way_through_is_found(examine, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://u:planted@127.0.0.1:9")
-    _, found = examine("--base-url", "https://api.example/v2")
-    assert found["connection"]["verdict"] == "failed"
-    assert found["connection"]["detail"] == "`ALL_PROXY` must be an http:// or https:// address"
+    _, checks = examine("--base-url", "https://api.example/v2")
+    assert checks["connection"]["verdict"] == "failed"
+    assert checks["connection"]["detail"] == "`ALL_PROXY` must be an http:// or https:// address"
 
 
 def test_a_clock_that_is_off_is_found(examine, sandbox):
     late = format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
     sandbox.faults.add("/.well-known/*", kind="latency", headers={"Date": late}, times=None)
-    exit_code, found = examine()
-    assert (exit_code, failed(found)) == (1, ["clock"])
-    assert "behind the service" in found["clock"]["detail"]
+    exit_code, checks = examine()
+    assert (exit_code, failed(checks)) == (1, ["clock"])
+    assert "behind the service" in checks["clock"]["detail"]
 
 
 @pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"])
@@ -142,37 +142,37 @@ def test_a_date_in_any_form_is_utc_wherever_this_machine_is(examine, sandbox, mo
     try:
         now = datetime.now(UTC).strftime(form)
         sandbox.faults.add("/.well-known/*", kind="latency", headers={"Date": now}, times=None)
-        exit_code, found = examine()
+        exit_code, checks = examine()
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert (exit_code, found["clock"]["verdict"]) == (0, "ok")
+    assert (exit_code, checks["clock"]["verdict"]) == (0, "ok")
 
 
 def test_a_service_that_says_no_time_is_not_held_against_it(examine, sandbox):
     sandbox.faults.add("/.well-known/*", kind="latency", headers={"Date": "soon"}, times=None)
-    _, found = examine()
-    assert found["clock"]["verdict"] == "skipped"
+    _, checks = examine()
+    assert checks["clock"]["verdict"] == "skipped"
 
 
 def test_a_document_of_another_issuer_is_found(examine, sandbox):
     sandbox.faults.add("/.well-known/*", kind="latency", body=b'{"issuer": "https://evil.example"}', times=None)
-    _, found = examine()
-    assert failed(found) == ["metadata"]
+    _, checks = examine()
+    assert failed(checks) == ["metadata"]
 
 
 def test_an_empty_key_set_is_found(examine, sandbox):
     sandbox.faults.add("/oauth/jwks", kind="latency", body=b'{"keys": []}', times=None)
-    _, found = examine()
-    assert failed(found)[:1] == ["keys"]
+    _, checks = examine()
+    assert failed(checks)[:1] == ["keys"]
 
 
 @pytest.mark.parametrize("audience, verdict", [("https://other.example", "warning"), (None, "ok")])
 def test_a_token_for_another_audience_is_a_warning(examine, sandbox, audience, verdict):
     body = {"access_token": sandbox.issue_token(audience=audience), "token_type": "Bearer", "expires_in": 1800}
     sandbox.faults.add("/oauth/token", kind="latency", body=json.dumps(body).encode(), times=None)
-    exit_code, found = examine()
-    assert (exit_code, found["verification"]["verdict"]) == (0, verdict)
+    exit_code, checks = examine()
+    assert (exit_code, checks["verification"]["verdict"]) == (0, verdict)
 
 
 @pytest.mark.parametrize("claims, verdict", [({"nonce": "id"}, "failed"), (None, "skipped")])
@@ -180,8 +180,8 @@ def test_a_token_that_no_api_would_take_is_found(examine, sandbox, claims, verdi
     token = sandbox.issue_token(claims=claims, header={"typ": "JWT"}) if claims else sandbox.issue_token(opaque=True)
     body = {"access_token": token, "token_type": "Bearer", "expires_in": 1800}
     sandbox.faults.add("/oauth/token", kind="latency", body=json.dumps(body).encode(), times=None)
-    _, found = examine()
-    assert found["verification"]["verdict"] == verdict
+    _, checks = examine()
+    assert checks["verification"]["verdict"] == verdict
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_a_certificate_is_looked_at(certified, visit, days, verdict):
     assert finding.detail.startswith("TLSv1.")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_failure(certified, visit):
+def test_an_untrusted_certificate_is_a_failure(certified, visit):
     finding = _handshake(visit, "127.0.0.1", certified(365, trusted=False))
     assert (finding.verdict, visit.reached) == ("failed", False)
     assert "SSL_CERT_FILE" in finding.advice

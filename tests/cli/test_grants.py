@@ -24,6 +24,6 @@ def test_revoking_as_json_gives_the_grant(run):
     assert json.loads(run("grants", "revoke", GRANT, "--yes", "--json").stdout)["id"] == GRANT
 
 
-def test_with_nobody_to_ask_nothing_is_revoked(run, sandbox):
+def test_without_a_terminal_nothing_is_revoked(run, sandbox):
     assert run("grants", "revoke", GRANT).exit_code == 2
     assert sandbox.requests.count(method="DELETE") == 0

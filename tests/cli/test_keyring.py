@@ -8,7 +8,7 @@ import time
 import keyring
 import pytest
 
-from telnyx_oauth.cli import login as signin
+from telnyx_oauth.cli import credentials
 from tests.cli.test_login import person  # noqa: F401 - a fixture
 from tests.tokens.keyrings import ERRORS, CuttingKeyring, FailingKeyring, HangingKeyring, SmallKeyring
 
@@ -55,23 +55,23 @@ def test_a_keyring_that_is_too_small_is_known_before_anyone_signs_in(use, run, p
 def test_a_keyring_that_fails_ends_each_command_with_a_sentence(use, run, person, sandbox, error):  # noqa: F811
     failing = use(FailingKeyring(error, broken=False))
     assert run("login", "--store", "keyring").exit_code == 0
-    asked = len(sandbox.requests.find("/oauth/token"))
+    requests = len(sandbox.requests.find("/oauth/token"))
     failing.broken = True
     for command in COMMANDS:
         shown = run(command)
         assert (shown.exit_code, shown.stdout) == (1, "")
         assert "keyring" in shown.stderr
     assert "keyring" in run("doctor").stdout
-    told = json.loads(run("token", "--json").stderr)
-    assert told["error"]["code"] == "token_persistence_failed"
-    assert len(sandbox.requests.find("/oauth/token")) == asked
+    document = json.loads(run("token", "--json").stderr)
+    assert document["error"]["code"] == "token_persistence_failed"
+    assert len(sandbox.requests.find("/oauth/token")) == requests
     failing.broken = False
     assert run("token").exit_code == 0
 
 
 @pytest.mark.leaves_threads
 def test_a_keyring_that_hangs_ends_each_command_in_time(use, run, person, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(signin, "_PATIENCE", 0.2)
+    monkeypatch.setattr(credentials, "STORE_TIMEOUT", 0.2)
     hanging = use(HangingKeyring(broken=False))
     assert run("login", "--store", "keyring").exit_code == 0
     hanging.broken = True

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from telnyx_oauth import Telnyx
-from telnyx_oauth.cli import login as signin
+from telnyx_oauth.cli import login as module
 from tests.cli.conftest import PATIENCE
 
 pytestmark = pytest.mark.blocks_loop  # the loop is the command's own, and it prints while it waits
@@ -37,7 +37,7 @@ def visit(address: str) -> str:
 
 @pytest.fixture
 def person(shell, run, monkeypatch, sandbox):
-    """Someone without credentials, whose browser allows whatever it is asked. Gives what they have seen."""
+    """A user without credentials, whose browser agrees to every request. Gives the pages that they saw."""
     for name in ("TELNYX_CLIENT_ID", "TELNYX_CLIENT_SECRET"):
         monkeypatch.delenv(name)
         shell.variables.pop(name)
@@ -49,10 +49,10 @@ def person(shell, run, monkeypatch, sandbox):
 
 @pytest.fixture
 def configuration(home) -> Path:
-    found = home / "config" / "telnyx-oauth"
+    path = home / "config" / "telnyx-oauth"
     if sys.platform != "linux":
         pytest.skip("looks into the folder where Linux has it")
-    return found
+    return path
 
 
 def kept(configuration: Path) -> list[str]:
@@ -68,7 +68,7 @@ def age(configuration: Path, seconds: float = 3600) -> None:
         path.write_text(json.dumps(record | {name: record[name] - seconds for name in ("issued_at", "expires_at")}))
 
 
-def test_whoever_signs_in_acts_from_then_on(run, person, sandbox):
+def test_after_a_login_commands_act_for_the_user(run, person, sandbox):
     assert "no profile default" in run("logout").stderr
     shown = run("login", "--scope", "voice.read admin")
     assert (shown.exit_code, shown.stdout) == (0, "Signed in: profile default, for admin voice.read.\n")
@@ -87,11 +87,11 @@ def test_what_is_for_clients_alone_says_so_to_a_person(run, person, sandbox):
     assert "Introspection is for OAuth clients" in shown.stderr
     shown = run("demo", "--base-url", sandbox.base_url)
     assert shown.exit_code == 0
-    assert "skipped: the service tells OAuth clients alone" in shown.stdout
+    assert "skipped: the service answers OAuth clients alone" in shown.stdout
     assert "accepted   yes" in shown.stdout
 
 
-def test_whoever_signs_out_is_nobody_and_their_client_is_kept(run, person, sandbox):
+def test_a_logout_deletes_the_tokens_and_keeps_the_client(run, person, sandbox):
     run("login")
     assert run("logout", "--json").stdout == '{\n  "profile": "default"\n}\n'
     for command in ("status", "token", "doctor"):
@@ -105,7 +105,7 @@ def test_whoever_signs_out_is_nobody_and_their_client_is_kept(run, person, sandb
 
 @pytest.fixture
 def registers(sandbox):
-    """Makes the service register a confidential client, whatever was asked for; gives its secret."""
+    """Makes the service register a confidential client for every request; gives its secret."""
 
     def make(**more: object) -> str:
         with Telnyx(api_key=sandbox.api_key, base_url=sandbox.base_url) as client:
@@ -123,11 +123,11 @@ def registers(sandbox):
     return make
 
 
-@pytest.mark.parametrize("said", [{}, {"token_endpoint_auth_method": "client_secret_post"}])
+@pytest.mark.parametrize("answer", [{}, {"token_endpoint_auth_method": "client_secret_post"}])
 def test_a_secret_that_comes_of_registering_is_kept_with_the_tokens_and_used(
-    run, person, registers, configuration, sandbox, said
+    run, person, registers, configuration, sandbox, answer
 ):
-    secret = registers(**said, client_secret_expires_at=0)
+    secret = registers(**answer, client_secret_expires_at=0)
     shown = run("login", "--scope", "voice.read")
     assert shown.exit_code == 0
     (profile,) = configuration.glob("profiles/*.json")
@@ -142,8 +142,8 @@ def test_a_secret_that_comes_of_registering_is_kept_with_the_tokens_and_used(
     assert run("login").exit_code == 0
     assert sandbox.requests.count("/oauth/register") == 1
     for request in sandbox.requests.find("/oauth/token"):
-        assert ("Authorization" in request.headers) is not bool(said)
-        assert ("client_secret" in request.form) is bool(said)
+        assert ("Authorization" in request.headers) is not bool(answer)
+        assert ("client_secret" in request.form) is bool(answer)
 
 
 def test_a_registered_client_whose_secret_has_ended_or_is_gone_is_replaced_at_the_next_login(
@@ -168,8 +168,8 @@ def test_a_registered_client_whose_secret_has_ended_or_is_gone_is_replaced_at_th
 def test_profiles_part_people(run, person, configuration):
     run("login", "--profile", "one", "--scope", "voice.read")
     run("login", "--profile", "two", "--scope", "fax.read")
-    told = [json.loads(run("status", "--profile", name, "--json").stdout)["scope"] for name in ("one", "two")]
-    assert told == ["voice.read", "fax.read"]
+    printed = [json.loads(run("status", "--profile", name, "--json").stdout)["scope"] for name in ("one", "two")]
+    assert printed == ["voice.read", "fax.read"]
     assert run("status").exit_code == 4
     assert len(kept(configuration)) == 2
     assert {path.stat().st_mode & 0o777 for path in configuration.glob("tokens/*.json")} == {0o600}
@@ -232,7 +232,7 @@ def test_another_client_takes_the_place_of_the_one_before_and_of_its_tokens(run,
 
 def test_another_port_is_another_registration(run, person, sandbox):
     run("login")
-    assert run("login", "--port", str(signin._free_port())).exit_code == 0
+    assert run("login", "--port", str(module._free_port())).exit_code == 0
     assert sandbox.requests.count("/oauth/register") == 2
 
 
@@ -246,7 +246,7 @@ def test_a_denial_is_explained_and_what_was_stored_stays(run, person, monkeypatc
     assert run("token").exit_code == 0
 
 
-def test_a_browser_that_never_comes_is_waited_for_no_longer_than_asked(run, person):
+def test_the_wait_for_a_browser_ends_with_its_timeout(run, person):
     shown = run("login", "--no-browser", "--timeout", "1")
     assert shown.exit_code == 1
     assert "Traceback" not in shown.output
@@ -313,7 +313,7 @@ def test_a_browser_is_opened_where_it_has_a_window(monkeypatch, platform, displa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.setattr(sys, "platform", platform)
-    assert signin._has_browser() is opens
+    assert module._has_browser() is opens
 
 
 # --- as processes
@@ -360,18 +360,18 @@ def test_a_command_that_ends_amid_a_refresh_loses_no_grant(shell, run, person, s
     assert (again.returncode, again.stderr, refreshes()) == (0, "", [200, 200])
 
 
-def test_a_second_sign_in_while_one_waits_is_told_so_and_disturbs_nothing(shell, run, person, sandbox):
+def test_a_second_login_while_one_waits_is_an_error_and_disturbs_nothing(shell, run, person, sandbox):
     run("login")
     with shell.start("login", "--no-browser", stdin=subprocess.DEVNULL) as waiting:
         waiting.stderr.readline()
         url = waiting.stderr.readline().strip()
         second = run("login")
         page = visit(sandbox.approve(url))
-        told, _ = waiting.communicate(timeout=30)
+        printed, _ = waiting.communicate(timeout=30)
     assert second.exit_code == 1
     assert "Another sign-in may be waiting there" in second.stderr
     assert (waiting.returncode, "You are signed in" in page) == (0, True)
-    assert told.startswith("Signed in: profile default")
+    assert printed.startswith("Signed in: profile default")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
@@ -455,11 +455,11 @@ def test_a_profile_for_plain_http_to_another_machine_has_to_allow_it(run, person
     assert "is damaged" in run("token", "--profile", "away").stderr
 
 
-def test_who_signs_in_over_plain_http_says_so_once_and_the_profile_keeps_it(run, person, configuration, monkeypatch):
+def test_a_login_over_plain_http_is_allowed_once_and_the_profile_keeps_that(run, person, configuration, monkeypatch):
     async def signed_in(out, profile, timeout, *, browser):
         return profile, ["admin"]
 
-    monkeypatch.setattr(signin, "_sign_in", signed_in)
+    monkeypatch.setattr(module, "_sign_in", signed_in)
     shown = run("login", "--profile", "away", "--base-url", INSECURE, "--client-id", "c")
     assert (shown.exit_code, "--allow-insecure" in shown.stderr) == (2, True)
     shown = run("login", "--profile", "away", "--base-url", INSECURE, "--client-id", "c", "--allow-insecure")

@@ -51,7 +51,7 @@ for path in json.loads(sys.argv[1]):
 
 
 @pytest.mark.parametrize("path", list(every_command(cli)), ids=" ".join)
-def test_each_command_writes_json_when_asked_and_says_in_its_help_what_it_does(path):
+def test_each_command_has_json_and_a_help_text(path):
     command = cli
     for name in path:
         command = command.commands[name]
@@ -97,7 +97,7 @@ def test_a_base_url_that_is_none_is_wrong_usage(run):
 
 
 @pytest.mark.parametrize("where", ["http://telnyx.invalid/v2", "http://10.0.0.1:8080", "HTTP://localhost.example/v2"])
-def test_plain_http_to_another_machine_is_wrong_usage_without_its_word(run, monkeypatch, where):
+def test_plain_http_to_another_machine_is_wrong_usage_unless_allowed(run, monkeypatch, where):
     shown = run("metadata", "--base-url", where)
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert "base_url is plain http to another machine" in shown.stderr
@@ -110,7 +110,7 @@ def test_plain_http_to_another_machine_is_wrong_usage_without_its_word(run, monk
 
 
 @pytest.mark.parametrize("where", ["https://api..telnyx.com/v2", "https://256.1.1.1/v2", "https://a b/v2", "ftp://a"])
-def test_an_address_that_is_none_is_told_by_the_name_of_who_gave_it(run, monkeypatch, where):
+def test_the_error_for_a_malformed_address_names_its_source(run, monkeypatch, where):
     assert "base_url must" in run("metadata", "--base-url", where).stderr
     monkeypatch.setenv("TELNYX_BASE_URL", where)
     for command in (["metadata"], ["clients", "list"], ["doctor"], ["login", "--no-browser"]):

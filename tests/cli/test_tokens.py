@@ -1,4 +1,4 @@
-"""`token`, `status`, `introspect`, `verify`: one's own token and anyone's."""
+"""`token`, `status`, `introspect` and `verify`."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_token_that_could_not_be_verified_is_printed_with_a_word_of_that(run, 
 
 
 def test_a_token_as_json_says_how_long_it_lasts(run):
-    told = json.loads(run("token", "--json", "--scope", "voice.read", "--min-ttl", "60").stdout)
-    assert told.keys() == {"access_token", "token_type", "scope", "expires_at", "expires_in"}
-    assert told["scope"] == "voice.read"
-    assert 1700 < told["expires_in"] <= 1800
+    document = json.loads(run("token", "--json", "--scope", "voice.read", "--min-ttl", "60").stdout)
+    assert document.keys() == {"access_token", "token_type", "scope", "expires_at", "expires_in"}
+    assert document["scope"] == "voice.read"
+    assert 1700 < document["expires_in"] <= 1800
 
 
-def test_the_status_asks_nobody_and_tells_no_secret(run, sandbox):
+def test_the_status_sends_nothing_and_shows_no_secret(run, sandbox):
     shown = run("status", "--json")
     assert json.loads(shown.stdout)["client_id"] == sandbox.client_id
     assert sandbox.client_secret not in shown.output
@@ -80,8 +80,8 @@ def test_an_api_key_is_an_identity_too(run, monkeypatch, sandbox):
 
 def test_introspection_says_what_a_token_means(run, sandbox):
     token = sandbox.issue_token(scope="voice.read")
-    told = json.loads(run("introspect", "--json", stdin=token).stdout)
-    assert (told["active"], told["scope"]) == (True, "voice.read")
+    document = json.loads(run("introspect", "--json", stdin=token).stdout)
+    assert (document["active"], document["scope"]) == (True, "voice.read")
     assert json.loads(run("introspect", "-", "--json", stdin="garbage\n").stdout) == {"active": False}
 
 
@@ -147,8 +147,8 @@ def test_no_frame_of_a_command_shows_its_token(monkeypatch, shell, secrets):
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr("telnyx_oauth.transport.http.HttpTransport.__call__", fail)
     monkeypatch.setattr("telnyx_oauth.validation.validator.TokenValidator.validate", fail)
-    for command, given in (("introspect", {}), ("verify", {}), ("introspect", "-"), ("verify", "-")):
-        arguments, stdin = ([secrets.access_token], "") if not given else (["-"], secrets.access_token)
+    for command, argument in (("introspect", {}), ("verify", {}), ("introspect", "-"), ("verify", "-")):
+        arguments, stdin = ([secrets.access_token], "") if not argument else (["-"], secrets.access_token)
         shown = CliRunner().invoke(cli, [command, *arguments], input=stdin)
         assert isinstance(shown.exception, LookupError)
         assert secrets.found_in(shown.exception) == []
@@ -189,6 +189,6 @@ def test_a_token_that_is_no_good_ends_with_1_and_the_reason(run, sandbox, made, 
 
 
 def test_a_verified_token_as_json_has_its_claims(run, sandbox):
-    told = json.loads(run("verify", "--json", stdin=sandbox.issue_token(audience=["a", sandbox.root_url])).stdout)
-    assert told["valid"] is True
-    assert told["claims"]["aud"] == ["a", sandbox.root_url]
+    document = json.loads(run("verify", "--json", stdin=sandbox.issue_token(audience=["a", sandbox.root_url])).stdout)
+    assert document["valid"] is True
+    assert document["claims"]["aud"] == ["a", sandbox.root_url]

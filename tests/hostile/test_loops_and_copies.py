@@ -86,7 +86,7 @@ def test_a_caller_elsewhere_who_leaves_as_the_renewal_fails_leaves_no_error_behi
 
     async def at_home() -> None:
         here = asyncio.get_running_loop()
-        manager._home.loop = here
+        manager._refresh_loop.loop = here
         await asyncio.to_thread(asyncio.run, elsewhere(here))
         await manager.aclose()
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from telnyx_oauth.messages import Response
-from telnyx_oauth.sandbox.faults import Served
+from telnyx_oauth.sandbox.faults import Delivery
 from telnyx_oauth.sandbox.server import Server
 
 
@@ -20,7 +20,7 @@ def test_those_who_come_as_it_stops_leave_nothing_behind(caplog):
     def serve(_request):
         stands_still.set()
         goes_on.wait(10)
-        return Served(Response(200))
+        return Delivery(Response(200))
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     listener.setblocking(False)

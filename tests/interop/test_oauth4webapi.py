@@ -29,6 +29,6 @@ async def test_a_strict_client_completes_everything_against_the_sandbox(node, me
             "own": "fax.read",
             "active": True,
             "inactive": False,
-            "subject": telnyx._brain.state.user_id,
+            "subject": telnyx.state.user_id,
             "refusal": "invalid_grant",
         }

@@ -1,4 +1,4 @@
-"""A sandbox to ask without a socket, and the API's own schemas to hold its answers to."""
+"""A sandbox without a socket, and the API's schemas to check its responses against."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ import yaml
 import telnyx_oauth
 from telnyx_oauth.messages import Request, RequestInfo, Response
 from telnyx_oauth.sandbox import Sandbox
+
+from .serve import serve
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "openapi-oauth.yml"
 FORMATS = jsonschema.FormatChecker(["uuid", "date-time"])
@@ -46,23 +48,23 @@ def validator(pointer: str) -> Any:
 
 
 def documented(method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
-    """The path template and operation of the specification that a request means."""
+    """The path template and the operation of a request in the specification."""
     bare = path.removeprefix("/v2").replace("/oauth/clients", "/oauth_clients")
     if bare.startswith("/oauth/grants") and (bare, method) != ("/oauth/grants", "POST"):
         bare = bare.replace("/oauth/grants", "/oauth_grants")
     for template, operations in (specification() or {"paths": {}})["paths"].items():
-        parts, wanted = template.split("/"), bare.split("/")
-        if len(parts) == len(wanted) and all(a == b or a[:1] == "{" for a, b in zip(parts, wanted, strict=True)):
+        parts, names = template.split("/"), bare.split("/")
+        if len(parts) == len(names) and all(a == b or a[:1] == "{" for a, b in zip(parts, names, strict=True)):
             return (template, operations[method.lower()]) if method.lower() in operations else None
     return None
 
 
 def hold_to_schema(method: str, path: str, response: Response) -> bool:
-    """Fail when a successful answer is not one that the API documents. Tells whether there was a schema to hold it to."""
-    found = documented(method, path)
-    if found is None or response.status_code >= 400:
+    """Check a successful response against the API's schema. Returns False when there is no schema for it."""
+    match = documented(method, path)
+    if match is None or response.status_code >= 400:
         return False
-    template, operation = found
+    template, operation = match
     assert str(response.status_code) in operation["responses"], f"{method} {template} answered {response.status_code}"
     content = operation["responses"][str(response.status_code)].get("content", {})
     if "application/json" not in content:
@@ -75,7 +77,7 @@ def hold_to_schema(method: str, path: str, response: Response) -> bool:
 
 @pytest.fixture
 def documented_answer() -> Callable[[str, str, Response], bool]:
-    """`hold_to_schema`, where there is a specification to hold anything to."""
+    """`hold_to_schema`; skips the test without the specification."""
     if specification() is None:
         pytest.skip(f"needs the API's specification at {SPEC.parent.parent.name}/spec beside the repository")
     return hold_to_schema
@@ -83,7 +85,7 @@ def documented_answer() -> Callable[[str, str, Response], bool]:
 
 @pytest.fixture
 def run() -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Runs a program in a new interpreter that is strict about warnings and knows where the package is."""
+    """Runs a program in a new interpreter, with warnings as errors and this package."""
     environment = {**os.environ, "PYTHONPATH": str(Path(telnyx_oauth.__file__).parents[1])}
     return lambda code: subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "-c", code],
@@ -98,9 +100,9 @@ def telnyx() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def ask(telnyx: Sandbox) -> Ask:
-    """Ask the brain. Each successful answer is held to the API's schema where the specification is at hand."""
+    """Send a request to the service and check a successful response against the API's schema, if there is one."""
 
-    def asked(
+    def send(
         method: str,
         path: str,
         *,
@@ -110,27 +112,27 @@ def ask(telnyx: Sandbox) -> Ask:
         key: str | None = "",
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        given: dict[str, str] = {}
+        fields: dict[str, str] = {}
         content = b""
         if key is not None:
-            given["Authorization"] = f"Bearer {key or telnyx.api_key}"
+            fields["Authorization"] = f"Bearer {key or telnyx.api_key}"
         if body is not None:
-            given["Content-Type"] = "application/json"
+            fields["Content-Type"] = "application/json"
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
         if form is not None:
-            given["Content-Type"] = "application/x-www-form-urlencoded"
+            fields["Content-Type"] = "application/x-www-form-urlencoded"
             content = (form if isinstance(form, str) else urlencode(form)).encode()
         root = telnyx.root_url if path.startswith(("/.", "/consent")) else telnyx.base_url
         url = f"{root}{path}{'?' + urlencode(query) if query else ''}"
-        request = Request(method, url, RequestInfo(method, url), {**given, **(headers or {})}, content)
-        response = telnyx._serve(request).response
+        request = Request(method, url, RequestInfo(method, url), {**fields, **(headers or {})}, content)
+        response = serve(telnyx, request)
         hold_to_schema(method, path, response)
         return response
 
-    return asked
+    return send
 
 
 @pytest.fixture
 def own(telnyx: Sandbox) -> dict[str, str]:
-    """The sandbox's own client, as it names itself in a form."""
+    """The credentials of the sandbox's own client, for a form."""
     return {"client_id": telnyx.client_id, "client_secret": telnyx.client_secret}

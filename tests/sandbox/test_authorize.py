@@ -5,14 +5,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from telnyx_oauth.messages import Request, RequestInfo
-from telnyx_oauth.sandbox.authorize import same_redirect
+from telnyx_oauth.sandbox.authorize import redirect_matches
+
+from .serve import serve
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-ASKED = {"client_id": "client_id", "redirect_uri": "https://example.com", "response_type": "code"}
+REQUEST = {"client_id": "client_id", "redirect_uri": "https://example.com", "response_type": "code"}
 
 
 def sent(response):
-    """Where the browser is sent, and with which parameters."""
+    """The address and the parameters of a redirect."""
     assert response.status_code == 302
     parts = urlsplit(response.headers["Location"])
     return f"{parts.scheme}://{parts.netloc}{parts.path}", {k: v[0] for k, v in parse_qs(parts.query).items()}
@@ -21,11 +23,11 @@ def sent(response):
 @pytest.fixture
 def authorize(ask):
     return lambda **changes: ask(
-        "GET", "/oauth/authorize", key=None, query={k: v for k, v in (ASKED | changes).items() if v is not None}
+        "GET", "/oauth/authorize", key=None, query={k: v for k, v in (REQUEST | changes).items() if v is not None}
     )
 
 
-def test_the_browser_is_sent_to_the_consent_page_with_a_token_that_tells_what_is_asked(ask, authorize, telnyx):
+def test_the_browser_is_redirected_to_the_consent_page_with_a_token_for_the_request(ask, authorize, telnyx):
     place, parameters = sent(authorize(scope="voice.read admin voice.read ai.write", state="s"))
     assert place == f"{telnyx.root_url}/consent"
     consent = ask("GET", f"/oauth/consent/{parameters['consent_token']}").json()["data"]
@@ -36,7 +38,7 @@ def test_the_browser_is_sent_to_the_consent_page_with_a_token_that_tells_what_is
     assert [scope["name"] for scope in consent["requested_scopes"]] == ["Voice: read", "Full access", "AI: write"]
 
 
-def test_without_a_scope_full_access_is_asked(ask, authorize):
+def test_without_a_scope_the_request_is_for_full_access(ask, authorize):
     _, parameters = sent(authorize())
     consent = ask("GET", f"/oauth/consent/{parameters['consent_token']}").json()["data"]
     assert [scope["id"] for scope in consent["requested_scopes"]] == ["admin"]
@@ -53,7 +55,7 @@ def test_without_a_scope_full_access_is_asked(ask, authorize):
         ({"redirect_uri": "http://127.0.0.1:x"}, 422, "not registered"),
     ],
 )
-def test_until_client_and_redirect_are_known_an_error_is_a_page(authorize, changes, status, said):
+def test_until_client_and_redirect_uri_are_verified_an_error_is_a_page(authorize, changes, status, said):
     page = authorize(**changes)
     assert page.status_code == status
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -62,7 +64,7 @@ def test_until_client_and_redirect_are_known_an_error_is_a_page(authorize, chang
 
 def test_a_repeated_parameter_is_a_page(telnyx):
     url = f"{telnyx.base_url}/oauth/authorize?client_id=a&client_id=b"
-    page = telnyx._serve(Request("GET", url, RequestInfo("GET", url))).response
+    page = serve(telnyx, Request("GET", url, RequestInfo("GET", url)))
     assert (page.status_code, "repeated" in page.text()) == (400, True)
 
 
@@ -79,13 +81,13 @@ def test_a_repeated_parameter_is_a_page(telnyx):
         ({"code_challenge": "short", "code_challenge_method": "S256"}, "invalid_request"),
     ],
 )
-def test_then_an_error_goes_back_to_the_client_with_its_state(authorize, changes, error):
+def test_afterwards_an_error_is_a_redirect_with_the_clients_state(authorize, changes, error):
     place, parameters = sent(authorize(**changes, state="kept & safe"))
     assert place == "https://example.com"
     assert (parameters["error"], parameters["state"]) == (error, "kept & safe")
 
 
-def test_a_client_without_the_flow_is_told_so(ask, authorize, telnyx):
+def test_a_client_without_the_authorization_code_grant_is_unauthorized(ask, authorize, telnyx):
     ask("PUT", "/oauth/clients/client_id", body={"allowed_grant_types": ["refresh_token"]})
     assert sent(authorize())[1]["error"] == "unauthorized_client"
 
@@ -96,13 +98,13 @@ def test_a_client_that_must_use_pkce_cannot_do_without(ask, authorize):
     assert "consent_token" in sent(authorize(code_challenge=CHALLENGE, code_challenge_method="S256"))[1]
 
 
-def test_plain_challenges_can_be_had(authorize, telnyx):
+def test_plain_challenges_can_be_allowed(authorize, telnyx):
     telnyx.pkce_methods = ("plain", "S256")
     assert "consent_token" in sent(authorize(code_challenge=CHALLENGE))[1]
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_the_word_of_a_person_uses_the_consent_token_up(ask, authorize, allowed):
+def test_a_decision_uses_up_the_consent_token(ask, authorize, allowed):
     token = sent(authorize(state="s"))[1]["consent_token"]
     body = {"consent_token": token, "allowed": allowed}
     redirect = ask("POST", "/oauth/grants", body=body).json()["redirect_uri"]
@@ -122,7 +124,7 @@ def test_a_consent_token_expires(ask, authorize, telnyx):
     assert ask("GET", f"/oauth/consent/{token}").status_code == 422
 
 
-def test_a_consent_token_dies_with_its_client(ask):
+def test_a_consent_token_ends_with_its_client(ask):
     ask("DELETE", "/oauth/clients/client_id")
     assert ask("GET", "/oauth/consent/consent_token").status_code == 422
 
@@ -146,7 +148,7 @@ def test_a_redirect_keeps_the_query_that_was_registered(ask, authorize):
     assert redirect.startswith("https://example.com/cb?tenant=7&code=")
 
 
-def test_iss_goes_back_when_asked_for(ask, authorize, telnyx):
+def test_iss_is_sent_when_the_setting_says_so(ask, authorize, telnyx):
     telnyx.issuer_in_redirect = True
     assert sent(authorize(scope="nothing"))[1]["iss"] == telnyx.root_url
 
@@ -171,4 +173,4 @@ def test_iss_goes_back_when_asked_for(ask, authorize, telnyx):
     ],
 )
 def test_only_a_loopback_redirect_may_differ_and_only_in_its_port(given, registered, same):
-    assert same_redirect(given, registered) is same
+    assert redirect_matches(given, registered) is same

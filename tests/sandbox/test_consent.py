@@ -10,7 +10,7 @@ ORIGIN = "http://127.0.0.1"
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its form's fields, its buttons, whatever it would fetch or run."""
+    """A page as a browser reads it: the fields of its form, its buttons, all that it would load or run."""
 
     def __init__(self, response):
         super().__init__()
@@ -50,7 +50,7 @@ def post(ask):
     return posted
 
 
-def test_the_page_says_who_wants_what_and_where_it_leads(visit):
+def test_the_page_names_the_client_the_scopes_and_the_redirect(visit):
     page = visit()
     assert page.status == 200
     assert "Allow <bdi>Example application</bdi> to use your Telnyx account?" in page.text
@@ -61,7 +61,7 @@ def test_the_page_says_who_wants_what_and_where_it_leads(visit):
     assert page.buttons == [("decision", "allow"), ("decision", "deny")]
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_lets_nothing_run(ask, visit):
+def test_the_page_loads_nothing_and_runs_no_script(ask, visit):
     assert visit().fetched == []
     headers = ask("GET", "/consent", key=None, query={"consent_token": "consent_token"}).headers
     policy = headers["Content-Security-Policy"]
@@ -82,7 +82,7 @@ def test_the_page_is_made_for_keyboards_small_screens_and_the_dark(visit):
     assert re.search(r'<h2 id="asked">.*</h2>\s*<ul aria-labelledby="asked">', text)
 
 
-def test_what_a_client_says_of_itself_is_only_text(ask, visit, telnyx):
+def test_client_metadata_is_escaped(ask, visit, telnyx):
     body = {
         "name": '<script>alert(1)</script>"&',
         "policy_uri": 'https://a.example/"><b>',
@@ -95,7 +95,7 @@ def test_what_a_client_says_of_itself_is_only_text(ask, visit, telnyx):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
 
 
-def test_a_verified_client_bears_no_warning_and_a_nameless_one_its_id(ask, telnyx):
+def test_a_verified_client_has_no_warning_and_one_without_a_name_shows_its_id(ask, telnyx):
     nameless = ask("POST", "/oauth/register", body={"redirect_uris": ["com.example.app:/cb"]}, key=None).json()
     for client_id, redirect_uri in (
         (telnyx.client_id, "https://example.com/callback"),
@@ -143,7 +143,7 @@ def test_a_form_counts_once(visit, post):
     assert visit().status == 422
 
 
-def test_a_page_seen_twice_still_works_either_way(visit, post):
+def test_a_page_that_was_loaded_twice_works_in_both_tabs(visit, post):
     first = visit()
     assert visit(cookie=first.cookie).fields == first.fields
     assert post(first).status_code == 303
@@ -186,7 +186,7 @@ def test_another_visitors_cookie_does_not_fit_the_form(visit, post):
     assert post(mine, cookie=theirs.cookie).status_code == 403
 
 
-def test_a_cookie_that_cannot_be_read_is_none(ask, visit):
+def test_a_malformed_cookie_is_ignored(ask, visit):
     assert visit(cookie="\x00=;;=").status == 200
 
 

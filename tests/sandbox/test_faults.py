@@ -22,7 +22,7 @@ def request_for(telnyx):
     return made
 
 
-async def test_a_fault_is_met_as_often_as_it_says_and_by_those_it_names(telnyx, request_for):
+async def test_a_fault_hits_matching_requests_as_many_times_as_it_says(telnyx, request_for):
     fault = telnyx.faults.add("/oauth/jwks", kind="status", status=429, times=2, after=1, headers={"Retry-After": "3"})
     answers = [await telnyx.send(request_for()) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 429, 429, 200]
@@ -37,7 +37,7 @@ async def test_a_fault_is_met_as_often_as_it_says_and_by_those_it_names(telnyx, 
     assert (await telnyx.send(request_for("/oauth/clients"))).status_code == 200
 
 
-async def test_a_body_can_be_put_in_the_place_of_the_answers(telnyx, request_for):
+async def test_a_fault_can_replace_the_body(telnyx, request_for):
     telnyx.faults.add(kind="status", status=502, body=b"<h1>gateway</h1>", headers={"content-type": "text/html"})
     answer = await telnyx.send(request_for())
     assert (answer.status_code, answer.content, answer.headers.getall("Content-Type")) == (
@@ -47,7 +47,7 @@ async def test_a_body_can_be_put_in_the_place_of_the_answers(telnyx, request_for
     )
 
 
-async def test_an_answer_can_be_lost_after_the_work_is_done(telnyx, request_for):
+async def test_a_response_can_be_lost_after_the_request_was_processed(telnyx, request_for):
     place = "/oauth/grants/182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
     telnyx.faults.add(kind="reset")
     with pytest.raises(APIConnectionError):
@@ -59,7 +59,7 @@ async def test_an_answer_can_be_lost_after_the_work_is_done(telnyx, request_for)
     assert (await telnyx.send(request_for(place, "DELETE"))).status_code == 404
 
 
-async def test_a_status_can_hide_that_the_work_was_done(telnyx, request_for):
+async def test_a_status_can_replace_the_response_of_a_processed_request(telnyx, request_for):
     telnyx.faults.add(kind="status", status=500, processed=True)
     assert (await telnyx.send(request_for("/oauth/clients/client_id", "DELETE"))).status_code == 500
     assert (await telnyx.send(request_for("/oauth/clients/client_id", "DELETE"))).status_code == 404
@@ -108,7 +108,7 @@ async def test_latency_passes_and_a_timeout_ends_it(telnyx, request_for):
         await telnyx.send(request_for(timeout=NEVER))
 
 
-async def test_a_hanging_answer_ends_with_the_callers_patience(telnyx, request_for):
+async def test_a_response_that_hangs_ends_with_the_callers_timeout(telnyx, request_for):
     telnyx.faults.add(kind="hang", times=2)
     with pytest.raises(APITimeoutError):
         await telnyx.send(request_for(timeout=NEVER))

@@ -22,7 +22,7 @@ def test_a_grant_is_listed_shown_and_revoked(ask, path):
         assert ask(method, f"{path}/{EXAMPLE}").json()["errors"][0]["code"] == "10005"
 
 
-def test_pages_of_grants_hold_what_is_asked_for(ask, path):
+def test_grants_are_paginated(ask, path):
     assert ask("GET", path, query={"page[size]": "1", "page[number]": "2"}).json()["data"] == []
     assert ask("GET", path, query={"page[size]": "0"}).status_code == 400
 

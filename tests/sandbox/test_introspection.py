@@ -8,7 +8,7 @@ def introspect(ask, own):
     return lambda token: ask("POST", "/oauth/introspect", form={"token": token, **own}, key=None)
 
 
-def test_a_live_token_is_described(introspect, telnyx):
+def test_an_active_token_is_described(introspect, telnyx):
     told = introspect(telnyx.issue_token(scope="voice.read", subject="someone")).json()
     assert told["active"] is True
     assert (told["client_id"], told["sub"], told["scope"]) == (telnyx.client_id, "someone", "voice.read")
@@ -21,11 +21,11 @@ def test_an_opaque_token_is_described_too(introspect, telnyx):
     assert introspect(token).json()["active"] is True
 
 
-def test_the_token_of_telnyxs_example_is_live(introspect, telnyx):
+def test_the_token_of_telnyxs_example_is_active(introspect, telnyx):
     assert introspect("token").json()["client_id"] == telnyx.client_id
 
 
-def test_garbage_api_keys_and_bad_tokens_are_just_not_active(introspect, telnyx):
+def test_garbage_api_keys_and_bad_tokens_are_not_active(introspect, telnyx):
     revoked = telnyx.issue_token()
     telnyx.revoke(revoked)
     bad = ["garbage", telnyx.api_key, revoked, telnyx.issue_token(lifetime=-1), telnyx.issue_token(forged=True)]
@@ -53,7 +53,7 @@ def test_a_public_client_cannot_introspect(ask):
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
 
 
-def test_the_live_services_rate_can_be_had(introspect, telnyx):
+def test_introspection_can_have_a_rate_limit_like_the_live_service(introspect, telnyx):
     telnyx.introspection_limit = 5
     assert [introspect("token").status_code for _ in range(6)] == [200] * 5 + [429]
     limited = introspect("token")

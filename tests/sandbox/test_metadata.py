@@ -10,12 +10,14 @@ from joserfc.jwk import RSAKey
 
 from telnyx_oauth.messages import Request, RequestInfo
 
+from .serve import serve
+
 
 @pytest.mark.parametrize("under", ["/.well-known", "/v2/.well-known"])
 def test_the_metadata_is_beside_and_under_v2_and_all_addresses_are_the_sandboxs_own(telnyx, under):
     def get(path):
         url = telnyx.root_url + path
-        return telnyx._serve(Request("GET", url, RequestInfo("GET", url))).response.json()
+        return serve(telnyx, Request("GET", url, RequestInfo("GET", url))).json()
 
     server = get(f"{under}/oauth-authorization-server")
     assert server["issuer"] == telnyx.root_url
@@ -60,7 +62,7 @@ def verified(ask, token):
     return json.loads(jws.deserialize_compact(token, key, algorithms=["RS256"]).payload)
 
 
-def test_a_token_is_proven_by_the_key_set_and_has_the_claims_of_rfc_9068(ask, telnyx, own):
+def test_a_token_verifies_with_the_key_set_and_has_the_claims_of_rfc_9068(ask, telnyx, own):
     token = ask("POST", "/oauth/token", form={"grant_type": "client_credentials", **own}).json()["access_token"]
     assert header(token) == {"alg": "RS256", "typ": "at+jwt", "kid": next(iter(keys(ask)))}
     claims = verified(ask, token)
@@ -69,12 +71,12 @@ def test_a_token_is_proven_by_the_key_set_and_has_the_claims_of_rfc_9068(ask, te
     assert claims["exp"] - claims["iat"] == 1800
 
 
-def test_the_key_set_tells_no_private_part(ask):
+def test_the_key_set_has_no_private_part(ask):
     for key in keys(ask).values():
         assert key.keys() == {"kty", "n", "e", "use", "alg", "kid"}
 
 
-def test_a_forged_token_names_the_real_key_and_is_not_proven_by_it(ask, telnyx):
+def test_a_forged_token_has_the_id_of_the_real_key_and_does_not_verify_with_it(ask, telnyx):
     with pytest.raises(BadSignatureError):
         verified(ask, telnyx.issue_token(forged=True))
 
@@ -98,7 +100,7 @@ def test_a_header_may_be_altered(telnyx):
     assert header(telnyx.issue_token(header={"typ": "JWT", "kid": None})) == {"alg": "RS256", "typ": "JWT"}
 
 
-def test_the_key_set_is_not_sent_again_to_who_has_it(ask, telnyx):
+def test_a_conditional_request_for_the_key_set_is_not_modified(ask, telnyx):
     telnyx.jwks_max_age = 60
     first = ask("GET", "/oauth/jwks", key=None)
     assert first.headers["Cache-Control"] == "public, max-age=60"
@@ -106,7 +108,7 @@ def test_the_key_set_is_not_sent_again_to_who_has_it(ask, telnyx):
     url_answer = ask("GET", "/oauth/jwks", key=None, headers={"If-None-Match": '"other"'})
     assert url_answer.content == first.content
     telnyx.jwks_max_age = None
-    unchanged = telnyx._serve(_get(telnyx, "/oauth/jwks", again)).response
+    unchanged = serve(telnyx, _get(telnyx, "/oauth/jwks", again))
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert "Cache-Control" not in unchanged.headers
 
@@ -133,5 +135,5 @@ def test_an_unknown_address_or_method_is_404_with_telnyxs_code(ask):
 
 def test_an_id_in_the_path_is_decoded(ask, telnyx):
     odd = type(telnyx)(client_id="a/b c")
-    response = odd._serve(_get(odd, "/oauth/clients/a%2Fb%20c", {"Authorization": f"Bearer {odd.api_key}"})).response
+    response = serve(odd, _get(odd, "/oauth/clients/a%2Fb%20c", {"Authorization": f"Bearer {odd.api_key}"}))
     assert response.json()["data"]["client_id"] == "a/b c"

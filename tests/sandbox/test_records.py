@@ -102,7 +102,7 @@ def test_the_newer_service_refuses_admin(ask, telnyx):
     assert len(LIVE_SCOPES) == 32
 
 
-def test_pages_hold_what_is_asked_for(ask):
+def test_clients_are_paginated(ask):
     for number in range(7):
         ask("POST", "/oauth/clients", body=NEW | {"name": f"client {number}"})
     query = {"filter[name][contains]": "CLIENT ", "page[size]": "3"}
@@ -128,7 +128,7 @@ def test_pages_hold_what_is_asked_for(ask):
         ({"trace": "me"}, ["Sandbox client", "Example application", "My OAuth client"]),
     ],
 )
-def test_filters_choose(ask, query, names):
+def test_filters_select_clients(ask, query, names):
     assert [client["name"] for client in ask("GET", "/oauth/clients", query=query).json()["data"]] == names
 
 
@@ -172,7 +172,7 @@ def test_deleting_a_client_ends_its_grants_and_tokens(ask, telnyx, own):
 @pytest.mark.parametrize(
     ("slash", "underscore", "found"), [(False, True, (404, 200)), (True, False, (200, 404)), (False, False, (404, 404))]
 )
-def test_either_form_of_the_paths_can_be_absent(ask, telnyx, slash, underscore, found):
+def test_either_form_of_the_paths_can_be_switched_off(ask, telnyx, slash, underscore, found):
     telnyx.slash_paths, telnyx.underscore_paths = slash, underscore
     for record in ("clients", "grants"):
         answers = [ask("GET", f"/{form}{record}") for form in ("oauth/", "oauth_")]

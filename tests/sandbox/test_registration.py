@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 
-def test_anyone_may_register_without_saying_anything(ask):
+def test_registration_needs_no_credentials_and_no_field(ask):
     registered = ask("POST", "/oauth/register", body={}, key=None)
     assert registered.status_code == 201
     client = registered.json()

@@ -26,7 +26,7 @@ def exchange(ask, own):
 
 @pytest.fixture
 def code(telnyx):
-    """A code, fresh from a person who said yes."""
+    """A new code of a request that was allowed."""
 
     def approved(**changes):
         asked = {
@@ -65,7 +65,7 @@ def test_client_credentials_give_a_token_for_the_client_itself(exchange, telnyx)
     assert claims(token["access_token"])["sub"] == telnyx.client_id
 
 
-def test_scopes_are_narrowed_to_what_is_asked_and_checked(ask, exchange, telnyx):
+def test_a_token_has_the_requested_scopes_if_the_client_may_have_them(ask, exchange, telnyx):
     assert exchange("client_credentials", scope="voice.read ai.read voice.read").json()["scope"] == "voice.read ai.read"
     assert refused(exchange("client_credentials", scope="voice.read nothing"), "invalid_scope")
     ask("PUT", f"/oauth/clients/{telnyx.client_id}", body={"allowed_scopes": ["voice.read", "fax.read"]})
@@ -80,7 +80,7 @@ def test_the_lifetime_can_be_set(exchange, telnyx):
     assert claims(token["access_token"])["exp"] - claims(token["access_token"])["iat"] == 5
 
 
-def test_a_token_is_for_the_resource_that_is_asked(ask, exchange, telnyx):
+def test_a_token_is_for_the_requested_resource(ask, exchange, telnyx):
     telnyx.resources = ("https://mine.example/api",)
     for resource in (f"{telnyx.root_url}/v2/mcp", "https://mine.example/api"):
         token = exchange("client_credentials", resource=resource).json()["access_token"]
@@ -114,7 +114,7 @@ def test_a_client_may_only_use_the_grants_that_it_is_allowed(ask):
         ({"headers": {"Content-Type": "text/plain"}}, "invalid_request"),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused(ask, request_body, error):
+def test_a_malformed_request_is_refused(ask, request_body, error):
     assert refused(ask("POST", "/oauth/token", **request_body), error)
 
 
@@ -122,7 +122,7 @@ def test_a_code_gives_tokens_for_the_person(ask, code, redeem, telnyx):
     token = redeem(code()).json()
     assert token["scope"] == "voice.read voice.write"
     assert token["refresh_token"]
-    assert claims(token["access_token"])["sub"] == telnyx._brain.state.user_id
+    assert claims(token["access_token"])["sub"] == telnyx.state.user_id
     grants = ask("GET", "/oauth/grants").json()["data"]
     assert grants[-1]["scopes"] == ["voice.read", "voice.write"]
     assert grants[-1]["last_used_at"] is not None
@@ -139,7 +139,7 @@ def test_a_code_gives_tokens_for_the_person(ask, code, redeem, telnyx):
         {"code": "unknown"},
     ],
 )
-def test_a_code_is_bound_to_who_began(code, redeem, change):
+def test_a_code_is_bound_to_its_authorization_request(code, redeem, change):
     fresh = code()
     assert refused(redeem(**({"code": fresh} | change)), "invalid_grant")
     assert redeem(fresh).status_code == 200
@@ -157,7 +157,7 @@ def test_a_plain_challenge_is_its_own_verifier(code, redeem, telnyx):
     assert redeem(plain).status_code == 200
 
 
-def test_a_code_is_another_clients_secret(ask, code):
+def test_a_code_of_another_client_is_refused(ask, code):
     form = {"grant_type": "authorization_code", "client_id": "client_id", "code": code()}
     assert refused(ask("POST", "/oauth/token", form=form), "invalid_grant")
 
@@ -168,13 +168,13 @@ def test_a_code_expires(code, redeem, telnyx):
     assert refused(redeem(fresh), "invalid_grant")
 
 
-def test_a_code_dies_with_its_grant(ask, code, redeem):
+def test_a_code_ends_with_its_grant(ask, code, redeem):
     fresh = code()
     ask("DELETE", f"/oauth/grants/{ask('GET', '/oauth/grants').json()['data'][-1]['id']}")
     assert refused(redeem(fresh), "invalid_grant")
 
 
-def test_a_second_use_of_a_code_ends_all_that_came_of_the_first(ask, code, redeem, exchange, own):
+def test_a_second_use_of_a_code_revokes_the_tokens_of_the_first(ask, code, redeem, exchange, own):
     fresh = code()
     token = redeem(fresh).json()
     assert refused(redeem(fresh), "invalid_grant")
@@ -192,7 +192,7 @@ def test_a_code_keeps_the_resource_that_was_authorized(code, redeem, telnyx):
 
 
 @pytest.mark.parametrize("grant_type", ["authorization_code", "refresh_token"])
-def test_what_is_exchanged_must_be_given(exchange, grant_type):
+def test_the_code_or_the_refresh_token_is_required(exchange, grant_type):
     assert refused(exchange(grant_type), "invalid_request")
 
 

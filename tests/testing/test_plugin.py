@@ -1,4 +1,4 @@
-"""The pytest plugin, in projects that are not this one."""
+"""The pytest plugin, in other projects."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def test_a_client_of_the_sandbox(telnyx, telnyx_sandbox):
     telnyx_sandbox.token_lifetime = 7
 
 
-def test_nothing_is_left_of_the_test_before(telnyx, telnyx_sandbox):
+def test_each_test_starts_from_the_initial_state(telnyx, telnyx_sandbox):
     assert [each.name for each in telnyx.oauth_clients.list() if each.name == "Left behind"] == []
     assert telnyx_sandbox.token_lifetime == 1800
     assert [request.path for request in telnyx_sandbox.requests] == ["/v2/oauth/token", "/v2/oauth/jwks", "/v2/oauth/clients"]
@@ -69,7 +69,7 @@ def test_one_server_serves_all(telnyx_sandbox, telnyx_server, turn):
     assert len(SEEN) == 1
 
 
-def test_good_tokens(telnyx, telnyx_tokens):
+def test_valid_tokens(telnyx, telnyx_tokens):
     good = telnyx.validator.validate(telnyx_tokens.valid("calls.read", "calls.write", subject="user-1", claims={"tier": 2}))
     assert (good.scopes, good.subject, good.claims["tier"]) == ({"calls.read", "calls.write"}, "user-1", 2)
     assert telnyx.validator.validate(telnyx_tokens.valid()).has("admin")
@@ -90,13 +90,13 @@ def test_good_tokens(telnyx, telnyx_tokens):
         ("opaque", Reason.NOT_A_JWT),
     ],
 )
-def test_bad_tokens(telnyx, telnyx_tokens, kind, reason):
+def test_invalid_tokens(telnyx, telnyx_tokens, kind, reason):
     with pytest.raises(InvalidTokenError) as caught:
         telnyx.validator.validate(getattr(telnyx_tokens, kind)("calls.read"))
     assert caught.value.reason is reason
 
 
-def test_a_revoked_token_is_good_to_all_but_the_service(telnyx, telnyx_tokens):
+def test_a_revoked_token_has_a_valid_signature_and_is_inactive(telnyx, telnyx_tokens):
     revoked = telnyx_tokens.revoked()
     assert telnyx.validator.validate(revoked)
     assert not telnyx.oauth.introspect(token=revoked).active
@@ -107,13 +107,13 @@ class TestAService:
     def telnyx_audience(self):
         return "https://calls.example.com"
 
-    def test_tokens_are_for_whoever_it_says_it_is(self, telnyx, telnyx_tokens):
+    def test_tokens_have_the_audience_of_the_fixture(self, telnyx, telnyx_tokens):
         assert telnyx.validator.validate(telnyx_tokens.valid()).audience == ("https://calls.example.com",)
         both = telnyx_tokens.valid(audience=["https://calls.example.com", "https://other.example"])
         assert len(telnyx.validator.validate(both).audience) == 2
 
 
-def test_time_is_moved_for_everyone(telnyx, telnyx_tokens, telnyx_clock, telnyx_sandbox):
+def test_the_clock_advances_sandbox_and_clients(telnyx, telnyx_tokens, telnyx_clock, telnyx_sandbox):
     first, presented = telnyx.tokens.get(), telnyx_tokens.valid(lifetime=60)
     telnyx.validator.validate(presented)
     before = telnyx_clock.now()
@@ -125,12 +125,12 @@ def test_time_is_moved_for_everyone(telnyx, telnyx_tokens, telnyx_clock, telnyx_
         telnyx.validator.validate(presented)
 
 
-def test_time_is_as_it_was(telnyx_sandbox, telnyx):
+def test_the_time_is_restored(telnyx_sandbox, telnyx):
     assert abs(telnyx_sandbox.clock.now() - time.time()) < 60
     assert abs(telnyx.tokens.get().expires_at - 1800 - time.time()) < 60
 
 
-def test_retries_do_not_wait_with_the_clock_in_hand(telnyx, telnyx_clock, telnyx_sandbox):
+def test_retries_do_not_wait_with_the_clock(telnyx, telnyx_clock, telnyx_sandbox):
     telnyx_sandbox.faults.add("/oauth/clients", kind="status", status=503, headers={"Retry-After": "50"}, times=2)
     assert telnyx.oauth_clients.list().data
     assert telnyx_clock.slept == [50.0, 50.0]
@@ -139,7 +139,7 @@ def test_retries_do_not_wait_with_the_clock_in_hand(telnyx, telnyx_clock, telnyx
         telnyx.oauth_clients.list()
 
 
-def test_and_do_otherwise(telnyx, telnyx_sandbox):
+def test_retries_wait_without_the_clock(telnyx, telnyx_sandbox):
     telnyx_sandbox.faults.add("/oauth/clients", kind="status", headers={"retry-after-ms": "20"})
     telnyx.tokens.get()
     began = time.monotonic()
@@ -154,7 +154,7 @@ def test_code_that_makes_its_own_client(telnyx_environment, monkeypatch):
         assert client.oauth_clients.list().data
 
 
-def test_the_environment_is_as_it_was():
+def test_the_environment_is_restored():
     assert not [name for name in os.environ if name.startswith("TELNYX_")]
 
 
@@ -194,7 +194,7 @@ async def test_an_async_client(async_telnyx, telnyx_sandbox):
     LEFT.append(async_telnyx)
 
 
-async def test_is_closed_when_its_test_is_over_and_a_new_one_is_there(async_telnyx):
+async def test_is_closed_after_its_test_and_the_next_is_new(async_telnyx):
     assert LEFT[0].is_closed()
     assert (await async_telnyx.tokens.get()).generation == 1
 
@@ -213,7 +213,7 @@ async def test_a_blocking_client_in_the_loop(telnyx):
     assert telnyx.oauth_clients.list().data
 
 
-def test_none_of_it(telnyx_tokens):
+def test_no_client_at_all(telnyx_tokens):
     assert telnyx_tokens.valid()
 """
 ASYNCIO = ("-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function")
@@ -250,7 +250,7 @@ def test_one_loop_for_all_tests(project):
     run(project, *ASYNCIO, "-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session", passed=5)
 
 
-def test_it_costs_nothing_where_it_is_not_used(project):
+def test_a_run_that_does_not_use_it_loads_nothing(project):
     project.makepyfile(
         """
         import sys
@@ -265,7 +265,7 @@ def test_it_costs_nothing_where_it_is_not_used(project):
     run(project, passed=1)
 
 
-def test_loading_it_imports_pytest_and_nobody_else():
+def test_it_imports_only_pytest():
     code = (
         "import sys, pytest; old = set(sys.modules); import telnyx_oauth.testing;"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - old} - sys.stdlib_module_names))"
@@ -275,7 +275,7 @@ def test_loading_it_imports_pytest_and_nobody_else():
     assert done.stdout.split() == ["telnyx_oauth"]
 
 
-def test_pytest_finds_it_by_itself(repository):
+def test_pytest_loads_it_by_its_entry_point(repository):
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # Named like its module, so that `-p telnyx_oauth.testing` loads it once and not a second time.
     assert project["entry-points"]["pytest11"] == {PLUGIN: PLUGIN}

@@ -42,7 +42,7 @@ def test_an_answer_that_is_refused_still_rotates_the_grant(world, extra):
         world.server.extra = extra
         with pytest.raises((APIResponseValidationError, TokenEndpointError)):
             await manager.get()
-        (record,) = store._records.values()
+        (record,) = store.records.values()
         assert (record.refresh_token, record.access_token, record.intent) == ("r1", None, None)
         world.server.extra = {}
         assert (await manager.get()).access_token == "t2"

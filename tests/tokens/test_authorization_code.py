@@ -26,7 +26,7 @@ from telnyx_oauth.errors import (
     StateMismatchError,
     TokenVerificationError,
 )
-from telnyx_oauth.messages import Response
+from telnyx_oauth.messages import Request, RequestInfo, Response
 from telnyx_oauth.protocol.authorization_code import PendingAuthorization
 from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.tokens.authorization_code import AuthorizationFlow, discover, discover_resource
@@ -80,7 +80,7 @@ async def test_a_person_who_signs_in_has_tokens_that_stay_fresh(flow, telnyx):
     manager = await flow.complete_authorization(callback, pending=pending)
     token = await manager.get()
     assert token.scopes == {"numbers.read", "fax.read"}
-    assert telnyx._brain.state.valid_token(token.access_token).claims["sub"] == telnyx._brain.state.user_id
+    assert telnyx.state.access_tokens[token.access_token].claims["sub"] == telnyx.state.user_id
     telnyx.revoke(token.access_token)
     renewed = await manager.replace(token)
     assert renewed.access_token != token.access_token
@@ -253,14 +253,14 @@ async def test_without_a_transport_the_flow_has_connections_that_end_with_it(tel
 async def test_a_wrong_answer_explains_itself_and_leaves_what_is_stored_untouched(flow, telnyx, changes, error):
     _, callback = await begun(flow, telnyx)
     before = await (await flow.complete_authorization(callback)).get()
-    records = dict(flow._store._records)
+    records = flow._store.records
     _, callback = await begun(flow, telnyx)
     sent = codes_sent(telnyx)
     with pytest.raises(error) as caught:
         await flow.complete_authorization(changed(callback, **changes))
     assert str(caught.value)
     assert flow.tokens().peek() is before
-    assert flow._store._records == records
+    assert flow._store.records == records
     assert codes_sent(telnyx) == sent + (error is InvalidGrantError)
 
 
@@ -272,7 +272,8 @@ async def test_a_denial_is_told_as_one(flow, telnyx):
 
 async def test_a_scope_that_the_client_may_not_have_is_told_as_such(flow, telnyx):
     pending = await flow.begin_authorization(redirect_uri=REDIRECT, scopes="no.such.scope")
-    callback = telnyx._ask("GET", pending.url).headers["Location"]
+    request = Request("GET", pending.url, RequestInfo("GET", pending.url))
+    callback = (await telnyx.send(request)).headers["Location"]
     with pytest.raises(AuthorizationResponseError, match="may not ask for this scope") as caught:
         await flow.complete_authorization(callback)
     assert caught.value.code == "invalid_scope"
@@ -412,7 +413,7 @@ async def test_a_lost_answer_is_told_as_lost_and_the_code_is_not_sent_again(flow
     with pytest.raises(StateMismatchError):
         await flow.complete_authorization(callback, pending=pending)
     assert codes_sent(telnyx) == 1
-    assert flow._store._records == {}
+    assert flow._store.records == {}
 
 
 @pytest.mark.parametrize(
@@ -472,13 +473,13 @@ async def test_a_token_that_is_not_proven_takes_no_good_grants_place(made, telny
     flow = made(verifier=verifier, demand_proof=True)
     _, callback = await begun(flow, telnyx)
     before = await (await flow.complete_authorization(callback)).get()
-    records = dict(flow._store._records)
+    records = flow._store.records
     verifier.verdict = verdict
     _, callback = await begun(flow, telnyx)
     with pytest.raises(TokenVerificationError):
         await flow.complete_authorization(callback)
     assert flow.tokens().peek() is before
-    assert flow._store._records == records
+    assert flow._store.records == records
     assert verifier.prepared == 2
 
 
@@ -572,7 +573,7 @@ async def test_a_401_leads_to_the_server_and_from_there_to_a_token(telnyx):
             await flow.register(redirect_uris=[REDIRECT], client_name="Agent")
             _, callback = await begun(flow, telnyx)
             token = await (await flow.complete_authorization(callback)).get()
-        claims = telnyx._brain.state.valid_token(token.access_token).claims
+        claims = telnyx.state.access_tokens[token.access_token].claims
         assert claims["aud"] == mcp
 
 

@@ -12,6 +12,8 @@ from telnyx_oauth.errors import ReauthenticationRequiredError
 from telnyx_oauth.protocol.token_endpoint import TokenGrant
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 
+from .memory import put_records
+
 
 class TimeMachine(MemoryStore):
     """A store whose past can be brought back, by a server's lease or with the operating system's lock."""
@@ -25,12 +27,10 @@ class TimeMachine(MemoryStore):
         self.restarted = False
 
     def remember(self):
-        return dict(self._records)
+        return self.records
 
     def restore(self, past):
-        self._records = {
-            name: attrs.evolve(record, version=f"restored-{record.version}") for name, record in past.items()
-        }
+        put_records(self, past)
 
     @asynccontextmanager
     async def lock(self, key, *, timeout):
@@ -44,7 +44,7 @@ class TimeMachine(MemoryStore):
         return self.restarted
 
     def only(self):
-        (record,) = self._records.values()
+        (record,) = self.records.values()
         return record
 
 
@@ -171,8 +171,8 @@ def test_a_tombstone_of_an_older_renewal_does_not_end_a_newer_one(world):
         await manager.get()
         await asyncio.sleep(101)
         store.restore(past)
-        (name,) = store._records
-        store._records[name] = attrs.evolve(store.only(), tombstone="refresh_token_lost")
+        (name,) = store.records
+        put_records(store, {name: attrs.evolve(store.only(), tombstone="refresh_token_lost")})
         assert (await manager.get()).access_token == "t3"
         await manager.aclose()
 
@@ -184,8 +184,8 @@ def test_a_tombstone_of_the_same_grant_is_believed(world):
         store = TimeMachine()
         manager = world.manager(world.refresh(), store=store)
         await manager.get()
-        (name,) = store._records
-        store._records[name] = attrs.evolve(store.only(), tombstone="why", version="x")
+        (name,) = store.records
+        put_records(store, {name: attrs.evolve(store.only(), tombstone="why")})
         await asyncio.sleep(101)
         with pytest.raises(ReauthenticationRequiredError, match="why"):
             await manager.get()

@@ -41,7 +41,7 @@ class Slow(MemoryStore):
         return await super().compare_and_swap(key, expected, new)
 
     def only(self):
-        (record,) = self._records.values()
+        (record,) = self.records.values()
         return record
 
 
@@ -144,7 +144,7 @@ def test_a_program_that_ends_before_a_grant_could_be_stored_tries_once_more(worl
         await manager.get()
         assert store.only().refresh_token == "r0"
         store.broken = False
-        tasks = list(manager._tower._tasks)
+        tasks = list(manager._cache._tasks)
         for task in tasks:  # as a loop's end does
             task.cancel()
         await asyncio.wait(tasks)
@@ -204,7 +204,7 @@ def test_what_is_forgotten_at_any_moment_of_its_renewal_stays_forgotten(world, m
         await manager.forget()
         await asyncio.gather(waiting, return_exceptions=True)
         await asyncio.sleep(30)
-        assert not [name for name in store._records if not name.endswith(".forgotten")]
+        assert not [name for name in store.records if not name.endswith(".forgotten")]
         with pytest.raises(TelnyxError, match="no_refresh_token"):
             await manager.get()
         await manager.aclose()
@@ -222,7 +222,7 @@ def test_what_is_forgotten_while_it_is_being_saved_stays_forgotten(world):
         await asyncio.sleep(0.6)
         await manager.forget()
         await asyncio.sleep(30)
-        assert not [name for name in store._records if not name.endswith(".forgotten")]
+        assert not [name for name in store.records if not name.endswith(".forgotten")]
         await manager.aclose()
 
     world.run(main())

@@ -23,6 +23,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 
+from .memory import put_records
 from .virtual import ENDPOINT, ModelServer, VirtualClock, VirtualLoop
 
 SCOPES = (None, "a", "b")
@@ -229,11 +230,11 @@ class Machine(RuleBasedStateMachine):
         return answer
 
     def records(self):
-        return [record for name, record in self.store._records.items() if ".aside-" not in name]
+        return [record for name, record in self.store.records.items() if ".aside-" not in name]
 
     def check_distance(self, process):
         """10. Nothing is sent during back-off."""
-        flying = [e for e in process.manager._tower.entries.values() if e.flight and not e.flight.sleeping]
+        flying = [e for e in process.manager._cache.entries.values() if e.in_flight and not e.in_flight.backing_off]
         boot = self.clock.boot()
         calm = any(boot + 1e-6 >= min(e.snapshot.retry_boot, e.snapshot.urgent_boot) for e in flying)
         self.require(calm, "a request during back-off")
@@ -299,11 +300,11 @@ class Machine(RuleBasedStateMachine):
                 return await coroutine
             finally:
                 caller.ended = self.clock.boot()
-                tower = process.manager._tower
-                entry = tower.entries.get(process.manager.status(scopes=scope).key)
+                cache = process.manager._cache
+                entry = cache.entries.get(process.manager.status(scopes=scope).key)
                 # What was published this very moment came too late for those sent away at the same one.
                 late = caller.ended - process.published < 1e-3
-                caller.had_token = entry is not None and tower.valid(entry) is not None and not late
+                caller.had_token = entry is not None and cache.valid(entry) is not None and not late
 
         caller.task = self.loop.create_task(call())
         self.callers.append(caller)
@@ -405,15 +406,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def back_up(self):
-        self.pasts.append(dict(self.store._records))
+        self.pasts.append(self.store.records)
 
     @rule(data=st.data(), asks=BUSY)
     def go_back_in_time(self, data, asks):
         """A backup is restored, or a replica that lags behind is promoted."""
         past = data.draw(st.sampled_from(self.pasts))
-        self.store._records = {
-            name: attrs.evolve(record, version=f"{record.version}-again") for name, record in past.items()
-        }
+        put_records(self.store, past)
         self.went_back = True
         self.be_busy(asks)
 
@@ -446,8 +445,8 @@ class Machine(RuleBasedStateMachine):
         self.processes[which] = self.process()
         self.loop.run_until_complete(process.manager.aclose(drain=1.0))
         self.settle()
-        assert not process.manager._tower._tasks
-        assert not any(entry.flight for entry in process.manager._tower.entries.values())
+        assert not process.manager._cache._tasks
+        assert not any(entry.in_flight for entry in process.manager._cache.entries.values())
         assert not any(caller.process is process for caller in self.callers)
 
     @rule(which=st.integers(0, 1))
@@ -471,7 +470,7 @@ class Machine(RuleBasedStateMachine):
         process = self.processes[which]
         self.broken = set()
         had = [body for body in process.in_flight if b"refresh_token=" in body]
-        tasks = list(process.manager._tower._tasks)
+        tasks = list(process.manager._cache._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -496,7 +495,7 @@ class Machine(RuleBasedStateMachine):
     def refresh_tokens_stay(self):
         """18. What has been stored of a grant is never taken away again."""
         if getattr(self, "grant", None) == "refresh":
-            assert all(record.refresh_token is not None for record in self.store._records.values())
+            assert all(record.refresh_token is not None for record in self.store.records.values())
 
     def teardown(self):
         try:
@@ -504,8 +503,8 @@ class Machine(RuleBasedStateMachine):
                 self.recover()
         finally:
             for process in [*self.processes, *self.graves]:
-                for entry in process.manager._tower.entries.values():
-                    process.manager._tower._stop_timer(entry)
+                for entry in process.manager._cache.entries.values():
+                    process.manager._cache._cancel_timer(entry)
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:
                 task.cancel()

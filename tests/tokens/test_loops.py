@@ -15,7 +15,7 @@ import pytest
 from telnyx_oauth.errors import ClientClosedError, ForkedGrantError, TokenError, TokenWaitTimeoutError
 from telnyx_oauth.protocol.freshness import Phase, RefreshPolicy
 from telnyx_oauth.protocol.token_endpoint import TokenGrant
-from telnyx_oauth.tokens import home as home_module
+from telnyx_oauth.tokens import refresh_loop as loop_module
 from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
@@ -146,7 +146,7 @@ def test_a_caller_from_elsewhere_gets_its_own_timeout_and_errors():
 
 @pytest.mark.blocks_loop
 def test_a_home_too_busy_to_notice_does_not_hold_a_caller_beyond_its_timeout(monkeypatch):
-    monkeypatch.setattr(home_module, "_GLANCE", 0.05)
+    monkeypatch.setattr(loop_module, "_POLL", 0.05)
     source = Source()
     manager = TokenManager(source)
     release = threading.Event()
@@ -397,7 +397,7 @@ def test_a_home_that_is_about_to_end_is_left(caplog):
         source.gate = None
         home.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(home)])
         assert waiting.result(10).access_token == "t2"
-        assert manager._home.loop is other
+        assert manager._refresh_loop.loop is other
         with pytest.raises((ClientClosedError, concurrent.futures.CancelledError)):
             first.result(10)
         submit(other, manager.aclose()).result(10)
@@ -406,7 +406,7 @@ def test_a_home_that_is_about_to_end_is_left(caplog):
 async def test_an_error_that_nobody_waits_for_any_more_is_not_called_lost(caplog):
     left, cancelled = (asyncio.get_running_loop().create_future() for _ in range(2))
     for answer in (left, cancelled):
-        answer.add_done_callback(home_module._seen)
+        answer.add_done_callback(loop_module._retrieve)
     left.set_exception(KeyError())
     cancelled.cancel()
     await asyncio.sleep(0)
@@ -516,9 +516,9 @@ def test_what_a_child_does_first_leaves_locks_loops_and_private_grants_behind(tm
 
     async def main():
         token, mine = await manager.get(), await shared.get()
-        with manager._home._election:
-            home_module._after_fork_in_child()
-            assert manager._home.loop is None
+        with manager._refresh_loop._choice:
+            loop_module._after_fork_in_child()
+            assert manager._refresh_loop.loop is None
             assert manager.peek() is token
             with pytest.raises(ForkedGrantError):
                 await manager.replace(token)

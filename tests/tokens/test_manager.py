@@ -318,7 +318,7 @@ def test_a_flight_has_a_bound_of_its_own(world):
     async def main():
         world.server.latency = 1e6
         manager = world.manager(policy=RefreshPolicy(flight_timeout=20))
-        with pytest.raises(TokenError, match=r"^The renewal took too long and was given up\.$"):
+        with pytest.raises(TokenError, match=r"^The refresh took too long and was given up\.$"):
             await manager.get(timeout=None)
         assert world.loop.now == 1020
         await manager.aclose()
@@ -1189,7 +1189,7 @@ def test_even_a_short_back_off_is_told_to_who_has_no_time_for_it(world):
         with pytest.raises(TokenBackoffError):
             await manager.get(timeout=0.2)
         assert (await waiting).generation == 1
-        assert not manager._tower._tasks
+        assert not manager._cache._tasks
         await manager.aclose()
 
     world.run(main())
@@ -1206,7 +1206,7 @@ def test_a_renewal_after_a_back_off_is_forgotten_and_waited_for_like_any_other(w
         await manager.forget()
         await manager.aclose()
         assert (await waiting).access_token == "t1"
-        assert manager._tower.generation == 1
+        assert manager._cache.generation == 1
 
     world.run(main())
 

@@ -194,7 +194,7 @@ async def test_what_could_not_be_stored_is_not_stored_once_it_was_forgotten():
     while not two.status().durable:
         await asyncio.sleep(0.01)
     await two.aclose()
-    assert not [record for record in store._records.values() if record.refresh_token or record.access_token]
+    assert not [record for record in store.records.values() if record.refresh_token or record.access_token]
     await one.aclose()
 
 

@@ -191,7 +191,7 @@ async def test_a_stopped_process_loses_nothing_however_long_it_stands_still(serv
     if step == "before-load":  # it has no lock yet
         assert other.said("token")
     else:
-        assert "Another process is renewing this grant" in other.said("error")[0]
+        assert "Another process is refreshing this grant" in other.said("error")[0]
         assert not other.said("token")
     os.kill(stopped.process.pid, signal.SIGCONT)
     await stopped.end()

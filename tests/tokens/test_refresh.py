@@ -40,6 +40,7 @@ from telnyx_oauth.tokens.sources import AuthorizationCode, RefreshToken
 from telnyx_oauth.tokens.stores.base import Intent, StoredGrant
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 
+from .memory import put_records
 from .virtual import ENDPOINT, EPOCH
 
 
@@ -76,12 +77,12 @@ class Faulty(MemoryStore):
             raise OSError("no space left on device")
 
     def only(self):
-        (record,) = (self._records[name] for name in self._records if ".aside-" not in name)
+        (record,) = (self.records[name] for name in self.records if ".aside-" not in name)
         return record
 
     def put(self, record):
-        (name,) = (name for name in self._records if ".aside-" not in name)
-        self._records[name] = attrs.evolve(record, version=str(next(self._writes)))
+        (name,) = (name for name in self.records if ".aside-" not in name)
+        put_records(self, {**self.records, name: record})
 
 
 UNKNOWN = {"lost": "connection_error", "500": "server_error", "garbage": "invalid_response"}
@@ -1033,8 +1034,8 @@ def test_a_foreign_record_is_set_aside_and_not_used(world, caplog):
         assert "delete" in store.log
         assert not world.told(PersistenceDegraded)
         assert world.told(RecordSetAside)[0].flight == world.events[0].flight
-        aside = [name for name in store._records if ".aside-" in name]
-        assert [store._records[name].access_token for name in aside] == ["stolen"]
+        aside = [name for name in store.records if ".aside-" in name]
+        assert [store.records[name].access_token for name in aside] == ["stolen"]
         await manager.aclose()
 
     world.run(main())
@@ -1234,7 +1235,7 @@ def test_forget_deletes_the_record(world):
         manager = world.manager(world.refresh(), store=store)
         await manager.get()
         await manager.forget()
-        assert not [name for name in store._records if not name.endswith(".forgotten")]
+        assert not [name for name in store.records if not name.endswith(".forgotten")]
         await manager.aclose()
 
     world.run(main())
@@ -1353,7 +1354,7 @@ def test_a_store_that_lost_the_record_does_not_lose_the_grant(world):
         world.server.rotation = "strict"
         manager = world.manager(world.refresh(), store=store)
         await manager.get()
-        store._records.clear()
+        put_records(store, {})
         await asyncio.sleep(101)
         assert (await manager.get()).access_token == "t2"
         assert spent(world) == ["r0", "r1"]
@@ -1430,13 +1431,13 @@ def test_a_grant_forgotten_amid_its_renewal_is_not_written_again(world):
         world.server.faults.append("429")
         await manager.forget()
         assert (await waiting).access_token == "t1"
-        assert not [name for name in store._records if not name.endswith(".forgotten")]
+        assert not [name for name in store.records if not name.endswith(".forgotten")]
         again = asyncio.ensure_future(manager.get())
         await asyncio.sleep(0.02)
         await manager.forget()
         with pytest.raises(RateLimitError):
             await again
-        assert not [name for name in store._records if not name.endswith(".forgotten")]
+        assert not [name for name in store.records if not name.endswith(".forgotten")]
         assert await manager.get()
         assert set(spent(world)) == {"r0"}  # where it began, not what the forgotten renewal was given
         await manager.aclose()
@@ -1505,7 +1506,7 @@ def test_what_was_forgotten_before_it_could_be_saved_is_never_saved(world):
         store.broken = set()
         await manager.forget()
         await asyncio.sleep(60)
-        assert not store._records
+        assert not store.records
         await manager.aclose()
 
     world.run(main())
@@ -1555,7 +1556,7 @@ def test_a_grant_that_was_only_adopted_is_known_when_the_store_loses_it(world):
         one, two = world.manager(world.refresh(), store=store), world.manager(world.refresh(), store=store)
         await one.get()
         await two.get()
-        store._records.clear()
+        put_records(store, {})
         await asyncio.sleep(101)
         assert (await two.get()).access_token == "t2"
         assert spent(world) == ["r0", "r1"]
@@ -1571,7 +1572,7 @@ def test_a_record_that_was_deleted_meanwhile_is_written_anew(world):
         manager = world.manager(world.refresh(), store=store)
         waiting = asyncio.ensure_future(manager.get())
         await asyncio.sleep(0.02)
-        store._records.clear()
+        put_records(store, {})
         await waiting
         assert store.only().access_token == "t1"
         assert not world.told(PersistenceDegraded)
@@ -1774,7 +1775,7 @@ def test_a_grant_that_never_stops_changing_is_given_up_with_the_reason(world):
     async def main():
         store = Contested()
         manager = world.manager(world.refresh(), store=store)
-        with pytest.raises(TokenError, match=r"^The stored grant kept changing while it was being renewed\.$"):
+        with pytest.raises(TokenError, match=r"^The stored grant kept changing while it was being refreshed\.$"):
             await manager.get()
         assert store.log.count("swap") == 4
         assert not world.server.seen

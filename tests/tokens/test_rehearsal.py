@@ -150,7 +150,7 @@ async def test_a_column_that_is_too_short(model):
 
     model.extra = {"access_token": "t1", "scope": "a " * 1200}
     await sign_in_fails_and_works_later(model, store, "File too large", lambda: None, widen)
-    assert not [name for name in store._records if "rehearsal" in name]
+    assert not [name for name in store.records if "rehearsal" in name]
 
 
 async def test_a_record_that_a_killed_rehearsal_left_does_not_stop_the_next(model):
@@ -165,11 +165,11 @@ async def test_a_record_that_a_killed_rehearsal_left_does_not_stop_the_next(mode
     store = Killed()
     for _ in range(2):
         await sign_in_works(model, store)
-    (left,) = [record for name, record in store._records.items() if "rehearsal" in name]
+    (left,) = [record for name, record in store.records.items() if "rehearsal" in name]
     assert (left.refresh_token, left.access_token) == (None, None)
     store.killed = False
     await sign_in_works(model, store)
-    assert len(store._records) == 1
+    assert len(store.records) == 1
 
     class Busy(MemoryStore):
         shared = True

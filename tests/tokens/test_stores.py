@@ -138,7 +138,18 @@ def test_of_many_threads_that_swap_a_record_in_memory_at_once_one_wins():
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    assert store._records["key"].generation == len(won) == len(set(won))
+    assert store.records["key"].generation == len(won) == len(set(won))
+
+
+async def test_the_records_in_memory_can_be_looked_at_and_not_changed():
+    store = MemoryStore()
+    before = store.records
+    await store.compare_and_swap("key", None, GRANT)
+    assert (dict(before), dict(store.records)) == ({}, {"key": GRANT})
+    assert store.records["key"] == await store.load("key")
+    assert not [secret for secret in (GRANT.access_token, GRANT.refresh_token) if secret in repr(store.records)]
+    with pytest.raises(TypeError, match="item assignment"):
+        store.records["key"] = GRANT
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -581,12 +592,12 @@ async def test_nothing_secret_is_legible_without_the_key():
     inner = MemoryStore()
     store = EncryptedStore(inner, [Fernet.generate_key()])
     await store.compare_and_swap("key", None, GRANT)
-    seen = inner._records["key"].encode().decode()
+    seen = inner.records["key"].encode().decode()
     for secret in ('"access"', '"refresh"', "request-1", "attempt", "why", '"a"'):
         assert secret not in seen
-    assert inner._records["key"].refresh_token is not None  # so that a store that lets tokens expire keeps it
+    assert inner.records["key"].refresh_token is not None  # so that a store that lets tokens expire keeps it
     await store.compare_and_swap("bare", None, attrs.evolve(GRANT, refresh_token=None))
-    assert inner._records["bare"].refresh_token is None
+    assert inner.records["bare"].refresh_token is None
     assert (await store.load("bare")).access_token == "access"
 
 
@@ -607,7 +618,7 @@ async def test_a_record_in_another_keys_place_is_noticed():
     inner = MemoryStore()
     store = EncryptedStore(inner, [Fernet.generate_key()])
     await store.compare_and_swap("mine", None, GRANT)
-    inner._records["theirs"] = inner._records["mine"]
+    await inner.compare_and_swap("theirs", None, inner.records["mine"])
     with pytest.raises(TokenPersistenceError):
         await store.load("theirs")
 

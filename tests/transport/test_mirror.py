@@ -8,10 +8,10 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from telnyx_oauth import AsyncTelnyx
+from telnyx_oauth.client import Connections
 from telnyx_oauth.errors import APIConnectionError, ClientClosedError
 from telnyx_oauth.messages import Request, RequestInfo
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.transport.connections import Connections
 from telnyx_oauth.transport.mirror import Likeness
 from tests.wire import RawServer, hang, http, until
 

@@ -14,6 +14,7 @@ from telnyx_oauth.sandbox import Sandbox
 from telnyx_oauth.validation.jwks import JWKSCache
 from telnyx_oauth.validation.keys import StaticKeys
 from telnyx_oauth.validation.validator import TokenValidator
+from telnyx_oauth.validation.verdicts import LRU
 from tests.forge import AUDIENCE, ISSUER, NOW, MovedClock, jwks, policy, token
 
 
@@ -192,16 +193,46 @@ async def test_a_key_that_goes_while_it_verifies_leaves_no_verdict_behind():
     assert judge.cached(token()) is None
 
 
-async def test_a_verdict_dropped_by_another_thread_is_no_verdict():
+async def test_a_verdict_dropped_by_another_thread_is_no_verdict(monkeypatch):
     judge, good = validator(), token()
     await judge.validate(good)
 
-    class Racing(type(judge._verdicts)):
-        def move_to_end(self, key, last=True):
-            raise KeyError(key)
+    def drop(key, last=True):
+        raise KeyError(key)
 
-    judge._verdicts = Racing(judge._verdicts)
+    monkeypatch.setattr(judge._verdicts, "move_to_end", drop)
     assert judge.cached(good) is None
+
+
+def test_a_bounded_cache_drops_what_was_used_longest_ago():
+    cached = LRU(3)
+    for name in "abc":
+        cached.put(name, 1)
+    assert cached.touch("a")
+    cached.put("b", 2)
+    cached.put("d", 1)
+    assert list(cached) == ["a", "b", "d"]
+    assert not cached.touch("c")
+    unused = LRU(0)
+    unused.put("a", 1)
+    assert not unused
+
+
+@pytest.mark.parametrize("step", ["move_to_end", "popitem"])
+def test_a_bounded_cache_that_another_thread_empties_between_two_steps_goes_on(monkeypatch, step):
+    cached = LRU(1)
+    cached.put("a", 1)
+
+    def too_late(*_, **__):
+        cached.clear()
+        raise KeyError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cached, step, too_late)
+        cached.put("b", 1)
+        assert not cached
+    cached.put("c", 1)
+    assert list(cached) == ["c"]
 
 
 def test_static_keys_may_be_text_bytes_or_a_mapping():

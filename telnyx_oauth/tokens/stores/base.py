@@ -1,64 +1,65 @@
-"""The record of a grant, and what a store must offer."""
+"""The record of a grant, the interface of a store, and the quarantine for records that cannot be read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in the constructor that attrs writes
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable  # noqa: F401  # pyright: ignore[reportUnusedImport]  # in the constructor that attrs writes
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import isfinite
 from typing import Final, Protocol, TypeAlias, TypedDict, cast
 
 import attrs
 
 from ...protocol.token import scope_set
+from ..events import logger
 
 Version: TypeAlias = str
 FORMAT: Final = 1
-ASIDE: Final = ".aside-latest"
-"""Ends the name under which a record that cannot be used is kept, one to each key, in the place of any before it."""
-ASIDE_KEPT: Final = 30 * 86400
-"""Seconds for which such a record is kept."""
+QUARANTINE: Final = ".aside-latest"
+"""The end of the name of a quarantined record: one that cannot be used. Each key has one, the latest."""
+QUARANTINE_KEPT: Final = 30 * 86400
+"""Seconds for which a quarantined record is kept."""
 FORGOTTEN: Final = ".forgotten"
-"""Ends the name under which is kept that a grant was forgotten."""
+"""The end of the name of the mark that a grant was forgotten."""
 FORGOTTEN_KEPT: Final = 30 * 86400
-"""Seconds for which that is kept."""
+"""Seconds for which the mark is kept."""
 ROOM: Final = 4096
 """Bytes of a record that is about to get its first access token."""
 
 
 @attrs.frozen
 class Intent:
-    """A refresh token is being spent since `at` (Unix seconds); until this is cleared, how that ended is unknown."""
+    """A note that a refresh token is being spent since `at` (Unix seconds). Until it is cleared, the outcome is unknown."""
 
     at: float
     attempt: str
 
 
 class Lease(Protocol):
-    """A lock that a server gives for so many `seconds` at a time, and that its holder keeps renewing."""
+    """A lock that a server gives for `seconds` at a time, and that its holder keeps extending."""
 
     @property
     def seconds(self) -> float:
-        """How long the lock outlives its holder."""
+        """Seconds for which the lock outlives its holder."""
         ...
 
     def is_held(self) -> bool:
-        """Tell if the lock has been this holder's without a gap, by this machine's clocks. Waits for nothing."""
+        """Return whether this holder has had the lock without a gap, by this machine's clocks. Never waits."""
         ...
 
     def may_have_been_anothers(self) -> bool:
-        """Tell if the server started only just before it gave the lock, and so may have lost it for another holder."""
+        """Return whether the server started only just before it gave the lock, and may have lost it for another holder."""
         ...
 
 
 @attrs.frozen
 class StoredGrant:
-    """One grant: the last access token, and the refresh token with what is known of its fate.
+    """One grant: the last access token, and the refresh token with its state.
 
-    `request` names what the access token was asked for (`TokenKey.store_key`). Times are Unix seconds; `began` is when
-    the person signed in, 0 where that is unknown. `tombstone` says why the refresh token is of no more use; it is kept
-    all the same. `version` is the store's name for this state of the record.
+    `request` names the scopes and the resource of the access token (`TokenKey.store_key`). Times are Unix seconds; `began`
+    is the time of the sign-in, 0 if unknown. `tombstone` is the reason why the refresh token cannot be used any more; the
+    token is kept all the same. `version` is the store's name for this state of the record.
     """
 
     token_endpoint: str
@@ -76,17 +77,17 @@ class StoredGrant:
     version: Version | None = attrs.field(default=None, eq=False)
 
     def is_newer(self, other: StoredGrant) -> bool:
-        """Tell if this record was made after `other`: from a later sign-in, or by a later renewal of the same one.
+        """Return whether this record was made after `other`: by a later sign-in, or by a later refresh after the same one.
 
-        Stores go back in time (a replica is promoted, a backup restored), so being in the store proves nothing.
+        Stores go back in time (a replica is promoted, a backup restored), so a record in the store may be the older one.
         """
         return (self.began, self.generation) > (other.began, other.generation)
 
     def encode(self) -> bytes:
         """The record as JSON, without its `version`.
 
-        One that waits for its first access token is filled up with spaces to 4,096 bytes: a store that is too small for the
-        answer shall fail before the refresh token is sent.
+        A record that waits for its first access token is filled up with spaces to 4,096 bytes, so that a store that is too
+        small for the answer fails before the refresh token is sent.
         """
         fields = attrs.asdict(self, filter=attrs.filters.exclude("version"))
         text = json.dumps({"format": FORMAT, **fields, "scopes": sorted(self.scopes)}, sort_keys=True)
@@ -95,16 +96,18 @@ class StoredGrant:
 
     @classmethod
     def decode(cls, data: bytes) -> StoredGrant:
-        """What `encode` wrote down; `version` is a digest of it. Raises `ValueError`, quoting nothing, for other bytes."""
+        """The record that `encode` wrote; `version` is a digest of the bytes. Raises `ValueError`, which quotes nothing, for
+        other bytes.
+        """
         record = _read(data)
-        del data  # it holds secrets, and a traceback would show it
+        del data  # it holds secrets, which a traceback would show
         if isinstance(record, str):
             raise ValueError(record)  # noqa: TRY004 - it is the data that is wrong
         return record
 
 
 def _read(data: bytes) -> StoredGrant | str:
-    """The record, or what is wrong with it."""
+    """The record, or a description of the problem."""
     try:
         body: object = json.loads(data)
     except (ValueError, RecursionError):
@@ -114,18 +117,18 @@ def _read(data: bytes) -> StoredGrant | str:
     problem = _problem(fields)
     if problem:
         return problem
-    known = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
+    plain = cast("_Fields", {name: fields[name] for name in _KINDS if name != "intent"})
     intent = cast("_IntentFields | None", fields["intent"])
-    return StoredGrant(**known, intent=None if intent is None else Intent(**intent), version=version_of(data))
+    return StoredGrant(**plain, intent=None if intent is None else Intent(**intent), version=version_of(data))
 
 
 class TokenStore(Protocol):
-    """Keeps grants. Methods may be called from any event loop; whatever they raise counts as a failing store.
+    """Keeps grants. Methods may be called from any event loop; any exception counts as a failing store.
 
     `compare_and_swap` writes only if the record's version is still `expected` (`None`: there is no record), else it
     raises `StoreConflictError`. `lock` waits at most `timeout` seconds, then raises `TimeoutError`. It must not outlive
     its holder: the operating system ends it with the process, and it gives `None`; or a server ends it after a few
-    seconds unless it is renewed, and it gives a `Lease`. A store that several processes see sets `shared` to true;
+    seconds unless it is extended, and it gives a `Lease`. A store that several processes see sets `shared` to true;
     without the attribute it counts as private.
     """
 
@@ -142,7 +145,7 @@ class TokenStore(Protocol):
         ...
 
     def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[Lease | None]:
-        """Hold off everyone else who renews this grant."""
+        """Lock the grant against other refreshes."""
         ...
 
 
@@ -151,8 +154,38 @@ STORE_METHODS: Final = ("load", "compare_and_swap", "delete", "lock")
 
 
 def is_shared(store: TokenStore) -> bool:
-    """Whether other processes see the same records."""
+    """Return whether other processes see the same records."""
     return bool(getattr(store, "shared", False))
+
+
+def load_or_quarantine(
+    name: object,
+    read: Callable[[], StoredGrant | None],
+    move: Callable[[], object],
+    write_lock: Callable[[], AbstractContextManager[object]],
+) -> StoredGrant | None:
+    """Read a record. One that cannot be read (`ValueError`) is moved to the quarantine, and the loss is logged.
+
+    `move` returns the new name. It runs under `write_lock`, after another look: another process may have written a good
+    record in the meantime, which must stay.
+    """
+    try:
+        return read()
+    except ValueError:
+        pass
+    with write_lock():
+        try:
+            return read()
+        except ValueError as exc:
+            problem = str(exc)
+        place = move()
+    log_quarantine(name, problem, place)
+    return None
+
+
+def log_quarantine(name: object, problem: str, place: object) -> None:
+    """Log that the record `name` was moved to `place`, and why."""
+    logger.warning("the token record %s cannot be used (%s); it was moved to %s", name, problem, place)
 
 
 def version_of(data: bytes) -> Version:
@@ -214,7 +247,7 @@ def _problem(fields: dict[str, object]) -> str | None:
 
 
 def _is_a(value: object, kinds: tuple[type, ...]) -> bool:
-    """JSON as Python reads it has NaN, infinities, and booleans that are integers."""
+    # JSON as Python reads it has NaN, infinities, and booleans that are integers.
     return (
         isinstance(value, kinds) and not isinstance(value, bool) and (not isinstance(value, float) or isfinite(value))
     )

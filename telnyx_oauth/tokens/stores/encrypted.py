@@ -1,4 +1,4 @@
-"""A store whose records nobody reads without the key."""
+"""A store whose records cannot be read without the key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import STORE, STORE_METHODS, Lease, StoredGrant, TokenStore, Version,
 
 
 class EncryptedStore:
-    """Encrypts whole records before another store sees them; only their owner and their end stay legible.
+    """Encrypts whole records before they reach another store; only the server, the client and the times stay legible.
 
     `keys` are Fernet keys (`cryptography.fernet.Fernet.generate_key()`): the first encrypts, all decrypt. To replace
     a key, add the new one at the end everywhere, then move it to the front, then drop the old one. A record that no
@@ -25,9 +25,9 @@ class EncryptedStore:
     def __init__(self, inner: TokenStore, keys: Iterable[str | bytes]) -> None:
         expect(inner, "inner", STORE, *STORE_METHODS)
         self._inner = inner
-        given = Secret(keys)
+        secret_keys = Secret(keys)
         del keys
-        fernets = _fernets(given)
+        fernets = _fernets(secret_keys)
         if not fernets:
             raise ValueError(
                 "`keys` must be a list of one or more keys, each as cryptography.fernet.Fernet.generate_key() gives it: "
@@ -39,33 +39,32 @@ class EncryptedStore:
     async def load(self, key: str) -> StoredGrant | None:
         """The record, decrypted."""
         sealed = await self._inner.load(key)
-        return None if sealed is None else attrs.evolve(self._opened(key, sealed), version=sealed.version)
+        if sealed is None:
+            return None
+        grant = self._decrypted(key, sealed.refresh_token or sealed.access_token or "")
+        if grant is None:
+            raise TokenPersistenceError("A stored record cannot be decrypted with any of the given keys.")
+        return attrs.evolve(grant, version=sealed.version)
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Encrypt and write `new` in the place of `expected`, and give its version."""
-        return await self._inner.compare_and_swap(key, expected, self._sealed(key, new))
+        # The record's name is encrypted with it, so that a record copied to another name is noticed.
+        text = self._fernet.encrypt(key.encode() + b"\n" + new.encode()).decode("ascii")
+        sealed = attrs.evolve(new, request="", scopes=frozenset(), generation=0, intent=None, tombstone=None)
+        # In the refresh token's place if there is one, since a store may drop records without a refresh token.
+        if new.refresh_token is None:
+            sealed = attrs.evolve(sealed, access_token=text)
+        else:
+            sealed = attrs.evolve(sealed, access_token=None, refresh_token=text)
+        return await self._inner.compare_and_swap(key, expected, sealed)
 
     async def delete(self, key: str) -> None:
         """Remove the record, if there is one."""
         await self._inner.delete(key)
 
     def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[Lease | None]:
-        """Hold off everyone else who renews this grant."""
+        """Lock the grant against other refreshes."""
         return self._inner.lock(key, timeout=timeout)
-
-    def _sealed(self, key: str, grant: StoredGrant) -> StoredGrant:
-        # The key's name is sealed in with it, so that a record put in another's place is noticed.
-        text = self._fernet.encrypt(key.encode() + b"\n" + grant.encode()).decode("ascii")
-        grant = attrs.evolve(grant, request="", scopes=frozenset(), generation=0, intent=None, tombstone=None)
-        if grant.refresh_token is None:
-            return attrs.evolve(grant, access_token=text)
-        return attrs.evolve(grant, access_token=None, refresh_token=text)
-
-    def _opened(self, key: str, sealed: StoredGrant) -> StoredGrant:
-        grant = self._decrypted(key, sealed.refresh_token or sealed.access_token or "")
-        if grant is None:
-            raise TokenPersistenceError("A stored record cannot be decrypted with any of the given keys.")
-        return grant
 
     def _decrypted(self, key: str, text: str) -> StoredGrant | None:
         try:
@@ -76,8 +75,8 @@ class EncryptedStore:
 
 
 def _fernets(keys: Secret[Iterable[str | bytes]]) -> list[Fernet]:
-    """Empty where one is no key, so that no error passes a frame that holds it."""
-    if isinstance(keys.plain, (str, bytes)):  # one key alone would be taken for a list of letters
+    """Make the ciphers. The list is empty if one key is wrong, so that no error passes a frame that holds it."""
+    if isinstance(keys.plain, (str, bytes)):  # a single key would be read as a list of letters
         return []
     try:
         return [Fernet(key.plain) for key in map(Secret, keys.plain)]

@@ -1,4 +1,4 @@
-"""The store in a folder: one file per grant, for one person's eyes, whole after any crash, shared by all their
+"""The store in a folder: one file per grant, private to its owner, whole after any crash, shared by the owner's
 processes.
 """
 
@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,9 +22,18 @@ from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.arguments import expect_a
 from ...protocol.secret import Secret, Uncopied
 from ...transport.threads import Threads
-from ..events import logger
 from ..folders import create_private, make_private
-from .base import ASIDE, ASIDE_KEPT, FORGOTTEN, FORGOTTEN_KEPT, ROOM, StoredGrant, Version, version_of
+from .base import (
+    FORGOTTEN,
+    FORGOTTEN_KEPT,
+    QUARANTINE,
+    QUARANTINE_KEPT,
+    ROOM,
+    StoredGrant,
+    Version,
+    load_or_quarantine,
+    version_of,
+)
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST: Final = 4 * 1024 * 1024
@@ -35,7 +44,7 @@ _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) |
 
 
 class FileStore(Uncopied):
-    """Keeps each grant in a file of its own, readable by its owner alone (0600 in a folder of 0700).
+    """Keeps each grant in its own file, readable only by its owner (0600 in a folder of 0700).
 
     A crash at any moment leaves the old record or the new one. The lock is the operating system's, so it ends with its
     holder. The folder is made when needed; one that others may enter is refused.
@@ -49,7 +58,7 @@ class FileStore(Uncopied):
         self._threads = Threads()
 
     async def load(self, key: str) -> StoredGrant | None:
-        """The record, with its version. One that cannot be read is moved aside, with a warning."""
+        """The record, with its version. One that cannot be read is quarantined, with a warning."""
         return await self._threads.run(partial(self._load, key))
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
@@ -62,7 +71,7 @@ class FileStore(Uncopied):
 
     @asynccontextmanager
     async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
-        """Hold off every other process and thread that renews this grant."""
+        """Lock the grant against refreshes in other processes and threads."""
         lock = await self._threads.run(partial(self.file_lock, key, "renew"))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
@@ -89,12 +98,15 @@ class FileStore(Uncopied):
         self._prepare()
         return filelock.FileLock(self._folder / f"{key}.{purpose}.lock", mode=0o600, thread_local=False)
 
+    def _write_lock(self, key: str) -> AbstractContextManager[object]:
+        return self.file_lock(key, "write").acquire(timeout=_WRITING)
+
     def _prepare(self) -> None:
         make_private(self._folder)
         if os.name != "posix":
             return
-        found = self._folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        status = self._folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise TokenPersistenceError(
                 f"The token folder {self._folder} must be a folder that belongs to you alone (chmod 700), and no link."
             )
@@ -106,90 +118,88 @@ class FileStore(Uncopied):
         except FileNotFoundError:
             return None
         with os.fdopen(handle, "rb") as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
                 raise OSError("not a regular file")
-            if os.name == "posix" and found.st_mode & 0o077:
+            if os.name == "posix" and status.st_mode & 0o077:
                 os.fchmod(handle, 0o600)
             return Secret(file.read(_LARGEST))
 
     def _load(self, key: str, *, locked: bool = False) -> StoredGrant | None:
         path = self._path(key)
-        try:
-            data = self._read(path)
+
+        def read() -> StoredGrant | None:
+            try:
+                data = self._read(path)
+            except OSError:
+                if path.is_file() and not path.is_symlink():
+                    raise
+                raise ValueError("it is no regular file") from None
             return None if data is None else StoredGrant.decode(data.plain)
-        except (ValueError, OSError) as exc:
-            if isinstance(exc, OSError) and not path.is_symlink() and path.is_file():
-                raise
-            problem = str(exc) if isinstance(exc, ValueError) else "it is no regular file"
-        if not locked:  # somebody may be writing a good one in its place
-            with self.file_lock(key, "write").acquire(timeout=_WRITING):
-                return self._load(key, locked=True)
-        aside = path.replace(self._path(key + ASIDE))
-        if not aside.is_symlink():
-            self.note_aside(key)
-        logger.warning("the token record %s cannot be used (%s); it was moved to %s", path, problem, aside)
-        return None
+
+        def move() -> Path:
+            place = path.replace(self._path(key + QUARANTINE))
+            if not place.is_symlink():
+                self.note_quarantined(key)
+            return place
+
+        return load_or_quarantine(path, read, move, nullcontext if locked else partial(self._write_lock, key))
 
     def _delete(self, key: str) -> None:
         path = self._path(key)
         if not self._folder.exists():
             return
-        with self.file_lock(key, "write").acquire(timeout=_WRITING):
+        with self._write_lock(key):
             path.unlink(missing_ok=True)
             self._draft(path).unlink(missing_ok=True)  # of a process that was killed while it wrote
             self._room(path).unlink(missing_ok=True)
 
     def _draft(self, path: Path) -> Path:
-        # One name for each key, so that a draft that was left is found. Only the holder of the write lock touches it.
+        # The name depends on the key alone, so that a draft that was left is found. Only the holder of the write lock touches it.
         return path.with_name(f".{path.name.removesuffix('.json')}.tmp")
 
     def _room(self, path: Path) -> Path:
-        """A file that keeps room for the answer while a refresh token is being spent, should the disk be full by then."""
+        """A file that reserves space for the answer while a refresh token is being spent: the disk may be full by then."""
         return path.with_name(f".{path.name.removesuffix('.json')}.room")
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         path = self._path(key)
         data = Secret(new.encode())
-        with self.file_lock(key, "write").acquire(timeout=_WRITING):
+        with self._write_lock(key):
             now = self._load(key, locked=True)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
-            self.end_aside(key)
+            self.expire_quarantined(key)
             self._room(path).unlink(missing_ok=True)
             if new.intent is not None:
                 _write(self._room(path), Secret(bytes(max(len(data.plain), ROOM))))
             self._replace(path, data)
-            if key.endswith(FORGOTTEN):
-                self._end_marks()
+            if key.endswith(FORGOTTEN):  # a rare write, which also clears away the marks that have ended
+                for mark in self._folder.glob(f"*{FORGOTTEN}"):
+                    with contextlib.suppress(OSError):
+                        if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
+                            mark.unlink()
         return version_of(data.plain)
 
-    def note_aside(self, key: str) -> None:
-        """Note that a record was moved aside now. Keyrings keep no dates, so theirs are empty files here."""
+    def note_quarantined(self, key: str) -> None:
+        """Set the date of a quarantined record to now. Keyrings keep no dates, so theirs are empty files here."""
         self._prepare()
-        self._path(key + ASIDE).touch(mode=0o600)
+        self._path(key + QUARANTINE).touch(mode=0o600)
 
-    def end_aside(self, key: str) -> bool:
-        """Delete a record that was moved aside more than 30 days ago. True if there was one."""
-        aside = self._path(key + ASIDE)
+    def expire_quarantined(self, key: str) -> bool:
+        """Delete a record that was quarantined more than 30 days ago. True if there was one."""
+        place = self._path(key + QUARANTINE)
         try:
-            old = time.time() - aside.lstat().st_mtime > ASIDE_KEPT
+            old = time.time() - place.lstat().st_mtime > QUARANTINE_KEPT
         except FileNotFoundError:
             return False
         if old:
-            aside.unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
         return old
 
-    def _end_marks(self) -> None:
-        """Delete the marks of forgotten grants that have ended."""
-        for mark in self._folder.glob(f"*{FORGOTTEN}"):
-            with contextlib.suppress(OSError):
-                if time.time() - mark.lstat().st_mtime > FORGOTTEN_KEPT:
-                    mark.unlink()
-
-    def drop_aside(self, key: str) -> None:
-        """Delete what was moved aside, or the note of it, if there is any."""
-        self._path(key + ASIDE).unlink(missing_ok=True)
+    def drop_quarantined(self, key: str) -> None:
+        """Delete a quarantined record, or the note of one, if there is any."""
+        self._path(key + QUARANTINE).unlink(missing_ok=True)
 
     def _replace(self, path: Path, data: Secret[bytes]) -> None:
         draft = self._draft(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -16,8 +16,7 @@ from ...errors import StoreConflictError, TokenPersistenceError
 from ...protocol.arguments import expect_text
 from ...protocol.secret import Secret, Uncopied
 from ...transport.threads import Threads
-from ..events import logger
-from .base import ASIDE, StoredGrant, Version, version_of
+from .base import QUARANTINE, StoredGrant, Version, load_or_quarantine, version_of
 from .file import FileStore
 
 T = TypeVar("T")
@@ -31,7 +30,7 @@ _ELSEWHERE: Final = "Use a FileStore if it stays so."
 
 @attrs.frozen
 class _Head:
-    """What stands in a text's own entry where its parts are in others."""
+    """The content of a text's main entry when the text is in parts: their place, count and digest."""
 
     place: str
     count: int
@@ -42,8 +41,9 @@ class _Head:
 
 
 class Entries:
-    """The texts of one service in the keyring. A text that one entry does not hold is written in parts, which count from
-    the moment that their head is written: of a text that is replaced there is always the old or the new one.
+    """The texts of one service in the keyring. A text that is too long for one entry is written in parts, into the place
+    ("a" or "b") that the text before it does not use, and then the head that names them. So a crash leaves the old text
+    or the new one.
     """
 
     def __init__(self, service: str) -> None:
@@ -51,22 +51,22 @@ class Entries:
         _package()
 
     def read(self, name: str) -> Secret[str] | None:
-        """The text. One whose parts are not whole is given as it is, and is no record."""
-        return _told(lambda: self._read(_backend(), name))
+        """The text. If its parts do not match their digest, the pieces as they are, which are no record."""
+        return _in_words(lambda: self._read(_backend(), name))
 
     def write(self, name: str, text: Secret[str]) -> None:
         """Write the text in the place of any before it. Raises `TokenPersistenceError` when the keyring does not keep it."""
-        _told(lambda: self._write(_backend(), name, text))
+        _in_words(lambda: self._write(_backend(), name, text))
 
     def delete(self, name: str) -> None:
-        """Remove the text, if there is one, and parts that a process left that was killed."""
-        _told(lambda: self._delete(_backend(), name))
+        """Remove the text, if there is one, and parts left by a process that was killed."""
+        _in_words(lambda: self._delete(_backend(), name))
 
     def _entry(self, backend: Any, name: str) -> Secret[str | None]:
         return Secret(backend.get_password(self._service, name) or None)
 
     def _read(self, backend: Any, name: str) -> Secret[str] | None:
-        seen: Secret[str] | None = None
+        pieces: Secret[str] | None = None
         for _ in range(_LOOKS):  # another process may be writing
             first = self._entry(backend, name)
             head = _head(first)
@@ -76,8 +76,8 @@ class Entries:
             whole = Secret("".join(part.plain or "" for part in parts))
             if version_of(whole.plain.encode()) == head.digest:
                 return whole
-            seen = Secret(f"{first.plain}\n{whole.plain}")
-        return seen
+            pieces = Secret(f"{first.plain}\n{whole.plain}")
+        return pieces
 
     def _write(self, backend: Any, name: str, text: Secret[str]) -> None:
         before = self._entry(backend, name)
@@ -106,7 +106,7 @@ class Entries:
         self._sweep(backend, name, place, first=len(pieces))
 
     def _put_back(self, backend: Any, name: str, before: Secret[str | None]) -> None:
-        """See to it that what was there is there still: a keyring may have kept half of what it refused."""
+        """Restore the entry if it changed: a keyring may have kept half of a text that it refused."""
         if self._entry(backend, name) == before:
             return
         if before.plain is None:
@@ -115,12 +115,13 @@ class Entries:
             self._put(backend, name, Secret(before.plain))
 
     def _put(self, backend: Any, name: str, text: Secret[str]) -> TokenPersistenceError | None:
-        """Write one entry, and say why the keyring does not keep it. Raises when it keeps nothing at all now."""
+        """Write one entry. Return the error if the keyring does not keep it, and raise it if the keyring keeps nothing now."""
         why = "it was not there afterwards"
         try:
             backend.set_password(self._service, name, text.plain)
         except Exception as exc:  # each keyring has errors of its own
-            if _is_shut(exc):
+            errors = _package().errors
+            if isinstance(exc, (errors.KeyringLocked, errors.InitError, errors.NoKeyringError)):
                 raise
             why = type(exc).__name__
         else:
@@ -133,14 +134,16 @@ class Entries:
     def _delete(self, backend: Any, name: str) -> None:
         head = _head(self._entry(backend, name))
         self._remove(backend, name)
-        self._sweep(backend, name, *_PLACES, known=0 if head is None else head.count)
+        self._sweep(backend, name, *_PLACES, least=0 if head is None else head.count)
 
-    def _sweep(self, backend: Any, name: str, *places: str, first: int = 0, known: int = 0) -> None:
-        """Delete the parts in these places from the last one on, so that those that are left are found again. The first
-        `known` may have gaps between them.
+    def _sweep(self, backend: Any, name: str, *places: str, first: int = 0, least: int = 0) -> None:
+        """Delete the parts in these places from number `first` on.
+
+        A keyring cannot list its entries, so the parts are counted until one is missing; the first `least` may have gaps.
+        The last part goes first, so that a sweep that is cut short leaves parts which the next one finds.
         """
         for place in places:
-            count = max(first, known)
+            count = max(first, least)
             while self._entry(backend, _part(name, place, count)):
                 count += 1
             for number in reversed(range(first, count)):
@@ -156,7 +159,7 @@ def _part(name: str, place: str, number: int) -> str:
 
 
 def _head(entry: Secret[str | None]) -> _Head | None:
-    """What an entry says of the parts of its text; `None` where it is the text itself."""
+    """Read the head of a text in parts; `None` if the entry is the text itself."""
     try:
         body: object = json.loads(entry.plain or "")
     except (ValueError, RecursionError):
@@ -170,32 +173,24 @@ def _head(entry: Secret[str | None]) -> _Head | None:
     return _Head(str(place), min(count, _MOST), str(digest))
 
 
-def _told(call: Callable[[], T]) -> T:
-    """What `call` gives. Its failure in words: those of a keyring may quote what it was given."""
+def _in_words(call: Callable[[], T]) -> T:
+    """Call. An error is replaced by one in this package's words: a keyring's error may quote its arguments."""
     try:
         return call()
     except TokenPersistenceError:
         raise
     except Exception as exc:  # noqa: BLE001 - each keyring has errors of its own
-        error = _words(exc)
+        errors = _package().errors
+        if isinstance(exc, errors.NoKeyringError):
+            error = _no_keyring()
+        elif isinstance(exc, errors.KeyringLocked):
+            error = TokenPersistenceError("The keyring is locked. Unlock it and try again, or use a FileStore.")
+        else:
+            error = TokenPersistenceError(f"The keyring cannot be used now ({type(exc).__name__}). {_ELSEWHERE}")
     raise error
 
 
-def _words(exc: Exception) -> TokenPersistenceError:
-    errors = _package().errors
-    if isinstance(exc, errors.NoKeyringError):
-        return _nothing()
-    if isinstance(exc, errors.KeyringLocked):
-        return TokenPersistenceError("The keyring is locked. Unlock it and try again, or use a FileStore.")
-    return TokenPersistenceError(f"The keyring cannot be used now ({type(exc).__name__}). {_ELSEWHERE}")
-
-
-def _is_shut(exc: Exception) -> bool:
-    errors = _package().errors
-    return isinstance(exc, (errors.KeyringLocked, errors.InitError, errors.NoKeyringError))
-
-
-def _nothing() -> TokenPersistenceError:
+def _no_keyring() -> TokenPersistenceError:
     return TokenPersistenceError(
         "There is no keyring on this machine. Use a FileStore, or install a backend (see the docs of `keyring`)."
     )
@@ -204,7 +199,7 @@ def _nothing() -> TokenPersistenceError:
 def _backend() -> Any:
     backend = _package().get_keyring()
     if getattr(backend, "priority", 0) <= 0:
-        raise _nothing()
+        raise _no_keyring()
     return backend
 
 
@@ -239,7 +234,7 @@ class KeyringStore(Uncopied):
         self._threads = Threads()
 
     async def load(self, key: str) -> StoredGrant | None:
-        """The record, with its version. One that cannot be read is renamed, with a warning."""
+        """The record, with its version. One that cannot be read is quarantined, with a warning."""
         return await self._threads.run(partial(self._load, key))
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
@@ -251,26 +246,26 @@ class KeyringStore(Uncopied):
         await self._threads.run(partial(self._delete, key))
 
     def lock(self, key: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
-        """Hold off every other process and thread that renews this grant."""
+        """Lock the grant against refreshes in other processes and threads."""
         return self._files.lock(key, timeout=timeout)
 
     def _load(self, key: str, *, locked: bool = False) -> StoredGrant | None:
-        text = self._entries.read(key)
-        if text is None:
-            return None
-        try:
-            return StoredGrant.decode(text.plain.encode())
-        except ValueError as exc:
-            problem = str(exc)
-        if not locked:  # somebody may be writing a good one in its place
-            with self._writing(key):
-                return self._load(key, locked=True)
-        aside = key + ASIDE
-        self._entries.write(aside, text)
-        self._entries.delete(key)
-        self._files.note_aside(key)
-        logger.warning("the token record %s cannot be used (%s); it was renamed to %s", key, problem, aside)
-        return None
+        text: Secret[str] | None = None
+
+        def read() -> StoredGrant | None:
+            nonlocal text
+            text = self._entries.read(key)
+            return None if text is None else StoredGrant.decode(text.plain.encode())
+
+        def move() -> str:
+            place = key + QUARANTINE
+            if text is not None:
+                self._entries.write(place, text)
+            self._entries.delete(key)
+            self._files.note_quarantined(key)
+            return place
+
+        return load_or_quarantine(key, read, move, nullcontext if locked else partial(self._writing, key))
 
     def _compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         data = Secret(new.encode())
@@ -278,21 +273,21 @@ class KeyringStore(Uncopied):
             now = self._load(key, locked=True)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
-            if self._files.end_aside(key):
-                self._entries.delete(key + ASIDE)
+            if self._files.expire_quarantined(key):
+                self._entries.delete(key + QUARANTINE)
             self._entries.write(key, Secret(data.plain.decode("ascii")))
         return version_of(data.plain)
 
     def _delete(self, key: str) -> None:
         with self._writing(key):
             self._entries.delete(key)
-            if key.endswith(ASIDE):
-                self._files.drop_aside(key.removesuffix(ASIDE))
+            if key.endswith(QUARANTINE):
+                self._files.drop_quarantined(key.removesuffix(QUARANTINE))
 
     @contextmanager
     def _writing(self, key: str) -> Generator[None]:
-        # One after the other: to write one entry, the Windows backend moves another out of its way. The second lock is what
-        # version 0.1 takes.
+        # One writer at a time for all keys: to write one entry, the Windows backend moves another out of its way. The second
+        # lock is the one that version 0.1 takes.
         with (
             self._files.file_lock("keyring", "write").acquire(timeout=_WRITING),
             self._files.file_lock(key, "write").acquire(timeout=_WRITING),

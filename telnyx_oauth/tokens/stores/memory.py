@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import attrs
 
@@ -17,8 +18,8 @@ _POLL = 0.01
 
 
 class MemoryStore:
-    """Keeps grants in this process. Safe for any number of loops and threads: nothing waits, and of those who write
-    one record at the same moment, one does.
+    """Keeps grants in this process. Safe for any number of loops and threads: nothing waits, and of several writes of
+    one record at the same moment, one succeeds.
     """
 
     shared = False
@@ -29,12 +30,18 @@ class MemoryStore:
         self._writers: dict[str, tuple[int, object]] = {}
         self._writes = itertools.count(1)
 
+    @property
+    def records(self) -> Mapping[str, StoredGrant]:
+        """The records of this moment by key, for tests: a read-only copy. Its `repr` shows no token."""
+        return MappingProxyType(dict(self._records))
+
     async def load(self, key: str) -> StoredGrant | None:
         """The record, with its version."""
         return self._records.get(key)
 
     async def compare_and_swap(self, key: str, expected: Version | None, new: StoredGrant) -> Version:
         """Write `new` in the place of `expected` and give its version."""
+        # `setdefault` is atomic, so it decides between threads without a lock that a fork could leave locked in the child.
         mine = (os.getpid(), object())
         while (writer := self._writers.setdefault(key, mine)) is not mine:
             if writer[0] == mine[0]:
@@ -56,9 +63,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def lock(self, key: str, *, timeout: float) -> AsyncGenerator[None]:
-        """Hold off everyone else who renews this grant. A holder that a fork or a closed loop left behind is passed
-        over.
-        """
+        """Lock the grant against other refreshes. A holder that a fork or a closed loop left behind is passed over."""
         mine = _Holder(os.getpid(), asyncio.get_running_loop())
         deadline = asyncio.get_running_loop().time() + timeout
         while (holder := self._holders.setdefault(key, mine)) is not mine:

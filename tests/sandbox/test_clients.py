@@ -56,7 +56,7 @@ async def test_a_clients_credentials_may_be_chosen():
                 await client.oauth_clients.list()
 
 
-async def test_a_clients_validator_takes_the_sandboxs_tokens():
+async def test_a_clients_validator_accepts_the_sandboxs_tokens():
     async with Sandbox() as telnyx, telnyx.async_client() as client:
         token = await client.validator.validate(telnyx.issue_token(scope="voice.read", subject="someone"))
         assert (token.subject, token.scopes) == ("someone", {"voice.read"})

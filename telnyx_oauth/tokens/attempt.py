@@ -1,4 +1,4 @@
-"""A renewal under way and those who wait for it: one outcome, any number of waiters, none of whom can harm another."""
+"""One attempt to refresh a token, what it brings, and the callers that wait for it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..protocol.token import Token, TokenKey
 
 
 @attrs.frozen
-class Renewed:
-    """A token that a renewal has come to. Its lifetime began when the clocks stood at `since_boot` and `since_wall`."""
+class Issued:
+    """A token that a refresh has brought. Its lifetime began when the clocks stood at `since_boot` and `since_wall`."""
 
     access_token: str = attrs.field(repr=False)
     scopes: frozenset[str]
@@ -28,47 +28,56 @@ class Renewed:
 
 
 @attrs.define
-class Job:
-    """What a renewal is told, and what it tells while it runs."""
+class Attempt:
+    """One attempt to refresh the token of `key`.
 
-    key: TokenKey
-    flight: int
-    state: Callable[[], Snapshot]
-    offer: Callable[[Renewed], None]
-    number: Callable[[int], int]
-    min_ttl: float = 0.0
-    resolving: bool = False
-    forgotten: bool = False
-    on_wire: bool = False
-    """True from the sending of a refresh token until what came of it is stored."""
-    keys: asyncio.Future[None] | None = None
-    """The fetching of the keys that the token will be proven with."""
-
-
-class Flight:
-    """One renewal of one key. Its task belongs to the manager; callers hold only a future each.
-
-    Waiters stand in queues by their timeout, so that each queue is in the order of its deadlines and needs one timer.
+    `snapshot`, `publish` and `next_generation` are the cache's; the other fields say how far the attempt has come.
     """
 
-    __slots__ = ("fallback", "job", "queues", "sleeping", "started", "task", "timers")
+    key: TokenKey
+    number: int
+    snapshot: Callable[[], Snapshot]
+    publish: Callable[[Issued], None]
+    next_generation: Callable[[int], int]
+    min_ttl: float = 0.0
+    resolving: bool = False
+    """True once the outcome of sending a refresh token is unknown."""
+    forgotten: bool = False
+    """True once the grant was forgotten: the result goes to the waiters, and is neither stored nor published."""
+    on_wire: bool = False
+    """True from the sending of a refresh token until its successor is stored."""
+    keys: asyncio.Future[None] | None = None
+    """The fetch of the keys that the token will be verified with."""
 
-    def __init__(self, job: Job, started: float, fallback: Callable[[], Token | None], *, sleeping: bool) -> None:
-        self.job = job
+
+class InFlight:
+    """One attempt in flight and its waiters. The task belongs to the manager; each waiter holds only a future.
+
+    So a waiter that is cancelled or times out removes its own future, and harms neither the task nor another waiter.
+    """
+
+    __slots__ = ("attempt", "backing_off", "fallback", "queues", "started", "task", "timers")
+
+    def __init__(
+        self, attempt: Attempt, started: float, fallback: Callable[[], Token | None], *, backing_off: bool
+    ) -> None:
+        self.attempt = attempt
         self.started = started
         self.fallback = fallback
-        self.sleeping = sleeping  # until a back-off is over
+        self.backing_off = backing_off  # nothing has been sent yet: the task sleeps until the back-off is over
+        # One queue for each timeout. Waiters join at the end, so a queue is in the order of its deadlines: one timer for
+        # its first waiter is enough, and a thousand waiters cost one timer instead of a thousand.
         self.queues: dict[float | None, dict[asyncio.Future[Token], float]] = {}
         self.timers: dict[float, asyncio.TimerHandle] = {}
         self.task: asyncio.Task[None] | None = None
 
     @property
     def waiters(self) -> int:
-        """How many wait."""
+        """The number of waiters."""
         return sum(map(len, self.queues.values()))
 
     async def wait(self, timeout: float | None) -> Token:
-        """The outcome. After `timeout` seconds, a fallback that is still valid, else `TokenWaitTimeoutError`."""
+        """Wait for the outcome. After `timeout` seconds: a fallback that is still valid, or `TokenWaitTimeoutError`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Token] = loop.create_future()
         queue = self.queues.get(timeout)
@@ -76,21 +85,21 @@ class Flight:
             queue = self.queues[timeout] = {}
         queue[future] = 0.0 if timeout is None else loop.time() + timeout
         if timeout is not None and timeout not in self.timers:
-            self.timers[timeout] = loop.call_later(timeout, self._give_up, timeout)
+            self.timers[timeout] = loop.call_later(timeout, self._time_out, timeout)
         try:
             return await future
         finally:
             queue.pop(future, None)
 
-    def _give_up(self, timeout: float) -> None:
-        """Send away those whose time is over, and look again when the next one's is."""
+    def _time_out(self, timeout: float) -> None:
+        """Answer the waiters whose time is over, and set the timer for the next one."""
         loop = asyncio.get_running_loop()
         del self.timers[timeout]
         queue = self.queues[timeout]
         while queue:
             future = next(iter(queue))
             if queue[future] > loop.time():
-                self.timers[timeout] = loop.call_at(queue[future], self._give_up, timeout)
+                self.timers[timeout] = loop.call_at(queue[future], self._time_out, timeout)
                 return
             del queue[future]
             if future.done():
@@ -101,17 +110,18 @@ class Flight:
             else:
                 future.set_result(token)
 
-    def land(self, token: Token) -> None:
-        """Give everyone the token."""
-        for future in self._dismissed():
+    def deliver(self, token: Token) -> None:
+        """Give the token to every waiter."""
+        for future in self._end():
             future.set_result(token)
 
-    def crash(self, error: BaseException) -> None:
-        """Give everyone an exception of their own, since each will grow a traceback of its own."""
-        for future in self._dismissed():
+    def fail(self, error: BaseException) -> None:
+        """Give every waiter an exception, each a copy, because each will grow its own traceback."""
+        for future in self._end():
             future.set_exception(replica(error))
 
-    def _dismissed(self) -> list[asyncio.Future[Token]]:
+    def _end(self) -> list[asyncio.Future[Token]]:
+        """Stop the timers. Return the waiters' futures."""
         for timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
@@ -119,7 +129,7 @@ class Flight:
 
 
 def replica(error: BaseException) -> Exception:
-    """A new exception that says the same, caused by `error`. What is not ours is named by its class alone."""
+    """Copy an exception; `error` is the copy's cause. Of one that is not a `TelnyxError` only the class is named."""
     if isinstance(error, TelnyxError):
         twin: Exception = copy.copy(error)
         notes = getattr(error, "__notes__", None)
