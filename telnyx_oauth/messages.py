@@ -23,6 +23,7 @@ ENDED_EARLY: Final = "the body ended early or could not be decoded"
 """The `Response.fault` after which another attempt may succeed."""
 
 
+# Hashed in every call, to look up aiohttp's form of it.
 @attrs.frozen(cache_hash=True)
 class Timeout:
     """Time limits of one attempt, in seconds; `None` is no limit.
@@ -163,6 +164,7 @@ class Response:
             return cast("object", _json.loads(self.text(), parse_int=parse_int))
 
     def __reduce__(self) -> tuple[object, ...]:
+        # Cookies are credentials, and a stream cannot be pickled.
         kept = tuple(pair for pair in self.headers.items() if pair[0].lower() != "set-cookie")
         return _restore, (self.status_code, kept, self.content, self.request, self.http_version, self.fault)
 

@@ -93,6 +93,7 @@ def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
     return tuple(challenge for value in values for challenge in _challenges(value))
 
 
+# A scanner, since commas separate challenges as well as the parameters of one: what follows decides which it is.
 def _challenges(header: str) -> list[Challenge]:
     challenges: list[tuple[str, dict[str, str]]] = []
     params: dict[str, str] = {}

@@ -102,6 +102,8 @@ def _model_hook(kind: Any) -> Hook:
     return cast("Hook", names["structure"])
 
 
+# `blank | value` has a mark for each absent member, in the order of the class: one look-up per member finds its value or the
+# mark. Members that the class does not know come after these, so the lengths tell whether there are any.
 _STRUCTURE: Final = """
 def structure(value, _):
     if value.__class__ is not dict:

@@ -98,6 +98,7 @@ def signer(call: Call, extras: Extras, credentials: Credentials, *, own_header: 
         return Signer.TOKEN
     if credentials.api_key and not credentials.has_client:
         return Signer.KEY
+    # The better choice first: for a client's endpoint a client, elsewhere a key, and the secret where there is an id.
     missing = [_API_KEY, _CLIENT] if credentials.client_id is None else [_SECRET, _API_KEY]
     if call.auth is Auth.CLIENT and credentials.client_id is None:
         missing.reverse()

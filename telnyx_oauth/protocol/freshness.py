@@ -94,7 +94,12 @@ class Snapshot:
     """
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "serve_until", self.since_boot + _quiet_age(self))
+        serve_until = -inf
+        if self.token is not None and not self.rejected:
+            # Until a refresh is due, or while one runs until callers must wait for it. During a back-off nothing is due.
+            quiet = self.mandatory if self.renewing else self.advisory
+            serve_until = self.since_boot + min(max(quiet, self.retry_boot - self.since_boot), self.lifetime)
+        object.__setattr__(self, "serve_until", serve_until)
 
     def age(self, boot: float, wall: float) -> float:
         """Seconds since issue by the clock that says more: the one may have stopped in a suspend, the other been set back."""
@@ -105,13 +110,6 @@ class Snapshot:
         if self.token is None or self.rejected:
             return 0.0
         return max(0.0, self.lifetime - self.age(boot, wall))
-
-
-def _quiet_age(state: Snapshot) -> float:
-    if state.token is None or state.rejected:
-        return -inf
-    quiet = state.mandatory if state.renewing else state.advisory
-    return min(max(quiet, state.retry_boot - state.since_boot), state.lifetime)
 
 
 EMPTY: Final = Snapshot()
@@ -183,6 +181,7 @@ def windows(
     if lifetime is None:
         return policy.recheck, inf, inf
     advisory = min(max(policy.advisory_fraction * lifetime, policy.advisory_floor), policy.advisory_cap)
+    # Jitter spreads the refreshes of many processes. At most half of a short lifetime, or the cache would never be used.
     advisory = min(advisory * (1 + 0.25 * jitter), lifetime / 2)
     mandatory = min(
         max(policy.mandatory_fraction * lifetime, policy.mandatory_floor), lifetime / 4, policy.mandatory_cap

@@ -74,11 +74,9 @@ def _import(jwk: Mapping[str, object]) -> VerificationKey:
     if jwk.get("use", "sig") != "sig":
         raise UnusableKeyError("use is not sig")
     operations = jwk.get("key_ops", ("verify",))
-    if (
-        not isinstance(operations, tuple)
-        or "verify" not in operations
-        or _repeats(cast("tuple[object, ...]", operations))
-    ):
+    names = [repr(each) for each in cast("tuple[object, ...]", operations)] if isinstance(operations, tuple) else []
+    # RFC 7517 section 4.3: no operation may be listed twice.
+    if repr("verify") not in names or len(set(names)) != len(names):
         raise UnusableKeyError("key_ops is not a list that names verify")
     if not isinstance(jwk.get("kid", ""), str):
         raise UnusableKeyError("kid is not a text")
@@ -91,10 +89,6 @@ def _import(jwk: Mapping[str, object]) -> VerificationKey:
             return _okp(jwk)
         case _:
             raise UnusableKeyError("kty is not RSA, EC or OKP")
-
-
-def _repeats(values: tuple[object, ...]) -> bool:
-    return len({repr(value) for value in values}) != len(values)
 
 
 def _rsa(jwk: Mapping[str, object]) -> VerificationKey:

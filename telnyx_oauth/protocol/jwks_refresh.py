@@ -117,16 +117,16 @@ def decide(
     algorithm: str,
     kid: str | None,
     now: float,
-    asked: int,
+    attempts: int,
     issued: bool = False,
 ) -> Decision:
-    """Decide what a caller does that asked for a key when `asked` attempts had begun.
+    """Decide what a caller does that asked for a key when `attempts` had begun.
 
     An attempt that began after that and has ended is as good as another one. The response to an older one may be older than
     the token. A token that the issuer itself has just `issued` is not an attacker's, so its unknown key id always costs a
     fetch.
     """
-    may_fetch = state.sequence <= asked and now >= state.retry_at
+    may_fetch = state.sequence <= attempts and now >= state.retry_at
     unavailable = Unavailable(max(state.retry_at - now, 1.0))
     if now >= state.usable_until:
         return Fetch() if may_fetch else unavailable
@@ -166,13 +166,13 @@ def missed(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
     return attrs.evolve(state, next_miss_at=max(state.next_miss_at, now) + policy.miss_interval)
 
 
-def may_be_replaced(state: FetchState, now: float, *, asked: int, issued: bool = False) -> bool:
+def may_be_replaced(state: FetchState, now: float, *, attempts: int, issued: bool = False) -> bool:
     """Return whether an invalid signature costs a fetch, in case the key was replaced under its id.
 
-    Not if the keys were fetched since the caller asked, when `asked` attempts had begun; nor in a back-off; nor too soon
+    Not if the keys were fetched since the caller asked, when `attempts` had begun; nor in a back-off; nor too soon
     after another such fetch, except for an `issued` token.
     """
-    return state.sequence <= asked and now >= state.retry_at and (issued or now >= state.next_replaced_at)
+    return state.sequence <= attempts and now >= state.retry_at and (issued or now >= state.next_replaced_at)
 
 
 def replaced(policy: FetchPolicy, state: FetchState, now: float) -> FetchState:
@@ -224,6 +224,7 @@ def succeeded(
     if sequence <= state.sequence:
         return state
     changed = frozenset(answer.keys.keys) != frozenset(state.keys.keys)
+    # A changed set forgets the missing ids, so that they are looked for anew.
     unknown = {
         kid: each
         for kid, each in state.unknown.items()

@@ -108,6 +108,7 @@ def _outline(data: bytes) -> tuple[bytes, list[bytes]]:
             outline.append(str(len(entries)).encode("ascii"))
             entries.append(entry)
 
+    # A string is one mark, so that brackets and commas inside it do not count.
     for mark in _MARK.finditer(data):
         character = mark[0]
         if character in (b"]", b"}"):

@@ -312,6 +312,7 @@ def check_claims(policy: TokenPolicy, claims: Mapping[str, object], now: float) 
     It may run before the signature is verified, as it can only refuse: a token for another audience, or one that has expired,
     then costs neither a fetch nor a verification. Raises `InvalidTokenError`.
     """
+    # A claim that is null or empty counts as absent.
     for name in policy.required:
         if claims.get(name) in (None, "") and not (name == "exp" and _expires_by_policy(policy, claims)):
             raise InvalidTokenError(Reason.CLAIM_MISSING)

@@ -108,6 +108,7 @@ def metadata_urls(issuer: str) -> tuple[str, ...]:
     """
     first = metadata_url(issuer)
     beside = f"{issuer.rstrip('/')}{_OPENID}"
+    # Without a path two of them are equal; `dict.fromkeys` keeps the order.
     return tuple(dict.fromkeys((first, first.replace(_WELL_KNOWN, _OPENID, 1), beside)))
 
 

@@ -75,6 +75,7 @@ def refused(
     if match:
         window = min(max(float(match[1]), 1.0), LONGEST_WINDOW)
     elif stated:
+        # The oldest counted request leaves the window when the wait ends.
         window = min(max(now + wait - others[0], 1.0), LONGEST_WINDOW)
     count = sum(at > now - window for at in others)
     limit = None if count >= _COUNTED - 1 else max(count, 1)

@@ -86,13 +86,15 @@ def _json(members: Mapping[str, object]) -> bytes:
 
 
 def registered_client(
-    response: Response, *, asked: AuthMethod, supported: frozenset[str] = frozenset(), now: float = 0.0
+    response: Response, *, requested: AuthMethod, supported: frozenset[str] = frozenset(), now: float = 0.0
 ) -> RegisteredClient:
-    """The registered client, which authenticates by the method in the response, not by the `asked` one.
+    """The registered client, which authenticates by the method in the response, not by the `requested` one.
 
-    A response without a method means the `asked` one if it fits: without a secret it is `none`, and with one it is the first of
-    the `supported` methods that need a secret, else Basic (RFC 7591 section 2). Raises `APIStatusError` if the server refused,
-    `APIConnectionError` if the response broke off (there may be a client), and `APIResponseValidationError` for any other.
+    A response without a method means the `requested` one if it fits: without a secret it is `none`, and with one it is the
+    first of the `supported` methods that need a secret, else Basic (RFC 7591 section 2).
+
+    Raises `APIStatusError` if the server refused, `APIConnectionError` if the response broke off (there may be a client), and
+    `APIResponseValidationError` for any other response.
     """
     if not 200 <= response.status_code < 300:
         raise error_from(response, now=now)
@@ -103,7 +105,7 @@ def registered_client(
     problems = (response.fault,) if response.fault else tuple(_problems(fields.plain))
     if problems:
         raise APIResponseValidationError(problems, response=response)
-    return _client(fields.plain, asked, supported)
+    return _client(fields.plain, requested, supported)
 
 
 def _fields(response: Response) -> dict[str, object]:
@@ -124,22 +126,22 @@ def _problems(fields: dict[str, object]) -> Iterable[str]:
         yield "$.client_secret is missing"
 
 
-def _client(fields: dict[str, object], asked: AuthMethod, supported: frozenset[str]) -> RegisteredClient:
+def _client(fields: dict[str, object], requested: AuthMethod, supported: frozenset[str]) -> RegisteredClient:
     method = fields.get("token_endpoint_auth_method")
     return RegisteredClient(
         cast("str", fields["client_id"]),
         cast("str | None", fields.get("client_secret")),
-        cast("AuthMethod", method or _default_method(asked, supported, has_secret="client_secret" in fields)),
+        cast("AuthMethod", method or _default_method(requested, supported, has_secret="client_secret" in fields)),
         _end(fields),
     )
 
 
-def _default_method(asked: AuthMethod, supported: frozenset[str], *, has_secret: bool) -> AuthMethod:
+def _default_method(requested: AuthMethod, supported: frozenset[str], *, has_secret: bool) -> AuthMethod:
     """The method of a client if the response names none."""
     if not has_secret:
         return "none"
     usual = choose_auth_method(supported & {"client_secret_basic", "client_secret_post"}, has_secret=True)
-    return asked if asked != "none" else usual or "client_secret_basic"
+    return requested if requested != "none" else usual or "client_secret_basic"
 
 
 def _end(fields: dict[str, object]) -> float | None:

@@ -136,6 +136,7 @@ def prepare(call: Call, defaults: Defaults, extras: Extras, authorization: Secre
     timeout = defaults.timeout if isinstance(extras.timeout, Omit) else as_timeout(extras.timeout)
     if extras.headers:
         check_headers(Secret(extras.headers))
+    # Most calls are a path and nothing more, and need no encoding.
     encoded: _Encoded | None = None
     if _is_more_than_a_path(call, defaults, extras):
         encoded = _encoded(call, defaults, extras)
@@ -190,7 +191,8 @@ def _is_more_than_a_path(call: Call, defaults: Defaults, extras: Extras) -> bool
 
 def _encoded(call: Call, defaults: Defaults, extras: Extras) -> _Encoded | None:
     try:
-        return _Encoded(_query(call, defaults, extras), *_content(call, extras))
+        parameters = Secret({**defaults.query, **call.query, **(extras.query or {})})
+        return _Encoded(query(parameters) if parameters else "", *_content(call, extras))
     except UnicodeEncodeError:  # it holds the text, which may be a secret
         return None
 
@@ -220,12 +222,6 @@ def _secrets(call: Call, extras: Extras, request: Request) -> Iterable[str]:
             yield from (
                 value for name, value in items if isinstance(value, str) and (call.form is not None or name in _SECRET)
             )
-
-
-def _query(call: Call, defaults: Defaults, extras: Extras) -> str:
-    if not (call.query or defaults.query or extras.query):
-        return ""
-    return query(Secret({**defaults.query, **call.query, **(extras.query or {})}))
 
 
 def _content(call: Call, extras: Extras) -> tuple[bytes, str]:

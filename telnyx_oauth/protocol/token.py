@@ -34,6 +34,7 @@ def valid_scopes(scopes: Iterable[str] | str) -> frozenset[str]:
     return frozenset(scope for scope in scope_set(scopes) if _SCOPE_TOKEN.fullmatch(scope))
 
 
+# Hashed in every look-up of a cached token.
 @attrs.frozen(cache_hash=True)
 class TokenKey:
     """The key of a token: the parameters of the token request, and the client.

@@ -302,7 +302,7 @@ class AuthorizationFlow(NamesChecked, Hinted, Uncopied):
             metadata=metadata,
         )
         response = await self._send(request)
-        client = registered_client(response, asked=method, supported=supported, now=self._clock.wall())
+        client = registered_client(response, requested=method, supported=supported, now=self._clock.wall())
         self.client_id, self._secret, self._method = client.client_id, client.client_secret, client.auth_method
         return client
 

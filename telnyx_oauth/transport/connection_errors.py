@@ -32,7 +32,7 @@ RAISED: Final = (
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
-def named(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
+def connection_error(exc: BaseException, info: RequestInfo, *, sent: bool = True) -> APIConnectionError:
     """The `APIConnectionError` for an exception of aiohttp. Of its text, only the operating system's reason is kept."""
     if isinstance(exc, TimeoutError):
         return APITimeoutError("Request timed out." if sent else "No connection in time.", request=info, sent=sent)

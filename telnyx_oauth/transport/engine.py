@@ -215,6 +215,7 @@ class Engine:
             if again is None:
                 return Answer(request, reply, attempt)
             request, full = again
+            # The new token gets all retries, but is not replaced in its turn.
             token, attempt = None, 0
 
     async def _replaced(
@@ -297,7 +298,7 @@ class Engine:
 
 
 def _relevance(answer: Answer) -> tuple[bool, bool, bool]:
-    """Order two error responses by how much they say about the resource, and not only about the form of its path."""
+    """The rank of an error response: how much it says about the resource, and not only about the form of its path."""
     status = answer.response.status_code
     errors = (json_object(answer.response) or {}).get("errors")
     return status not in _UNKNOWN, bool(errors), status == 404

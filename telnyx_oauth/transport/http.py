@@ -24,10 +24,10 @@ from ..messages import Request, Response, Timeout
 from ..protocol.arguments import expect
 from ..protocol.secret import Secret, Uncopied
 from ..protocol.urls import is_loopback
-from .connection_errors import RAISED, named
+from .connection_errors import RAISED, connection_error
 from .fork import on_fork
 from .proxies import environment_proxy, goes_direct, has_own_proxy, proxy_address, session_has_proxy
-from .response_body import ACCEPTED, received, streamed
+from .response_body import ACCEPTED, read_response, stream_response
 
 _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _HERE: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
@@ -129,7 +129,7 @@ def may_have_left(exc: BaseException, tracker: Tracker, body: Outgoing | None) -
     return not ended.done() or ended.exception() is None
 
 
-def adapted(
+def adapt_to_session(
     session: aiohttp.ClientSession, request: Request, always: dict[str, Any], *, direct: bool
 ) -> tuple[Request, dict[str, Any]]:
     """Adapt a request and its options to a user's session, so that only the request decides about `Authorization`.
@@ -251,7 +251,7 @@ class HttpTransport(Uncopied):
         elif session.closed:
             raise ClientClosedError("The given `http_session`")
         else:
-            request, always = adapted(session, request, always, direct=self._proxy_for(request).plain is None)
+            request, always = adapt_to_session(session, request, always, direct=self._proxy_for(request).plain is None)
         body = await self._prepared(request) if request.content or request.method == "POST" or request.check else None
         proxy = self._proxy_for(request)
         tracker = Tracker()
@@ -272,12 +272,12 @@ class HttpTransport(Uncopied):
         except TelnyxError:
             raise  # from a middleware of the user's session
         except RAISED as exc:
-            error = named(exc, request.info, sent=may_have_left(exc, tracker, body))
+            error = connection_error(exc, request.info, sent=may_have_left(exc, tracker, body))
         else:
             # A streamed body stays on the wire, except for that of an error.
             if not (request.stream and answer.plain.status < 300):
-                return await received(answer, request)
-            return streamed(answer, request.info)
+                return await read_response(answer, request)
+            return stream_response(answer, request.info)
         # Raised outside the handler: aiohttp's exceptions, which hold the request's headers, would become `__context__`.
         if body is not None and body.stopped is not None:
             raise body.stopped
@@ -340,7 +340,7 @@ class HttpTransport(Uncopied):
                 decided = self._decide(place, request)
                 self._proxies[place] = Secret(None if decided is None else decided.plain)
             except ValueError as exc:
-                error = named(exc, request.info, sent=False)
+                error = connection_error(exc, request.info, sent=False)
             if error is not None:
                 raise error
         if end >= 0:

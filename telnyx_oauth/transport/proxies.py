@@ -92,6 +92,7 @@ def _is_in_block(address: _Address, entry: str) -> bool:
         block = ipaddress.ip_network(f"{start.removeprefix('[').removesuffix(']')}/{length}", strict=False)
     except ValueError:
         return False
+    # `_address` turns an IPv4 address inside IPv6 into IPv4, so such a block must become one of IPv4 too.
     if isinstance(block, ipaddress.IPv6Network) and block.prefixlen >= 96 and block.network_address.ipv4_mapped:
         block = ipaddress.ip_network((block.network_address.ipv4_mapped, block.prefixlen - 96))
     return address in block

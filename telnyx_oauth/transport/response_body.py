@@ -13,7 +13,7 @@ from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING
 from ..errors import APIConnectionError
 from ..messages import ENDED_EARLY, Request, RequestInfo, Response
 from ..protocol.secret import Secret
-from .connection_errors import RAISED, named
+from .connection_errors import RAISED, connection_error
 
 ACCEPTED: Final = "gzip, deflate"
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -104,7 +104,7 @@ def _label(coding: str) -> str:
     return coding if len(coding) <= 80 and _NAMED.fullmatch(coding) else "an unknown one"
 
 
-def decoded(content: Secret[bytes], coding: str, most: int) -> tuple[bytes, str]:
+def decode_body(content: Secret[bytes], coding: str, most: int) -> tuple[bytes, str]:
     """Decode a whole body. Returns it, or nothing and its fault. Never holds much more than `most` bytes."""
     fault = unreadable(coding)
     if fault or not coding or not content.plain:
@@ -121,7 +121,7 @@ def decoded(content: Secret[bytes], coding: str, most: int) -> tuple[bytes, str]
 _HTTP_11: Final = aiohttp.HttpVersion11
 
 
-async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
+async def read_response(answer: Secret[aiohttp.ClientResponse], request: Request) -> Response:
     """Read a response with its whole body, decoded, or with the body's fault. Never holds much more than `max_bytes`.
 
     aiohttp's response is in a `Secret` because its repr shows its address with the query, and its headers.
@@ -130,6 +130,7 @@ async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> 
     fault: str | APIConnectionError = ""
     stream, most = answer.plain.content, request.max_bytes
     try:
+        # Most bodies have arrived whole by now, and need no list of chunks.
         content = await stream.readany()
         if not stream.at_eof():
             begun = Secret([content])
@@ -138,11 +139,11 @@ async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> 
         if len(content) > most:
             fault = f"the body has more than {most} bytes"
     except TimeoutError as exc:
-        fault = named(exc, request.info)
+        fault = connection_error(exc, request.info)
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError):
         fault = ENDED_EARLY
     except RAISED as exc:
-        fault = named(exc, request.info)
+        fault = connection_error(exc, request.info)
     except BaseException:
         answer.plain.close()
         raise
@@ -162,7 +163,7 @@ async def received(answer: Secret[aiohttp.ClientResponse], request: Request) -> 
 
 def _uncoded(content: Secret[bytes], headers: Mapping[str, str], most: int) -> tuple[bytes, str]:
     fault = unreadable_transfer(headers) if content.plain else ""
-    return (b"", fault) if fault else decoded(content, coding_of(headers), most)
+    return (b"", fault) if fault else decode_body(content, coding_of(headers), most)
 
 
 async def _rest(answer: Secret[aiohttp.ClientResponse], begun: Secret[list[bytes]], most: int) -> tuple[bytes, str]:
@@ -174,7 +175,7 @@ async def _rest(answer: Secret[aiohttp.ClientResponse], begun: Secret[list[bytes
     return b"".join(begun.plain), ENDED_EARLY if line.broke else ""
 
 
-def streamed(answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> Response:
+def stream_response(answer: Secret[aiohttp.ClientResponse], info: RequestInfo) -> Response:
     """The response with its body left on the wire, unless its coding is not supported."""
     headers = answer.plain.headers
     fault = unreadable_transfer(headers) or unreadable(coding_of(headers))
@@ -209,7 +210,7 @@ class Body:
                 if decoder.spoiled:
                     break
         except RAISED as exc:
-            error = named(exc, self._info)
+            error = connection_error(exc, self._info)
         else:
             if not line.broke and (decoder is None or decoder.has_ended):
                 return

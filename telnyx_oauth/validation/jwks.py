@@ -146,7 +146,9 @@ class JWKSCache(Uncopied):
         fetches, joined = self.fetches, False
         while True:
             now = self._clock.boot()
-            decision = decide(self._policy, self._state, algorithm=alg, kid=kid, now=now, asked=fetches, issued=issued)
+            decision = decide(
+                self._policy, self._state, algorithm=alg, kid=kid, now=now, attempts=fetches, issued=issued
+            )
             if isinstance(decision, Refuse | Unavailable) and not joined and _KEYS in self._flights:
                 joined = True  # the fetch in flight may bring the key
                 await self._flights.join(_KEYS, self._fetch)
@@ -174,7 +176,7 @@ class JWKSCache(Uncopied):
         for _ in range(2):  # the first may join a fetch that began before the token came
             if _KEYS not in self._flights:
                 now = self._clock.boot()
-                if not may_be_replaced(self._state, now, asked=fetches, issued=issued):
+                if not may_be_replaced(self._state, now, attempts=fetches, issued=issued):
                     break
                 if not issued:
                     self._state = replaced(self._policy, self._state, now)

@@ -51,7 +51,7 @@ def broken(state, *, at, retry_after=None, jitter=0.5) -> FetchState:
 
 def ask(state, now, kid="rsa", algorithm="RS256", since=0, **more):
     """What a caller does who asked when all but the last `since` attempts had begun."""
-    return decide(POLICY, state, algorithm=algorithm, kid=kid, now=now, asked=state.sequence - since, **more)
+    return decide(POLICY, state, algorithm=algorithm, kid=kid, now=now, attempts=state.sequence - since, **more)
 
 
 def used(decision) -> bool:
@@ -184,13 +184,13 @@ def test_a_fetch_that_had_begun_before_the_caller_asked_may_have_been_answered_t
 
 def test_a_signature_that_its_key_did_not_make_costs_a_fetch_now_and_then():
     state = fetched()
-    assert may_be_replaced(state, 1, asked=1)
-    assert not may_be_replaced(state, 1, asked=0), "the keys have come since"
+    assert may_be_replaced(state, 1, attempts=1)
+    assert not may_be_replaced(state, 1, attempts=0), "the keys have come since"
     state = fetched(replaced(POLICY, state, 1), at=1)
-    assert not may_be_replaced(state, 30.9, asked=2)
-    assert may_be_replaced(state, 30.9, asked=2, issued=True)
-    assert may_be_replaced(state, 31, asked=2)
-    assert not may_be_replaced(broken(state, at=40), 40.5, asked=3, issued=True), "a back-off counts all the same"
+    assert not may_be_replaced(state, 30.9, attempts=2)
+    assert may_be_replaced(state, 30.9, attempts=2, issued=True)
+    assert may_be_replaced(state, 31, attempts=2)
+    assert not may_be_replaced(broken(state, at=40), 40.5, attempts=3, issued=True), "a back-off counts all the same"
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), [("rsa", "ES256"), (None, "ES256")])
@@ -325,7 +325,7 @@ class World:
         return SETS[newest]
 
     def request(self, now: float, kid: str, good: bool, asked: int) -> None:
-        decision = decide(POLICY, self.state, algorithm="ES256", kid=kid, now=now, asked=asked)
+        decision = decide(POLICY, self.state, algorithm="ES256", kid=kid, now=now, attempts=asked)
         if isinstance(decision, Refuse | Unavailable) and self.lands_at is not None:
             self.waiting.append((asked, kid, good))
             return

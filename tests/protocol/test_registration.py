@@ -48,7 +48,7 @@ def test_a_program_asks_to_be_a_client_in_which_people_sign_in():
     ],
 )  # fmt: skip
 def test_what_servers_make_of_it_is_read_with_tolerance(fields, client):
-    assert registered_client(answer(**fields), asked="none") == client
+    assert registered_client(answer(**fields), requested="none") == client
 
 
 UNSAID: dict[str, object] = {"client_id": "abc", "client_secret": "s"}
@@ -81,18 +81,18 @@ UNSAID: dict[str, object] = {"client_id": "abc", "client_secret": "s"}
 )
 def test_how_a_client_authenticates_follows_from_what_the_server_answered(fields, asked, supported, client):
     response = answer(content=json.dumps(fields).encode())
-    assert registered_client(response, asked=asked, supported=frozenset(supported)) == client
+    assert registered_client(response, requested=asked, supported=frozenset(supported)) == client
 
 
 @pytest.mark.parametrize("name", ["client_secret_expires_at", "registration_client_uri", "scope", "client_name"])
 @pytest.mark.parametrize("value", [None, "", [], {}])
 def test_an_optional_member_that_is_null_or_empty_is_absent(name, value):
-    assert registered_client(answer(**{name: value}), asked="none") == RegisteredClient("abc")
+    assert registered_client(answer(**{name: value}), requested="none") == RegisteredClient("abc")
 
 
 @pytest.mark.parametrize("end", [10**400, 2**63, 1e300, "1e999", -1, "nan", True, False])
 def test_a_secret_that_never_ends_has_no_past_end(end):
-    ends = registered_client(answer(client_secret_expires_at=end), asked="none").secret_expires_at
+    ends = registered_client(answer(client_secret_expires_at=end), requested="none").secret_expires_at
     assert ends is None or ends > 2**60
 
 
@@ -135,7 +135,7 @@ def made(**given):
 
 def test_a_server_that_does_not_repeat_the_method_means_the_one_asked_for():
     body = json.dumps({"client_id": "abc", "client_secret": "s"}).encode()
-    client = registered_client(answer(content=body), asked="client_secret_post")
+    client = registered_client(answer(content=body), requested="client_secret_post")
     assert client == RegisteredClient("abc", "s", "client_secret_post")
 
 
@@ -160,16 +160,16 @@ def test_a_server_that_does_not_repeat_the_method_means_the_one_asked_for():
 )
 def test_an_answer_that_makes_no_client_is_refused(response):
     with pytest.raises(APIResponseValidationError):
-        registered_client(response, asked="none")
+        registered_client(response, requested="none")
 
 
 def test_a_refusal_says_which_field_was_wrong():
     body = {"error": "invalid_redirect_uri", "invalid_fields": {"redirect_uris": ["must be https"]}}
     with pytest.raises(BadRequestError, match="must be https") as caught:
-        registered_client(answer(400, json.dumps(body).encode()), asked="none")
+        registered_client(answer(400, json.dumps(body).encode()), requested="none")
     assert caught.value.code == "invalid_redirect_uri"
     with pytest.raises(RateLimitError):
-        registered_client(answer(429), asked="none")
+        registered_client(answer(429), requested="none")
 
 
 def test_a_registered_client_does_not_show_its_secret(secrets):
@@ -178,5 +178,5 @@ def test_a_registered_client_does_not_show_its_secret(secrets):
 
 def test_an_end_of_more_digits_than_python_reads_costs_no_client():
     content = b'{"client_id": "abc", "client_secret": "s", "client_secret_expires_at": %s}' % (b"9" * 5_000)
-    client = registered_client(answer(content=content), asked="client_secret_basic")
+    client = registered_client(answer(content=content), requested="client_secret_basic")
     assert (client.client_id, client.client_secret, client.secret_expires_at) == ("abc", "s", None)

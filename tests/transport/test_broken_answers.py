@@ -230,9 +230,9 @@ def test_a_status_that_says_enough_keeps_its_word(status, error):
 
 def test_a_registration_or_metadata_that_broke_off_is_a_broken_connection():
     with pytest.raises(APIConnectionError):
-        registered_client(broke_off(201), asked="none")
+        registered_client(broke_off(201), requested="none")
     with pytest.raises(BadRequestError):
-        registered_client(broke_off(400), asked="none")
+        registered_client(broke_off(400), requested="none")
     with pytest.raises(APIConnectionError):
         server_from(broke_off(), "https://as.example")
     with pytest.raises(DiscoveryError, match="status 404"):
@@ -241,7 +241,7 @@ def test_a_registration_or_metadata_that_broke_off_is_a_broken_connection():
 
 def test_a_body_that_is_too_large_stays_an_answer_that_is_none():
     large = attrs.evolve(broke_off(), fault="the body has more than 16 bytes")
-    for read in (parse_token_response, lambda each: registered_client(each, asked="none")):
+    for read in (parse_token_response, lambda each: registered_client(each, requested="none")):
         with pytest.raises(APIResponseValidationError):
             read(large)
 

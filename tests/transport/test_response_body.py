@@ -18,7 +18,7 @@ from telnyx_oauth.errors import APIConnectionError, APIResponseValidationError
 from telnyx_oauth.messages import ENDED_EARLY, Request, RequestInfo, headers
 from telnyx_oauth.protocol.secret import Secret
 from telnyx_oauth.transport.http import HttpTransport
-from telnyx_oauth.transport.response_body import Decoder, coding_of, decoded
+from telnyx_oauth.transport.response_body import Decoder, coding_of, decode_body
 from tests.wire import RawServer, http
 
 BODY = b'{"keys": [' + b", ".join(b'{"kid": "%d"}' % number for number in range(500)) + b"]}"
@@ -177,9 +177,9 @@ async def test_a_body_that_ends_with_its_connection_is_whole_only_where_that_was
 @given(st.binary(), st.sampled_from(["gzip", "deflate"]), st.data())
 def test_every_body_comes_back_and_no_part_of_it_counts_as_whole(body, coding, data):
     content = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
-    assert decoded(Secret(content), coding, len(body)) == (body, "")
+    assert decode_body(Secret(content), coding, len(body)) == (body, "")
     cut = data.draw(st.integers(1, len(content) - 1))
-    assert decoded(Secret(content[:cut]), coding, len(body) + 1) == (b"", ENDED_EARLY)
+    assert decode_body(Secret(content[:cut]), coding, len(body) + 1) == (b"", ENDED_EARLY)
     decoder = Decoder(coding)
     pieces = [piece for part in (content[:cut], content[cut:]) for piece in decoder.pieces(Secret(part))]
     assert (b"".join(pieces), decoder.has_ended) == (body, True)
@@ -187,15 +187,15 @@ def test_every_body_comes_back_and_no_part_of_it_counts_as_whole(body, coding, d
 
 @given(st.binary(min_size=1), st.sampled_from(["gzip", "deflate"]))
 def test_no_bytes_make_a_decoder_raise(content, coding):
-    found, fault = decoded(Secret(content), coding, 1000)
+    found, fault = decode_body(Secret(content), coding, 1000)
     assert fault in ("", ENDED_EARLY)
     assert found == b"" or not fault
 
 
 def test_a_body_larger_than_a_piece_is_decoded_whole():
     body = bytes(200_000) + BODY
-    assert decoded(Secret(gzip.compress(body)), "gzip", len(body)) == (body, "")
-    assert decoded(Secret(gzip.compress(body)), "gzip", len(body) - 1)[0] == b""
+    assert decode_body(Secret(gzip.compress(body)), "gzip", len(body)) == (body, "")
+    assert decode_body(Secret(gzip.compress(body)), "gzip", len(body) - 1)[0] == b""
 
 
 def test_codings_of_several_headers_are_one_list():
