@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, TypeVar
 
 from ..errors import TokenWaitTimeoutError
+from ..transport import fork
 
 T = TypeVar("T")
 _POLL = 1.0
@@ -27,7 +26,7 @@ class RefreshLoop:
         self._on_change = on_change
         self._on_fork = on_fork
         self._choice = threading.Lock()  # guards the choice of a loop, nothing else
-        _all.add(self)
+        fork.on_fork(self, RefreshLoop.reset_after_fork)
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None) -> T:
         """Run `work` there. A caller on another loop waits on its own; cancelling the caller ends only that wait.
@@ -92,15 +91,3 @@ def _retrieve(answer: asyncio.Future[Any]) -> None:
 
 def _is_alive(loop: asyncio.AbstractEventLoop) -> bool:
     return loop.is_running() and not loop.is_closed()
-
-
-_all: weakref.WeakSet[RefreshLoop] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for each in list(_all):
-        each.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

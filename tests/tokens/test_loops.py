@@ -517,7 +517,7 @@ def test_what_a_child_does_first_leaves_locks_loops_and_private_grants_behind(tm
     async def main():
         token, mine = await manager.get(), await shared.get()
         with manager._refresh_loop._choice:
-            loop_module._after_fork_in_child()
+            manager._refresh_loop.reset_after_fork()
             assert manager._refresh_loop.loop is None
             assert manager.peek() is token
             with pytest.raises(ForkedGrantError):
