@@ -44,7 +44,7 @@ from .resources.verbs import AsyncUndocumented
 from .resources.well_known import AsyncWellKnown
 from .transport.engine import Engine, Shared
 from .transport.http import HttpTransport
-from .transport.mirror import Likeness, is_plain
+from .transport.mirror import MirroredTransport, is_plain
 
 # Connections at once, of one client and its copies. Nearly all of them are for calls.
 _CALLS: Final = 100
@@ -77,7 +77,7 @@ class Connections:
             limit=_CALLS,
         )
         if http_session is not None and is_plain(http_session):
-            self.tokens: HttpTransport = Likeness(
+            self.tokens: HttpTransport = MirroredTransport(
                 http_session, proxy=hidden_proxy.plain, ssl_context=ssl_context, limit=_TOKENS
             )
             return

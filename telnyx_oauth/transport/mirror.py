@@ -39,7 +39,7 @@ def is_plain(session: aiohttp.ClientSession) -> bool:
     )
 
 
-class Likeness(HttpTransport):
+class MirroredTransport(HttpTransport):
     """Sends like a plain session, with its TLS settings, resolver, addresses, proxies, headers and trace configs, but not over
     its connections, and without its cookies, credentials and middlewares.
     """

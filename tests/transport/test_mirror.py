@@ -12,7 +12,7 @@ from telnyx_oauth.client import Connections
 from telnyx_oauth.errors import APIConnectionError, ClientClosedError
 from telnyx_oauth.messages import Request, RequestInfo
 from telnyx_oauth.sandbox import Sandbox
-from telnyx_oauth.transport.mirror import Likeness
+from telnyx_oauth.transport.mirror import MirroredTransport
 from tests.wire import RawServer, hang, http, until
 
 
@@ -25,7 +25,7 @@ async def proxied(reader, writer):
     await writer.drain()
 
 
-async def sent_with(session: aiohttp.ClientSession, url: str, *, expected: type = Likeness, **options):
+async def sent_with(session: aiohttp.ClientSession, url: str, *, expected: type = MirroredTransport, **options):
     """The answer to a request over the pool for tokens beside a given session."""
     connections = Connections(session, **options)
     assert type(connections.tokens) is expected
