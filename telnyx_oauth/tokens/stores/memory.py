@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -28,7 +28,6 @@ class MemoryStore:
         self._records: dict[str, StoredGrant] = {}
         self._holders: dict[str, _Holder] = {}
         self._writers: dict[str, tuple[int, object]] = {}
-        self._writes = itertools.count(1)
 
     @property
     def records(self) -> Mapping[str, StoredGrant]:
@@ -51,7 +50,7 @@ class MemoryStore:
             now = self._records.get(key)
             if (None if now is None else now.version) != expected:
                 raise StoreConflictError
-            version = str(next(self._writes))
+            version = secrets.token_hex(8)
             self._records[key] = attrs.evolve(new, version=version)
         finally:
             del self._writers[key]
