@@ -481,7 +481,7 @@ class AsyncTelnyx(NamesChecked, AsyncUndocumented):
         elif self.api_key:
             caller = "an API key"
         else:
-            caller = "nobody" if self._tokens is None else "a token manager"
+            caller = "no credentials" if self._tokens is None else "a token manager"
         return f"<{type(self).__name__} for {caller} at {self.base_url}>"
 
     def __del__(self) -> None:

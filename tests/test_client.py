@@ -260,7 +260,7 @@ def test_its_attributes_tell_what_it_is_made_of():
     [
         ({"client_id": "i", "client_secret": "planted"}, "<AsyncTelnyx for i at https://api.telnyx.com/v2>"),
         ({"api_key": "planted"}, "<AsyncTelnyx for an API key at https://api.telnyx.com/v2>"),
-        ({}, "<AsyncTelnyx for nobody at https://api.telnyx.com/v2>"),
+        ({}, "<AsyncTelnyx for no credentials at https://api.telnyx.com/v2>"),
     ],
 )
 def test_its_repr_tells_who_without_a_secret(given, text):

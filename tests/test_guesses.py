@@ -189,11 +189,11 @@ def test_for_hasattr_and_mocks_it_is_not_there(kind, guess, right):
 def test_a_property_that_raises_keeps_its_own_words(monkeypatch):
     for name in ("API_KEY", "CLIENT_ID", "CLIENT_SECRET"):
         monkeypatch.delenv(f"TELNYX_{name}", raising=False)
-    for nobody in (Telnyx(), AsyncTelnyx()):
+    for client in (Telnyx(), AsyncTelnyx()):
         with pytest.raises(telnyx_oauth.MissingCredentialsError):
-            _ = nobody.tokens
+            _ = client.tokens
         with pytest.raises(ValueError, match="audience="):
-            _ = nobody.validator
+            _ = client.validator
 
 
 def test_a_page_an_answer_and_a_response_say_what_they_have(client):

@@ -154,7 +154,7 @@ class APIResponse(ResponseFacts[_T]):
         except StopIteration as stop:
             value: _I = stop.value
             return value
-        raise AssertionError("The coroutine waited.")  # pragma: no cover
+        raise AssertionError("The coroutine waited.")  # pragma: no cover - reading a body that is here awaits nothing
 
 
 class Streamed(Hinted, Uncopied, AbstractContextManager[APIResponse[_T]]):

@@ -95,5 +95,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not is_typed():
-        raise WrongUsage(f"{question} Nobody is there to answer.", "Give --yes to do it without asking.", code="usage")
+        raise WrongUsage(
+            f"{question} There is no terminal to ask on.", "Give --yes to do it without asking.", code="usage"
+        )
     click.confirm(question, abort=True, err=True)

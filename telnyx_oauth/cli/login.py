@@ -70,7 +70,7 @@ def logout(session: Session) -> None:
     name = session.profile_name or DEFAULT
     profile = load(name)
     if profile is None:
-        raise AuthenticationNeeded(f"Nobody is signed in: there is no profile {name}.", code="no_profile")
+        raise AuthenticationNeeded(f"You are not signed in: there is no profile {name}.", code="no_profile")
     asyncio.run(forget(profile))
     session.done(f"Signed out: profile {name}.", profile=name)
 

@@ -66,7 +66,7 @@ def _signed_in(profile: Profile) -> dict[str, object]:
     grant = stored_grant(profile)
     if grant is None:
         raise AuthenticationNeeded(
-            f"Nobody is signed in in the profile {profile.name}.",
+            f"The profile {profile.name} is not signed in.",
             f"Sign in: telnyx-oauth login --profile {profile.name}",
             code="reauthentication_required",
         )

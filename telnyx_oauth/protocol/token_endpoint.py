@@ -289,7 +289,8 @@ def lifetime(expires_in: object) -> float | None:
     except ValueError:
         return 0.0
     except OverflowError:
-        return LONGEST_LIFETIME if expires_in > 0 else 0.0  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]  # only an int is too large
+        # An int that is too large for a float. A text is infinite instead, without an exception.
+        return LONGEST_LIFETIME if isinstance(expires_in, int) and expires_in > 0 else 0.0
     return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_LIFETIME)
 
 

@@ -130,7 +130,7 @@ def _ending(kind: Kind) -> Ending:
             return "truncated"
         case "latency" | "status" | "malformed" | "html" | "wrong_types" | "oversized":
             return "whole"
-        case _:  # pragma: no cover
+        case _:  # pragma: no cover - the type checkers prove that there is no other kind
             assert_never(kind)
 
 

@@ -109,7 +109,7 @@ class Settings:
     underscore_paths: bool = True
     """Serve `/oauth_clients` and `/oauth_grants`; otherwise 404."""
     request_log_limit: int | None = 10_000
-    """How many requests `Sandbox.requests` keeps: the latest ones. None keeps all: 1 to 2 MB per 1,000 requests."""
+    """The number of requests that `Sandbox.requests` keeps, the latest ones. None keeps all: 1 to 2 MB per 1,000 requests."""
 
 
 class Clock:

@@ -184,7 +184,7 @@ class LoopbackReceiver:
             self._port = self._server.sockets[0].getsockname()[1]
             return self
         raise LoopbackPortError(
-            f"Nobody can listen on port {self._port} of {_HOST} ({reason}). Another sign-in may be waiting there: end it, or "
+            f"Cannot listen on port {self._port} of {_HOST} ({reason}). Another sign-in may be waiting there: end it, or "
             "choose another port."
         )
 

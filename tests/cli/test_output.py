@@ -35,7 +35,7 @@ def closed(shell, redirections: str, *arguments: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (("clients", "delete", "x"), "Nobody is there to answer"),
+        (("clients", "delete", "x"), "There is no terminal to ask on"),
         (("introspect",), "There is no token on stdin"),
         (("verify",), "There is no token on stdin"),
         (("introspect", "-"), "There is no token on stdin"),
