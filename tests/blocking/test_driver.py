@@ -221,10 +221,10 @@ def test_a_call_from_a_thread_that_its_own_hook_waits_for_is_served(lease):
 
 
 def test_a_task_that_is_left_on_the_loop_goes_on_and_no_thread_stays_after_it(lease):
-    ended = threading.Event()
+    go, ended = threading.Event(), threading.Event()
 
     async def background():
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(go.wait, 10)
         ended.set()
 
     async def call():
@@ -233,6 +233,7 @@ def test_a_task_that_is_left_on_the_loop_goes_on_and_no_thread_stays_after_it(le
     lease.run(call)
     assert len(loop_threads()) == 1
     assert lease.run(value) == 7
+    go.set()
     assert ended.wait(10)
     until(lambda: loop_threads() == [])
     assert lease.run(value) == 7
@@ -267,12 +268,17 @@ async def test_where_another_loop_runs_a_thread_leads_for_the_call_alone(lease):
 
 
 async def test_threads_lead_for_each_other_and_for_one_that_cannot(lease):
+    begun, go = threading.Event(), threading.Event()
+
     async def slow():
-        await asyncio.sleep(0.1)
+        begun.set()
+        await asyncio.to_thread(go.wait, 10)
         return 1
 
     thread, outcome = in_thread(lambda: lease.run(slow))
+    assert begun.wait(10)
     assert lease.run(value) == 7
+    go.set()
     thread.join(10)
     assert outcome == [1]
 
