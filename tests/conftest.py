@@ -278,3 +278,18 @@ def secrets(caplog: pytest.LogCaptureFixture) -> Iterator[Secrets]:
     yield planted
     logged = "\n".join(record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when))
     assert not planted.found_in(logged), "a secret was logged"
+
+
+@pytest.fixture
+def use():
+    """Puts a backend in the place of the keyring until the test ends."""
+    import keyring
+
+    before = keyring.get_keyring()
+
+    def use(backend):
+        keyring.set_keyring(backend)
+        return backend
+
+    yield use
+    keyring.set_keyring(before)

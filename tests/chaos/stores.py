@@ -35,7 +35,7 @@ async def valkey(name, break_it, mend_it):
     with tempfile.TemporaryDirectory() as folder:
         server = failing.Valkey(Path(folder))
         try:
-            model = ModelServer(failing.RealClock(), rotation="strict", latency=0.1, lifetime=1)
+            model = ModelServer(failing.SystemClock(), rotation="strict", latency=0.1, lifetime=1)
             fleet = Fleet(model, lambda: RedisStore(server.url))
             lost = await trouble(fleet, lambda: break_it(server), lambda: mend_it(server))
         finally:
@@ -63,7 +63,7 @@ async def folder():
             tokens.unlink()
             away.rename(tokens)
 
-        model = ModelServer(failing.RealClock(), rotation="strict", latency=0.1, lifetime=1)
+        model = ModelServer(failing.SystemClock(), rotation="strict", latency=0.1, lifetime=1)
         lost = await trouble(Fleet(model, lambda: FileStore(tokens)), replaced, restored)
         return f"grants lost of 3, {len(model.seen)} refreshes, folder replaced", lost, 0
 

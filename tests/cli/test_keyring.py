@@ -10,23 +10,17 @@ import pytest
 
 from telnyx_oauth.cli import credentials
 from tests.cli.test_login import person  # noqa: F401 - a fixture
-from tests.tokens.keyrings import ERRORS, CuttingKeyring, FailingKeyring, HangingKeyring, SmallKeyring
+from tests.tokens.keyrings import (
+    ERRORS,
+    CuttingKeyring,
+    FailingKeyring,
+    HangingKeyring,
+    SmallKeyring,
+)
 
 pytestmark = pytest.mark.blocks_loop  # the loop is the command's own
 
 COMMANDS = ["login", "status", "token", "logout"]
-
-
-@pytest.fixture
-def use():
-    before = keyring.get_keyring()
-
-    def use(backend):
-        keyring.set_keyring(backend)
-        return backend
-
-    yield use
-    keyring.set_keyring(before)
 
 
 @pytest.mark.parametrize("kind", [SmallKeyring, CuttingKeyring])

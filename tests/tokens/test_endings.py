@@ -18,9 +18,9 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.redis import RedisStore
+from telnyx_oauth.transport.clock import SystemClock
 
 from .forward import ForwardClock
-from .test_failing_stores import RealClock
 from .virtual import ModelServer
 
 PROGRAM = Path(__file__).with_name("ending.py")
@@ -35,7 +35,7 @@ class Server:
 @asynccontextmanager
 async def serving():
     """A token endpoint that answers its second request half a second after the program was told that it came."""
-    model = ModelServer(RealClock(), rotation="strict", latency=0.0)
+    model = ModelServer(SystemClock(), rotation="strict", latency=0.0)
     model.grant_refresh("r0")
 
     async def token(request):

@@ -19,6 +19,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import ClientCredentials, RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.redis import RedisStore
+from telnyx_oauth.transport.clock import SystemClock
 from tests.ports import free_port
 
 from .virtual import ENDPOINT, ModelServer
@@ -26,20 +27,9 @@ from .virtual import ENDPOINT, ModelServer
 POLICY = RefreshPolicy(store_timeout=0.5, lock_timeout=0.5)
 
 
-class RealClock:
-    def boot(self):
-        return time.monotonic()
-
-    def wall(self):
-        return time.time()
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(seconds)
-
-
 @pytest.fixture
 def model():
-    return ModelServer(RealClock(), rotation="strict", latency=0.01)
+    return ModelServer(SystemClock(), rotation="strict", latency=0.01)
 
 
 class Valkey:

@@ -20,20 +20,10 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
+from telnyx_oauth.transport.clock import SystemClock
 from tests.wire import until, waited_for
 
 from .virtual import ENDPOINT, ModelServer
-
-
-class RealClock:
-    def boot(self):
-        return time.monotonic()
-
-    def wall(self):
-        return time.time()
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(seconds)
 
 
 class Source:
@@ -271,7 +261,7 @@ def test_many_threads_with_their_own_loops_agree():
     asyncio.run(manager.aclose())
 
 
-class SetClock(RealClock):
+class SetClock(SystemClock):
     """Stands still but for what it is told."""
 
     def __init__(self):
@@ -476,7 +466,7 @@ def test_a_fork_amid_a_refresh_drops_it_in_the_child_alone():
 
 
 def refreshing(store=None):
-    server = ModelServer(RealClock(), rotation="strict", latency=0.0)
+    server = ModelServer(SystemClock(), rotation="strict", latency=0.0)
     server.grant_refresh("r0")
     source = RefreshToken(server.send, ENDPOINT, "client", refresh_token="r0")
     return server, TokenManager(source, store=store)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from contextlib import asynccontextmanager
 
 import attrs
@@ -22,23 +21,13 @@ from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
 from telnyx_oauth.tokens.stores.redis import RedisStore
+from telnyx_oauth.transport.clock import SystemClock
 
 from .keyrings import SmallKeyring
 from .test_processes import service, start  # noqa: F401 - fixtures
 from .virtual import ENDPOINT, EPOCH, ModelServer
 
 DAY = 86400
-
-
-class RealClock:
-    def boot(self):
-        return time.monotonic()
-
-    def wall(self):
-        return time.time()
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(seconds)
 
 
 class Own:
@@ -104,7 +93,7 @@ def spent(model):
 
 
 async def test_another_process_does_not_bring_back_a_forgotten_grant_and_a_new_sign_in_works_at_once(store):
-    model = ModelServer(RealClock(), rotation="strict")
+    model = ModelServer(SystemClock(), rotation="strict")
     one, two, three = (person(model, store) for _ in range(3))
     name = one.status().key.family_key
     await sign_in(model, one, "r")
@@ -126,7 +115,7 @@ async def test_another_process_does_not_bring_back_a_forgotten_grant_and_a_new_s
 
 
 async def test_a_configured_refresh_token_is_not_sent_again_by_a_process_that_knew_the_grant(store):
-    model = ModelServer(RealClock(), rotation="strict")
+    model = ModelServer(SystemClock(), rotation="strict")
     model.grant_refresh("r0")
     one, two = person(model, store, "r0"), person(model, store, "r0")
     await one.get()
@@ -142,7 +131,7 @@ async def test_a_configured_refresh_token_is_not_sent_again_by_a_process_that_kn
 
 
 async def test_what_another_renews_meanwhile_is_forgotten_too(store):
-    model = ModelServer(RealClock(), rotation="strict", latency=0.2)
+    model = ModelServer(SystemClock(), rotation="strict", latency=0.2)
     one, two = person(model, store), person(model, store)
     await sign_in(model, one, "r")
     token = await two.get()
@@ -160,7 +149,7 @@ async def test_what_another_renews_meanwhile_is_forgotten_too(store):
 
 
 async def test_a_store_that_lost_everything_gets_it_back_from_who_knows_it(store):
-    model = ModelServer(RealClock(), rotation="strict")
+    model = ModelServer(SystemClock(), rotation="strict")
     one, two = person(model, store), person(model, store)
     await sign_in(model, one, "old")
     await one.forget()
@@ -184,7 +173,7 @@ async def test_what_could_not_be_stored_is_not_stored_once_it_was_forgotten():
                 raise OSError(28, "No space left on device")
             return await super().compare_and_swap(key, expected, new)
 
-    model, store = ModelServer(RealClock(), rotation="strict"), Full()
+    model, store = ModelServer(SystemClock(), rotation="strict"), Full()
     one, two = person(model, store), person(model, store)
     store.full = True
     with pytest.warns(RuntimeWarning, match="No space left"):
@@ -233,8 +222,8 @@ async def test_a_mark_that_cannot_be_written_is_told_and_the_record_is_gone_all_
             return await super().compare_and_swap(key, expected, new)
 
     store = NoMarks()
-    manager = person(ModelServer(RealClock()), store)
-    await sign_in(ModelServer(RealClock()), manager, "r")
+    manager = person(ModelServer(SystemClock()), store)
+    await sign_in(ModelServer(SystemClock()), manager, "r")
     with pytest.raises(TokenPersistenceError, match="No space left on device"):
         await manager.forget()
     assert store.records == {}
@@ -246,7 +235,7 @@ async def test_a_store_that_fails_at_forgetting_says_so():
         async def delete(self, key):
             raise ConnectionError("planted-password")
 
-    manager = person(ModelServer(RealClock()), Broken())
+    manager = person(ModelServer(SystemClock()), Broken())
     with pytest.raises(TokenPersistenceError, match="Forget it once more") as caught:
         await manager.forget()
     assert "planted" not in str(caught.value)
@@ -256,7 +245,7 @@ async def test_a_store_that_fails_at_forgetting_says_so():
 async def test_marks_in_a_folder_hold_no_token_and_go_in_time(tmp_path):
     store = FileStore(tmp_path / "t")
     old = tmp_path / "t" / "gone.forgotten"
-    model = ModelServer(RealClock())
+    model = ModelServer(SystemClock())
     manager = person(model, store)
     await sign_in(model, manager, "refresh-secret")
     old.touch()
@@ -273,7 +262,7 @@ async def test_marks_in_a_folder_hold_no_token_and_go_in_time(tmp_path):
 async def test_a_mark_in_a_valkey_ends_by_itself(valkey, tmp_path):
     import redis.asyncio
 
-    manager = person(ModelServer(RealClock()), RedisStore(valkey, prefix=f"{tmp_path}:"))
+    manager = person(ModelServer(SystemClock()), RedisStore(valkey, prefix=f"{tmp_path}:"))
     await manager.forget()
     async with redis.asyncio.Redis.from_url(valkey) as client:
         (name,) = [name async for name in client.scan_iter(f"{tmp_path}:*")]

@@ -18,15 +18,16 @@ from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.file import FileStore
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
 from telnyx_oauth.tokens.stores.memory import MemoryStore
+from telnyx_oauth.transport.clock import SystemClock
 
 from .keyrings import SmallKeyring
-from .test_failing_stores import POLICY, RealClock, small_disk  # noqa: F401 - a fixture
+from .test_failing_stores import POLICY, small_disk  # noqa: F401 - a fixture
 from .virtual import ENDPOINT, ModelServer
 
 
 @pytest.fixture
 def model():
-    return ModelServer(RealClock(), rotation="strict")
+    return ModelServer(SystemClock(), rotation="strict")
 
 
 async def sign_in_fails_and_works_later(model, store, says, break_it, mend_it):

@@ -18,6 +18,7 @@ from telnyx_oauth.tokens.manager import TokenManager
 from telnyx_oauth.tokens.sources import RefreshToken
 from telnyx_oauth.tokens.stores.base import Intent, StoredGrant
 from telnyx_oauth.tokens.stores.keyring import KeyringStore
+from telnyx_oauth.transport.clock import SystemClock
 
 from .keyrings import (
     ERRORS,
@@ -28,23 +29,10 @@ from .keyrings import (
     MemoryKeyring,
     SmallKeyring,
 )
-from .test_failing_stores import RealClock
 from .virtual import ENDPOINT, ModelServer
 
 POLICY = RefreshPolicy(store_timeout=0.3, lock_timeout=0.3)
 GRANT = StoredGrant("https://auth.test/token", "client", "request-1", "a" * 3000, {"a"}, 1.0, 4e9, 3, "r" * 700)
-
-
-@pytest.fixture
-def use():
-    before = keyring.get_keyring()
-
-    def use(backend):
-        keyring.set_keyring(backend)
-        return backend
-
-    yield use
-    keyring.set_keyring(before)
 
 
 @pytest.fixture
@@ -54,7 +42,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def model():
-    return ModelServer(RealClock(), rotation="strict")
+    return ModelServer(SystemClock(), rotation="strict")
 
 
 def manager(model, store, token="r0"):
@@ -290,7 +278,7 @@ async def test_a_keyring_that_hangs_is_given_up_and_nothing_is_sent(use, store, 
 
 async def test_forgetting_leaves_nothing_in_the_keyring_and_no_note_beside_it(use, store, tmp_path):
     chain = use(SmallKeyring())
-    mine = manager(ModelServer(RealClock()), store, None)
+    mine = manager(ModelServer(SystemClock()), store, None)
     for _ in range(2):
         await mine.accept(TokenGrant("t" * 3000, expires_in=100, refresh_token="r"))
         (name,) = [name for _, name in chain.kept if "." not in name]
